@@ -1,0 +1,1 @@
+"""Development time: pydantic models to CRDs, reference docs, RBAC."""

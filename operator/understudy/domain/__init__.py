@@ -1,0 +1,1 @@
+"""Value objects and names that every room shares; standard library only."""

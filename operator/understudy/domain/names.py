@@ -1,0 +1,64 @@
+"""Every name, label and annotation that two processes must agree on, in one place.
+
+The operator writes them, the gateway and the tests read them; a second spelling would be a bug.
+"""
+
+import hashlib
+import hmac
+from typing import Final
+
+GROUP: Final = "understudy.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+# Labels on children; a child finds its parent by the first one within its namespace.
+LABEL_DEPLOYMENT: Final = f"{GROUP}/deployment"
+LABEL_REVISION: Final = f"{GROUP}/revision"
+LABEL_ACCESS_KEY: Final = f"{GROUP}/access-key"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+MANAGED_BY: Final = "understudy"
+
+ANNOTATION_REQUEST: Final = f"{GROUP}/request"
+ANNOTATION_APPLIED_HASH: Final = f"{GROUP}/applied-hash"
+ANNOTATION_KEEP: Final = f"{GROUP}/keep"
+
+# Field managers: one per concern, so that server-side apply shows who owns what.
+MANAGER_CHILDREN: Final = "understudy"
+MANAGER_STATUS: Final = "understudy-status"
+
+ENGINE_PORT: Final = 8000
+ENGINE_PORT_NAME: Final = "http"
+GATEWAY_DATA_PORT: Final = 8080
+GATEWAY_ADMIN_PORT: Final = 9901
+ADMIN_AUDIENCE: Final = "understudy"
+MASTER_KEY_SECRET: Final = "understudy-engine-keys"
+MASTER_KEY_FIELD: Final = "master"
+ENGINE_KEY_FIELD: Final = "api-key"
+MAX_DEPLOYMENT_NAME: Final = 48
+
+
+def child_name(deployment: str, revision: str) -> str:
+    """Name of a revision's Deployment, Service and ModelSnapshot, and the model id its engine serves.
+
+    `revision` is 8 hexadecimal digits; with a deployment name of at most 48 characters the result
+    is a DNS label (at most 57 characters).
+    """
+    return f"{deployment}-{revision}"
+
+
+def engine_key_secret(deployment: str, revision: str) -> str:
+    """Name of the Secret, beside the pods, that holds the revision's engine API key."""
+    return f"{child_name(deployment, revision)}-key"
+
+
+def engine_key(master: bytes, namespace: str, deployment: str, revision: str) -> str:
+    """API key of one revision's engine: 64 hexadecimal digits.
+
+    HMAC-SHA256 under the installation's random master key, so that operator and gateway arrive at
+    the same key without copying a Secret between namespaces.
+    """
+    message = f"{namespace}/{child_name(deployment, revision)}".encode()
+    return hmac.new(master, message, hashlib.sha256).hexdigest()

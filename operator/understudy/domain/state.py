@@ -1,0 +1,134 @@
+"""What a gateway answers on `/state`: the only evidence that a rollout is judged on.
+
+The gateway fills these values and dumps them, the operator parses them; one shape, one module.
+All counters are monotone for one `start_id`; a restarted gateway begins a new one at zero.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+ERROR_KINDS: Final = ("connect", "5xx", "firstToken", "truncated", "malformed")
+# Upper bounds in seconds; the last bucket is +Inf. Counts are per bucket, not cumulative.
+TTFT_BOUNDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+ITL_BOUNDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionState:
+    """Counters of one revision on one gateway.
+
+    `attempts` counts every try charged to the revision, also when a retry elsewhere hid its failure;
+    `errors` is keyed by ERROR_KINDS. Client aborts and the gateway's own refusals never count.
+    `open_requests` and `usable_endpoints` are gauges.
+    """
+
+    attempts: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    rejected_4xx: int = 0
+    empty: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    ttft: tuple[int, ...] = ()
+    itl: tuple[int, ...] = ()
+    open_requests: int = 0
+    usable_endpoints: int = 0
+
+    @property
+    def failed(self) -> int:
+        """All errors of every kind."""
+        return sum(self.errors.values())
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """One deployment on one gateway: which table it serves by, and its evidence.
+
+    `table_uid` and `table_generation` name the RoutingTable that is live there; empty and 0 before the first.
+    `rejected` is the reason for which a newer table was refused, or empty.
+    """
+
+    table_uid: str = ""
+    table_generation: int = 0
+    epoch: int = 0
+    rejected: str = ""
+    rejected_generation: int = 0
+    revisions: Mapping[str, RevisionState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """A whole `/state` answer. `start_id` is random per process; `uptime` is seconds since it began."""
+
+    start_id: str
+    uptime: float
+    deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
+
+
+def dump_state(state: GatewayState) -> dict[str, Any]:
+    """The JSON object that the gateway sends."""
+    return {
+        "startId": state.start_id,
+        "uptimeSeconds": state.uptime,
+        "deployments": {key: _dump_deployment(value) for key, value in state.deployments.items()},
+    }
+
+
+def parse_state(raw: Mapping[str, Any]) -> GatewayState:
+    """Read a `/state` answer; a KeyError, TypeError or ValueError means that it is not one."""
+    return GatewayState(
+        start_id=str(raw["startId"]),
+        uptime=float(raw["uptimeSeconds"]),
+        deployments={str(key): _parse_deployment(value) for key, value in raw["deployments"].items()},
+    )
+
+
+def _dump_deployment(value: DeploymentState) -> dict[str, Any]:
+    return {
+        "tableUid": value.table_uid,
+        "tableGeneration": value.table_generation,
+        "epoch": value.epoch,
+        "tableRejected": {"reason": value.rejected, "generation": value.rejected_generation} if value.rejected else None,
+        "revisions": {
+            revision: {
+                "attempts": r.attempts,
+                "errors": {kind: r.errors.get(kind, 0) for kind in ERROR_KINDS},
+                "rejected4xx": r.rejected_4xx,
+                "empty": r.empty,
+                "tokensIn": r.tokens_in,
+                "tokensOut": r.tokens_out,
+                "ttft": list(r.ttft),
+                "itl": list(r.itl),
+                "openRequests": r.open_requests,
+                "usableEndpoints": r.usable_endpoints,
+            }
+            for revision, r in value.revisions.items()
+        },
+    }
+
+
+def _parse_deployment(raw: Mapping[str, Any]) -> DeploymentState:
+    rejected = raw.get("tableRejected") or {}
+    return DeploymentState(
+        table_uid=str(raw["tableUid"]),
+        table_generation=int(raw["tableGeneration"]),
+        epoch=int(raw["epoch"]),
+        rejected=str(rejected.get("reason", "")),
+        rejected_generation=int(rejected.get("generation", 0)),
+        revisions={str(revision): _parse_revision(value) for revision, value in raw["revisions"].items()},
+    )
+
+
+def _parse_revision(raw: Mapping[str, Any]) -> RevisionState:
+    return RevisionState(
+        attempts=int(raw["attempts"]),
+        errors={str(kind): int(count) for kind, count in raw["errors"].items()},
+        rejected_4xx=int(raw["rejected4xx"]),
+        empty=int(raw["empty"]),
+        tokens_in=int(raw["tokensIn"]),
+        tokens_out=int(raw["tokensOut"]),
+        ttft=tuple(int(n) for n in raw["ttft"]),
+        itl=tuple(int(n) for n in raw["itl"]),
+        open_requests=int(raw["openRequests"]),
+        usable_endpoints=int(raw["usableEndpoints"]),
+    )

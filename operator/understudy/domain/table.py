@@ -1,0 +1,131 @@
+"""The RoutingTable's spec as values: what the operator writes and the gateway obeys.
+
+Both sides parse it here, so a table that one of them would refuse cannot be written by the other.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from understudy.domain.names import child_name
+
+Track = Literal["stable", "canary", "shadow"]
+TRACKS: tuple[Track, ...] = ("stable", "canary", "shadow")
+_REVISION = re.compile(r"[0-9a-f]{8}")
+_NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:]{0,127}")
+
+
+class InvalidTableError(ValueError):
+    """A routing table that must not be served; the message says which field and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One revision that takes conversations: `weight` is its share in percent, 0 to 100."""
+
+    revision: str
+    track: Track
+    weight: int
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Per-deployment limits of a request, in seconds."""
+
+    first_token: float = 60.0
+    between_tokens: float = 30.0
+    whole: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One deployment's routing: names, variants, and the leader's epoch that wrote it.
+
+    No variants means that nothing serves yet: the gateway answers 503 with Retry-After.
+    `salt` is the candidate's revision (empty without one): it makes each rollout's split its own.
+    """
+
+    epoch: int
+    served_names: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    salt: str = ""
+    retired: bool = False
+    timeouts: Timeouts = Timeouts()
+    session_from_user: bool = False
+
+
+def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
+    """Read a RoutingTable's spec, refusing what must not be served.
+
+    Raises InvalidTableError: unknown track, duplicate revision, weights that are not whole
+    numbers summing to 100 (or no variant at all), a service that is not the revision's own.
+    """
+    epoch = spec.get("epoch")
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+        raise InvalidTableError("spec.epoch: want a whole number, 0 or more")
+    names = tuple(spec.get("servedNames", ()))
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidTableError(f"spec.servedNames: {name!r} is not a model name")
+    variants = tuple(_variant(deployment, item) for item in spec.get("variants", ()))
+    if len({v.revision for v in variants}) != len(variants):
+        raise InvalidTableError("spec.variants: a revision appears twice")
+    live = [v for v in variants if v.track != "shadow"]
+    if live and sum(v.weight for v in live) != 100:
+        raise InvalidTableError("spec.variants: weights must sum to 100")
+    timeouts = spec.get("timeouts", {})
+    return Table(
+        epoch=epoch,
+        served_names=names,
+        variants=variants,
+        salt=str(spec.get("salt", "")),
+        retired=bool(spec.get("retired", False)),
+        timeouts=Timeouts(
+            first_token=_seconds(timeouts, "firstTokenSeconds", 60.0),
+            between_tokens=_seconds(timeouts, "betweenTokensSeconds", 30.0),
+            whole=_seconds(timeouts, "wholeSeconds", 1800.0),
+        ),
+        session_from_user=bool(spec.get("sessionFromUser", False)),
+    )
+
+
+def table_spec(table: Table) -> dict[str, Any]:
+    """Inverse of `parse_table`: the spec to write, every field explicit."""
+    return {
+        "epoch": table.epoch,
+        "servedNames": list(table.served_names),
+        "variants": [
+            {"revision": v.revision, "track": v.track, "weight": v.weight, "service": v.service}
+            for v in table.variants
+        ],
+        "salt": table.salt,
+        "retired": table.retired,
+        "timeouts": {
+            "firstTokenSeconds": table.timeouts.first_token,
+            "betweenTokensSeconds": table.timeouts.between_tokens,
+            "wholeSeconds": table.timeouts.whole,
+        },
+        "sessionFromUser": table.session_from_user,
+    }
+
+
+def _variant(deployment: str, item: Mapping[str, Any]) -> Variant:
+    revision, track, weight = item.get("revision"), item.get("track"), item.get("weight")
+    if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
+        raise InvalidTableError(f"spec.variants: revision {revision!r} is not 8 hexadecimal digits")
+    if track not in TRACKS:
+        raise InvalidTableError(f"spec.variants[{revision}].track: {track!r} is none of {', '.join(TRACKS)}")
+    if not isinstance(weight, int) or isinstance(weight, bool) or not 0 <= weight <= 100:
+        raise InvalidTableError(f"spec.variants[{revision}].weight: want a whole number from 0 to 100")
+    if item.get("service") != child_name(deployment, revision):
+        raise InvalidTableError(f"spec.variants[{revision}].service: want {child_name(deployment, revision)!r}")
+    return Variant(revision=revision, track=track, weight=weight, service=child_name(deployment, revision))
+
+
+def _seconds(source: Mapping[str, Any], field: str, default: float) -> float:
+    value = source.get(field, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86400:
+        raise InvalidTableError(f"spec.timeouts.{field}: want seconds between 0 and 86400")
+    return float(value)

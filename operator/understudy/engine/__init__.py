@@ -1,0 +1,1 @@
+"""The thin shell around the planner: queue, cache, leader, executor, polls."""

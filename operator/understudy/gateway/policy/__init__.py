@@ -1,0 +1,1 @@
+"""Pure decisions of the data plane: no I/O, time passed in."""

@@ -1,0 +1,1 @@
+"""Protocol classes: HTTP/1.1 in and out, streams, timeouts."""

@@ -1,0 +1,1 @@
+"""The only place that imports Kopf: each handler enqueues a key."""

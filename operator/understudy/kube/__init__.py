@@ -1,0 +1,1 @@
+"""The Kubernetes API behind a protocol on plain dicts."""

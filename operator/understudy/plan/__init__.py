@@ -1,0 +1,1 @@
+"""The pure core: everything that decides takes values and returns values."""

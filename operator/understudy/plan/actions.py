@@ -1,0 +1,97 @@
+"""What a plan may ask for. The executor is a dumb loop over these; everything that decides is before them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from understudy.domain.names import MANAGER_CHILDREN
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply of a whole object, with preconditions.
+
+    `obj` carries apiVersion, kind, metadata.name and metadata.namespace. With `uid` (and, for writes of
+    weights, replicas or phase, `resource_version`) the write fails when the object is another one or has
+    changed since it was observed; a `uid` also means: never create. `subresource` is "" or "status".
+    """
+
+    obj: Mapping[str, Any]
+    manager: str = MANAGER_CHILDREN
+    subresource: Literal["", "status"] = ""
+    uid: str = ""
+    resource_version: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Deletion of exactly the observed object (uid and resourceVersion are preconditions)."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """A Kubernetes event on the ModelDeployment; the recorder deduplicates."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+Action = Apply | Delete | Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A probe prompt with its expectation; `expect` is the API's object (notEmpty, matches, mustNotMatch, within)."""
+
+    name: str
+    messages: tuple[Mapping[str, Any], ...]
+    max_tokens: int
+    expect: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the prober to keep checking one pod: identity first, then the prompts every `interval` seconds.
+
+    `model_id` is what `/v1/models` must show, `root` the path it must be served from ("" = any),
+    `max_model_len` the expected context (0 = any), `key` the engine's API key.
+    """
+
+    pod_uid: str
+    address: str
+    port: int
+    model_id: str
+    root: str
+    max_model_len: int
+    key: str
+    interval: float
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, and the status that says so.
+
+    `actions` run in order and stop at the first failure (the next pass decides afresh). `status` is the
+    ModelDeployment's whole status, or None when the resource is gone; it is written after the actions
+    unless `status_first` (the commit of a promotion is that one write). `probes` is the complete set for
+    this key: a pod that is not named is no longer probed. `requeue_after` is in seconds, None = only on
+    an event.
+    """
+
+    actions: tuple[Action, ...] = ()
+    status: Mapping[str, Any] | None = None
+    status_first: bool = False
+    probes: tuple[Probe, ...] = ()
+    requeue_after: float | None = None
+    reasons: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""One builder per child kind and one adapter per engine; all pure."""

@@ -1,0 +1,112 @@
+"""Everything a plan may look at, as one immutable value.
+
+The engine gathers it from the cache, the gateway polls and the probes; the planner never asks for more.
+Kubernetes objects are plain dicts, trimmed by the reflector (no managedFields but for a foreign-manager mark).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from understudy.domain.key import Key
+from understudy.domain.state import GatewayState
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One reading of the clocks.
+
+    `wall` is Unix seconds, `monotonic` is seconds that only compare within one `process` (a random
+    id): the difference of monotonic readings of two processes means nothing.
+    """
+
+    wall: float
+    monotonic: float
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPod:
+    """A gateway pod that is neither Succeeded nor Failed; NotReady and Terminating ones included.
+
+    `state` is its latest `/state` answer, `age` the seconds since that answer (infinite without one).
+    """
+
+    uid: str
+    name: str
+    state: GatewayState | None
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromptResult:
+    """One run of one probe prompt: `at` is Now.monotonic at its end, `message` says what was wrong."""
+
+    name: str
+    ok: bool
+    at: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What the operator's own requests to one pod found.
+
+    `identity` is "" until known, "ok", or a sentence that says what differs; `completed_at` is
+    Now.monotonic of the last completion that succeeded; `recent` is the last five runs, oldest first,
+    of each prompt.
+    """
+
+    pod_uid: str
+    identity: str = ""
+    completed_at: float | None = None
+    recent: tuple[PromptResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The installation's own settings, from the operator's command line."""
+
+    system_namespace: str = "understudy-system"
+    gateway_url: str = ""
+    cluster_wide: bool = True
+    poll_interval: float = 1.0
+    master_key: bytes = b""
+    sim_image: str = ""
+    privileged_namespaces: tuple[str, ...] = ()
+    # Builder defaults: a changed one must reach new revisions only, never restart an old one.
+    hash_version: int = 1
+    prestop_seconds: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world as one ModelDeployment's plan sees it.
+
+    `deployment` is None once the resource is gone. `pools`, `services` are by revision (8 hex).
+    `references` maps (kind, name) of each ConfigMap or Secret in the namespace that the spec or a
+    snapshot names to the SHA-256 of its content, None when it does not exist. `name_holders` maps each
+    served name that another deployment holds to that deployment.
+    """
+
+    key: Key
+    now: Now
+    epoch: int
+    deployment: Object | None
+    model: Object | None = None
+    snapshots: tuple[Object, ...] = ()
+    table: Object | None = None
+    pools: Mapping[str, Object] = field(default_factory=dict)
+    services: Mapping[str, Object] = field(default_factory=dict)
+    engine_keys: Mapping[str, Object] = field(default_factory=dict)
+    pods: tuple[Object, ...] = ()
+    nodes: tuple[Object, ...] = ()
+    references: Mapping[tuple[Literal["ConfigMap", "Secret"], str], str | None] = field(default_factory=dict)
+    configmaps: Mapping[str, Object] = field(default_factory=dict)
+    guardrails: tuple[Object, ...] = ()
+    name_holders: Mapping[str, Key] = field(default_factory=dict)
+    gateways: tuple[GatewayPod, ...] = ()
+    probes: Mapping[str, ProbeReport] = field(default_factory=dict)
+    settings: Settings = Settings()

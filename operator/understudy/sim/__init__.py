@@ -1,0 +1,1 @@
+"""A simulated OpenAI-compatible engine, for tests and rehearsals without hardware."""

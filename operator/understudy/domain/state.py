@@ -88,7 +88,9 @@ def _dump_deployment(value: DeploymentState) -> dict[str, Any]:
         "tableUid": value.table_uid,
         "tableGeneration": value.table_generation,
         "epoch": value.epoch,
-        "tableRejected": {"reason": value.rejected, "generation": value.rejected_generation} if value.rejected else None,
+        "tableRejected": {"reason": value.rejected, "generation": value.rejected_generation}
+        if value.rejected
+        else None,
         "revisions": {
             revision: {
                 "attempts": r.attempts,

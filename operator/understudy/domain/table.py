@@ -97,8 +97,7 @@ def table_spec(table: Table) -> dict[str, Any]:
         "epoch": table.epoch,
         "servedNames": list(table.served_names),
         "variants": [
-            {"revision": v.revision, "track": v.track, "weight": v.weight, "service": v.service}
-            for v in table.variants
+            {"revision": v.revision, "track": v.track, "weight": v.weight, "service": v.service} for v in table.variants
         ],
         "salt": table.salt,
         "retired": table.retired,

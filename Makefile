@@ -1,0 +1,93 @@
+# Two commands for newcomers: `make up` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+CODE   := operator local tests
+LOCAL  := python3 -m local
+PYTEST := $(BIN)/pytest -q
+# The rooms that decide: every branch of them is covered (make coverage).
+PURE   := operator/understudy/domain/*,operator/understudy/plan/*,operator/understudy/gateway/policy/*
+
+##@ Try it
+.PHONY: up down status
+up: ## From a bare machine to a streamed answer of a real vLLM pod through the gateway
+	$(LOCAL) up
+
+down: ## Remove everything that `make up` made (caches stay; PURGE=1 removes them too)
+	$(LOCAL) down $(if $(PURGE),--purge)
+
+status: ## What is running: Docker, cluster, images
+	$(LOCAL) status
+
+##@ Test
+.PHONY: test test-fast test-cluster coverage
+test: verify test-fast coverage test-cluster ## Everything, from a clean checkout: checks, fast tests, coverage, real cluster
+
+test-fast: $(VENV)/ready ## Everything that needs no cluster, on all cores (the daily loop)
+	$(PYTEST) -m "not cluster" -n auto --dist loadfile
+
+coverage: $(VENV)/ready ## Branch coverage of the pure rooms must be 100 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -m "not cluster" tests/domain tests/plan tests/gateway/policy
+	$(BIN)/coverage report --include "$(PURE)" --fail-under 100
+
+test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
+	$(PYTEST) -m cluster --durations=15
+
+##@ Check
+.PHONY: verify lint fmt types imports security generate check-generated
+verify: lint types imports security check-generated ## Every static check; nothing may differ from what is generated
+
+lint: $(VENV)/ready ## Style and likely mistakes (ruff)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+fmt: $(VENV)/ready ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+types: $(VENV)/ready ## Strict types on code and tests (mypy)
+	$(BIN)/mypy $(CODE)
+
+imports: $(VENV)/ready ## Rooms import only downward (import-linter)
+	$(BIN)/lint-imports
+
+security: $(VENV)/ready ## Security lint (bandit)
+	$(BIN)/bandit -q -r operator local -c pyproject.toml
+
+generate: $(VENV)/ready ## Write CRDs, chart copies, reference docs, values schema, RBAC from the models
+	$(BIN)/python -m understudy.crdgen
+
+check-generated: $(VENV)/ready ## Fail when a generated file differs from its source
+	$(BIN)/python -m understudy.crdgen --check
+
+##@ Cluster
+.PHONY: cluster images
+cluster: ## Bring up the kind cluster (from a registry, or assembled from packages)
+	$(LOCAL) cluster
+
+images: cluster ## Build and load the images
+	$(LOCAL) images
+
+##@ Develop
+.PHONY: install lock help
+install: $(VENV)/ready ## Create the virtual environment
+
+$(VENV)/ready: requirements/dev.txt pyproject.toml
+	python3 -c 'import ensurepip' 2>/dev/null || $(LOCAL) tools
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+lock: $(VENV)/ready ## Pin requirements/*.in again, with hashes
+	for f in runtime dev; do $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
+	  --python-version 3.11 requirements/$$f.in -o requirements/$$f.txt; done
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

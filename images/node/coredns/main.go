@@ -19,7 +19,7 @@ import (
 
 // The order in which plugins see a query, as in CoreDNS's own plugin.cfg.
 var directives = []string{
-	"reload", "ready", "health", "prometheus", "errors", "loadbalance", "cache", "loop", "kubernetes", "forward",
+	"reload", "ready", "health", "prometheus", "errors", "loadbalance", "cache", "kubernetes", "loop", "forward",
 }
 
 func init() {

@@ -1,0 +1,36 @@
+"""What is built from Go modules where no registry can be reached, and with which versions."""
+
+from local import cache, versions
+from local.golang import Program
+
+SOURCES = cache.REPOSITORY / "images" / "node"
+COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+NODE_COMMANDS = ("kubelet", "kubeadm", "kubectl")
+
+
+def _kubernetes_variables() -> tuple[tuple[str, str], ...]:
+    major, minor, _ = versions.parse(versions.KUBERNETES)
+    values = {
+        "gitVersion": versions.KUBERNETES,
+        "gitMajor": str(major),
+        "gitMinor": str(minor),
+        "gitTreeState": "clean",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return tuple((f"{package}.{name}", value) for package in packages for name, value in values.items())
+
+
+KIND = Program("kind", (f"sigs.k8s.io/kind@{versions.KIND}",))
+HELM = Program("helm", (f"helm.sh/helm/v4/cmd/helm@{versions.HELM}",))
+STORAGE = Program(
+    "local-path-provisioner", (f"github.com/rancher/local-path-provisioner@{versions.LOCAL_PATH_PROVISIONER}",)
+)
+KUBERNETES = Program(
+    "kubernetes",
+    tuple(f"k8s.io/kubernetes/cmd/{name}" for name in (*COMPONENTS, *NODE_COMMANDS)),
+    SOURCES / "kubernetes",
+    _kubernetes_variables(),
+)
+ETCD = Program("etcd", ("go.etcd.io/etcd/server/v3",), SOURCES / "etcd")
+COREDNS = Program("coredns", (".",), SOURCES / "coredns")
+PAUSE = Program("pause", (".",), SOURCES / "pause")

@@ -1,0 +1,112 @@
+"""The programs that everything else calls: Debian packages, and kind, kubectl and helm of known versions.
+
+The three lie in the cache, not on PATH: another version that the user has there is neither used nor replaced.
+"""
+
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from local import cache, golang, programs, versions
+from local.component_images import only_binary
+from local.registry import Way
+from local.steps import CommandFailed, Step, step
+
+# Command to look for, and the Debian package that brings it.
+PACKAGES = {"dockerd": "docker.io", "iptables": "iptables", "jq": "jq", "git": "git"}
+PACKAGES_TO_ASSEMBLE = {"mmdebstrap": "mmdebstrap"}
+RELEASES = {
+    "kind": "https://github.com/kubernetes-sigs/kind/releases/download/{kind}/kind-linux-{arch}",
+    "kubectl": "https://dl.k8s.io/release/{kubernetes}/bin/linux/{arch}/kubectl",
+    "helm": "https://get.helm.sh/helm-{helm}-linux-{arch}.tar.gz",
+}
+WANTED = {"kind": versions.KIND, "kubectl": versions.KUBERNETES, "helm": versions.HELM}
+
+
+def path(name: str) -> Path:
+    """Where kind, kubectl or helm lies, installed or not."""
+    return cache.root() / "bin" / f"{name}-{WANTED[name]}"
+
+
+def ensure(way: Way) -> None:
+    """Install what is missing."""
+    wanted = {**PACKAGES, **(PACKAGES_TO_ASSEMBLE if way == "packages" else {})}
+    missing = [package for command, package in wanted.items() if not _installed(command)]
+    if not _has_venv():
+        missing.append("python3-venv")
+    if way == "packages" and not _installed("go"):
+        missing.append("golang-go")  # old, but able to fetch a newer one as a module
+    if missing:
+        with step(f"install {', '.join(missing)}") as current:
+            _apt(missing, current)
+    for name in WANTED:
+        if not path(name).exists():
+            with step(f"{'download' if way == 'registry' else 'build'} {name} {WANTED[name]}") as current:
+                _download(name, current) if way == "registry" else _build(name, current)
+        _link(name)
+
+
+def _installed(command: str) -> bool:
+    return shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/go/bin") is not None
+
+
+def _has_venv() -> bool:
+    try:
+        import ensurepip  # noqa: F401  # Debian leaves it out of python3 itself
+    except ImportError:
+        return False
+    return True
+
+
+def _apt(packages: list[str], current: Step) -> None:
+    if os.geteuid() != 0 or not _installed("apt-get"):
+        raise CommandFailed(f"missing: {', '.join(packages)}; install them, or run this as root on Debian or Ubuntu")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    # A source that does not answer must not stop the others: what is missing after all shows in the install.
+    try:
+        current.run(["apt-get", "update", "-q"], env=env, deadline=300)
+    except CommandFailed as error:
+        current.note(str(error))
+    current.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages], env=env, deadline=900)
+
+
+def _build(name: str, current: Step) -> None:
+    if name == "kubectl":
+        binary = golang.build(programs.KUBERNETES, current) / "kubectl"
+    else:
+        binary = only_binary(golang.build(programs.KIND if name == "kind" else programs.HELM, current))
+    _place(binary, name)
+
+
+def _download(name: str, current: Step) -> None:
+    arch = golang.architecture()
+    url = RELEASES[name].format(kind=versions.KIND, kubernetes=versions.KUBERNETES, helm=versions.HELM, arch=arch)
+    current.note(f"downloading {url}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as target:
+            shutil.copyfileobj(answer, target)
+        if name == "helm":
+            with tarfile.open(file) as archive:
+                archive.extract(f"linux-{arch}/helm", folder)
+            file = Path(folder) / f"linux-{arch}" / "helm"
+        _place(file, name)
+
+
+def _place(binary: Path, name: str) -> None:
+    path(name).parent.mkdir(parents=True, exist_ok=True)
+    draft = path(name).with_name(f".{name}.{os.getpid()}")
+    shutil.copyfile(binary, draft)
+    draft.chmod(0o755)
+    draft.replace(path(name))
+
+
+def _link(name: str) -> None:
+    """A name without a version beside it, for a person's PATH."""
+    link = cache.root() / "bin" / name
+    if not link.is_symlink() or link.readlink() != Path(path(name).name):
+        link.unlink(missing_ok=True)
+        link.symlink_to(path(name).name)

@@ -1,1 +1,1 @@
-"""A simulated OpenAI-compatible engine, for tests and rehearsals without hardware."""
+"""A simulated OpenAI-compatible engine: what tests and rehearsals run where a GPU would be."""

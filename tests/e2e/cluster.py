@@ -1,0 +1,156 @@
+"""The kind cluster as the tests see it: a small synchronous REST client on the kubeconfig, and kubectl."""
+
+import base64
+import json
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+PATHS: Mapping[str, str] = {
+    "deployment": "/apis/apps/v1/namespaces/{ns}/deployments",
+    "event": "/api/v1/namespaces/{ns}/events",
+    "guardrail": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/guardrails",
+    "lease": "/apis/coordination.k8s.io/v1/namespaces/{ns}/leases",
+    "mdep": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/modeldeployments",
+    "model": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/models",
+    "msnap": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/modelsnapshots",
+    "namespace": "/api/v1/namespaces",
+    "node": "/api/v1/nodes",
+    "pod": "/api/v1/namespaces/{ns}/pods",
+    "rtable": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/routingtables",
+    "secret": "/api/v1/namespaces/{ns}/secrets",
+    "service": "/api/v1/namespaces/{ns}/services",
+}
+
+
+class RefusedError(AssertionError):
+    """The API server answered with an error status; `status` is its code, the text its message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class Cluster:
+    """One cluster, reached as its administrator."""
+
+    def __init__(self, kubeconfig: str, kubectl: str) -> None:
+        self.kubeconfig = kubeconfig
+        self._kubectl = kubectl
+        config = yaml.safe_load(Path(kubeconfig).read_text())
+        self._server: str = config["clusters"][0]["cluster"]["server"]
+        user = config["users"][0]["user"]
+        self._tls = ssl.create_default_context(
+            cadata=base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            pair = Path(folder) / "pair.pem"
+            pair.touch(mode=0o600)
+            pair.write_bytes(
+                base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"])
+            )
+            self._tls.load_cert_chain(pair)
+
+    def request(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Any:
+        """One call to the API server; raises RefusedError on an error status, URLError when it is away."""
+        request = urllib.request.Request(
+            self._server + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": content_type, "Accept": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, context=self._tls, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read().decode(errors="replace")
+            try:
+                message = json.loads(text).get("message", text)
+            except ValueError:
+                message = text
+            raise RefusedError(error.code, message) from None
+
+    def get(self, kind: str, name: str, ns: str = "") -> dict[str, Any] | None:
+        """The object, or None when there is none."""
+        try:
+            return self.request("GET", f"{PATHS[kind].format(ns=ns)}/{name}")  # type: ignore[no-any-return]
+        except RefusedError as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def list(self, kind: str, ns: str = "", selector: str = "") -> list[dict[str, Any]]:
+        """All objects of a kind in a namespace, optionally by label selector."""
+        query = f"?labelSelector={urllib.request.quote(selector)}" if selector else ""
+        return self.request("GET", PATHS[kind].format(ns=ns) + query)["items"]  # type: ignore[no-any-return]
+
+    def apply(self, obj: Mapping[str, Any], dry_run: bool = False) -> dict[str, Any]:
+        """Server-side apply as the user `tests`."""
+        kind = {"ModelDeployment": "mdep"}.get(obj["kind"], obj["kind"].lower())
+        path = f"{PATHS[kind].format(ns=obj['metadata'].get('namespace', ''))}/{obj['metadata']['name']}"
+        query = "?fieldManager=tests&force=true&fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+        return self.request("PATCH", path + query, obj, "application/apply-patch+yaml")  # type: ignore[no-any-return]
+
+    def patch(self, kind: str, name: str, ns: str, body: object, subresource: str = "") -> dict[str, Any]:
+        """JSON merge patch."""
+        path = f"{PATHS[kind].format(ns=ns)}/{name}" + (f"/{subresource}" if subresource else "")
+        return self.request("PATCH", path, body, "application/merge-patch+json")  # type: ignore[no-any-return]
+
+    def delete(self, kind: str, name: str, ns: str = "", grace: int | None = None) -> None:
+        """Delete, whether it exists or not."""
+        try:
+            query = "" if grace is None else f"?gracePeriodSeconds={grace}"
+            self.request("DELETE", f"{PATHS[kind].format(ns=ns)}/{name}{query}")
+        except RefusedError as refused:
+            if refused.status != 404:
+                raise
+
+    def evict(self, pod: str, ns: str) -> None:
+        """What a node drain does to one pod."""
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": ns}}
+        self.request("POST", f"{PATHS['pod'].format(ns=ns)}/{pod}/eviction", body)
+
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl as a user would; returns its standard output (and error, when it failed and may)."""
+        done = subprocess.run(
+            [self._kubectl, "--kubeconfig", self.kubeconfig, *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+
+def eventually(what: str, probe: Callable[[], T | None], within: float, every: float = 0.25) -> T:
+    """Wait until `probe` returns something true; fail after `within` seconds, saying what was awaited.
+
+    A probe that raises is asked again (the API server may be away on purpose); its last error is named.
+    """
+    deadline = time.monotonic() + within
+    last = ""
+    while time.monotonic() < deadline:
+        try:
+            value = probe()
+            last = f"last seen: {value!r}"
+            if value:
+                return value
+        except (OSError, RefusedError, KeyError) as error:
+            last = f"last error: {error!r}"
+        time.sleep(every)
+    raise AssertionError(f"not within {within:.0f} s: {what} ({last})")

@@ -1,0 +1,84 @@
+"""Installs the chart the way a user does, with the values that the tests need, and makes an access key."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.cluster import Cluster, eventually
+
+ROOT = Path(__file__).parent.parent.parent
+SYSTEM = "understudy-system"
+DATA_URL = "http://127.0.0.1:30080"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the gateway answers, and with which key."""
+
+    base_url: str
+    key: str
+
+
+def install(cluster: Cluster) -> Installation:
+    """Install or upgrade the release, wait until operators and gateways are ready, create the key."""
+    run_local("install", "--set", "operator.replicas=2", "--set", "gateway.replicas=2")
+    key = create_key(cluster, "e2e")
+    return Installation(DATA_URL, key)
+
+
+def run_local(*args: str) -> None:
+    """One command of the `local` package, its output left for the test's report."""
+    subprocess.run([sys.executable, "-m", "local", *args], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+
+
+def create_key(cluster: Cluster, name: str, *args: str) -> str:
+    """`understudy keys create`, applied; returns the key's text."""
+    done = subprocess.run(
+        [sys.executable, "-m", "understudy.cli.main", "keys", "create", name, "-o", "json", *args],
+        cwd=ROOT / "operator",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    made = json.loads(done.stdout)
+    cluster.kubectl("-n", SYSTEM, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(made["secret"]))
+    return str(made["key"])
+
+
+def gateways(cluster: Cluster) -> list[str]:
+    """Names of the gateway pods that are Ready."""
+    return ready_pods(cluster, "gateway")
+
+
+def operators(cluster: Cluster) -> list[str]:
+    """Names of the operator pods that are Ready."""
+    return ready_pods(cluster, "operator")
+
+
+def ready_pods(cluster: Cluster, component: str) -> list[str]:
+    """Names of one component's pods that are Ready and not on their way out."""
+    pods = cluster.list("pod", SYSTEM, f"app.kubernetes.io/component={component}")
+    return sorted(
+        pod["metadata"]["name"]
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"]
+        and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+    )
+
+
+def leader(cluster: Cluster) -> str:
+    """The operator pod that holds the Lease."""
+
+    def holder() -> str:
+        lease = cluster.get("lease", "understudy-operator", SYSTEM)
+        return str(lease["spec"].get("holderIdentity") or "") if lease else ""
+
+    return eventually("an operator leads", holder, within=40)
+
+
+def settled(cluster: Cluster) -> None:
+    """Wait until two operators and two gateways are Ready: what each fault test leaves behind and starts from."""
+    eventually("two operators are ready", lambda: len(operators(cluster)) == 2, within=90)
+    eventually("two gateways are ready", lambda: len(gateways(cluster)) == 2, within=90)

@@ -1,0 +1,93 @@
+"""The few calls on the API server that the operator makes, on plain dicts.
+
+A protocol, so that the engine runs against the official client and against an in-memory server with
+the same words. Every call raises `ApiError` and nothing else.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from understudy.kube.resources import Resource
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of a kind to list and watch; an empty namespace means all of them."""
+
+    resource: Resource
+    namespace: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list; `continue_token` is empty on the last one."""
+
+    items: tuple[Object, ...]
+    resource_version: str
+    continue_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One event of a watch; a BOOKMARK carries only `metadata.resourceVersion`."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Object
+
+
+class KubeClient(Protocol):
+    """Calls take at most ten seconds each, watches excepted."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Read one object."""
+        ...
+
+    async def list_page(self, scope: Scope, *, limit: int = 500, continue_token: str = "") -> Page:
+        """Read one page of a collection, at most `limit` objects."""
+        ...
+
+    def watch(self, scope: Scope, *, resource_version: str, timeout_seconds: int) -> AsyncGenerator[WatchEvent, None]:
+        """Stream what happened after `resource_version`.
+
+        Ends without an error when the server closes the stream, at the latest after
+        `timeout_seconds`; raises ApiError(Gone) when the version is too old.
+        """
+        ...
+
+    async def apply(self, resource: Resource, obj: Object, *, manager: str) -> Object:
+        """Server-side apply with force; returns the object as stored.
+
+        uid and resourceVersion in the object's metadata are conditions.
+        """
+        ...
+
+    async def apply_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
+        """The same on the status subresource; the object must carry its uid, or a new one could be created."""
+        ...
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        """Create; Conflict if it exists."""
+        ...
+
+    async def replace(self, resource: Resource, obj: Object) -> Object:
+        """Replace the object whose resourceVersion the argument carries."""
+        ...
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str = "", resource_version: str = ""
+    ) -> None:
+        """Delete in the background, on condition of uid and resourceVersion where given."""
+        ...
+
+    async def plurals(self, api_version: str) -> frozenset[str]:
+        """Names of the collections that the API server serves in a group version; empty if it does not know it."""
+        ...
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        ...

@@ -1,0 +1,146 @@
+"""List and watch of one kind, kept true through everything that happens to a watch.
+
+```
+        ┌────────── list, page by page, trimmed as it arrives ◄────────────────┐
+        ▼                                                                      │
+   replace(all): what vanished meanwhile is deleted (no ghosts)                │ 410 Gone, or an event
+        │                                                                      │ that makes no sense
+        ▼                                                                      │
+   watch from the last resourceVersion ── event, bookmark ──► sink, freshness ─┤
+        ▲                                                                      │
+        └──────── end of stream, silence, reset: resume, no relist ────────────┘
+```
+A watch that says nothing for longer than bookmarks may take to come (one a minute) is dropped and
+resumed: a server that is being killed keeps old connections open and silent.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from understudy.kube.client import KubeClient, Object, Scope
+from understudy.kube.errors import ApiError, Gone, Retry
+from understudy.kube.resources import Resource
+from understudy.kube.trim import trim
+
+log = logging.getLogger(__name__)
+
+SILENCE = 75.0  # seconds; bookmarks come every 60
+_WATCH_SECONDS = (240, 360)
+_BACKOFF = (0.2, 10.0)  # seconds, first and last
+
+
+class Sink(Protocol):
+    """Where a reflector puts what it learns; called in the event loop, never concurrently for one scope."""
+
+    def replace(self, scope: Scope, objects: list[dict[str, Any]]) -> None:
+        """The scope holds exactly these objects."""
+        ...
+
+    def upsert(self, resource: Resource, obj: dict[str, Any]) -> None:
+        """An object is new or has changed."""
+        ...
+
+    def remove(self, resource: Resource, obj: dict[str, Any]) -> None:
+        """An object is gone; `obj` is its last state."""
+        ...
+
+
+class Reflector:
+    """Keeps a sink equal to one scope of the cluster, for as long as `run` runs."""
+
+    def __init__(
+        self, client: KubeClient, scope: Scope, sink: Sink, *, monotonic: Callable[[], float], page_size: int = 500
+    ) -> None:
+        self.scope = scope
+        self.synced = asyncio.Event()
+        self._client = client
+        self._sink = sink
+        self._monotonic = monotonic
+        self._page_size = page_size
+        self._version = ""
+        self._heard_at = monotonic()
+        self._backoff = _BACKOFF[0]
+
+    @property
+    def age(self) -> float:
+        """Seconds since the API server last said anything about this scope."""
+        return self._monotonic() - self._heard_at
+
+    async def run(self) -> None:
+        """List and watch until cancelled; no failure of the API server ends it."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except ApiError as error:
+                await self._recover(error)
+            except TimeoutError:
+                log.info("watch of %s fell silent; resuming", self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.scope.resource.plural} in {self.scope.namespace or 'all namespaces'}"
+
+    async def _list(self) -> None:
+        objects: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page = await self._client.list_page(self.scope, limit=self._page_size, continue_token=token)
+            objects.extend(trim(self.scope.resource, item) for item in page.items)
+            token = page.continue_token
+            if not token:
+                break
+        self._sink.replace(self.scope, objects)
+        self._heard(page.resource_version)
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311 - spreads reconnects, no secret
+        stream = self._client.watch(self.scope, resource_version=self._version, timeout_seconds=seconds)
+        began = self._monotonic()
+        async with aclosing(stream):
+            while True:
+                try:
+                    async with asyncio.timeout(SILENCE):
+                        event = await anext(stream)
+                except StopAsyncIteration:
+                    break
+                if event.type != "BOOKMARK":
+                    self._deliver(event.type, event.object)
+                self._heard(event.object["metadata"]["resourceVersion"])
+        # A server under load closes fresh watches by plain end of stream; do not answer with a storm.
+        if self._monotonic() - began < 1.0:
+            await self._pause()
+
+    def _deliver(self, kind: str, obj: Object) -> None:
+        trimmed = trim(self.scope.resource, obj)
+        if kind == "DELETED":
+            self._sink.remove(self.scope.resource, trimmed)
+        else:
+            self._sink.upsert(self.scope.resource, trimmed)
+
+    def _heard(self, version: str) -> None:
+        self._version = version
+        self._heard_at = self._monotonic()
+        self._backoff = _BACKOFF[0]
+
+    async def _recover(self, error: ApiError) -> None:
+        if isinstance(error.failure, Gone):
+            log.info("watch of %s is too old; listing again", self._name)
+            self._version = ""
+        elif not isinstance(error.failure, Retry):
+            log.warning("cannot read %s: %s", self._name, error)
+            self._version = ""
+        else:
+            log.info("reading %s: %s", self._name, error)
+        await self._pause(error.failure.after if isinstance(error.failure, Retry) and error.status == 429 else 0.0)
+
+    async def _pause(self, at_least: float = 0.0) -> None:
+        wait = max(self._backoff, at_least)
+        self._backoff = min(self._backoff * 2, _BACKOFF[1])
+        await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret

@@ -1,0 +1,54 @@
+"""The operator's Prometheus metrics. No label names an object: their number must not grow with the cluster."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class OperatorMetrics:
+    """All metrics of one operator process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        self.queue_depth = Gauge("understudy_queue_depth", "Keys waiting for a worker", registry=r)
+        self.queue_adds = Counter("understudy_queue_adds", "Keys added to the work queue", registry=r)
+        self.queue_retries = Counter("understudy_queue_retries", "Rate-limited re-adds", registry=r)
+        self.queue_wait = Histogram(
+            "understudy_queue_wait_seconds",
+            "Time from a key's adding to its worker",
+            buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30),
+            registry=r,
+        )
+        self.reconcile_seconds = Histogram(
+            "understudy_reconcile_seconds",
+            "Time from observing to the last write of one pass",
+            ["kind", "result"],
+            buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30),
+            registry=r,
+        )
+        self.writes = Counter("understudy_writes", "Writes by what became of them", ["kind", "outcome"], registry=r)
+        self.watch_age = Gauge(
+            "understudy_watch_age_seconds", "Since the last event or bookmark", ["resource"], registry=r
+        )
+        self.cache_objects = Gauge("understudy_cache_objects", "Objects in the cache", ["resource"], registry=r)
+        self.gate_waits = Counter(
+            "understudy_cache_behind", "Passes put off because the cache was behind our last write", registry=r
+        )
+        self.gate_timeouts = Counter(
+            "understudy_cache_behind_timeouts", "Own writes that the cache did not show in time", registry=r
+        )
+        self.loop_lag = Gauge("understudy_loop_lag_seconds", "How late the event loop runs", registry=r)
+        self.leader = Gauge("understudy_leader", "1 while this process is the leader", registry=r)
+        self.leader_epoch = Gauge("understudy_leader_epoch", "The Lease's transitions", registry=r)
+        self.gateway_polls = Counter(
+            "understudy_gateway_polls", "Questions to gateways by outcome", ["outcome"], registry=r
+        )
+        self.gateways_fresh = Gauge(
+            "understudy_gateways_fresh", "Gateway pods that answered within three seconds", registry=r
+        )
+        self.probes = Counter(
+            "understudy_probes", "Requests to engine pods by outcome", ["check", "outcome"], registry=r
+        )
+        self.events = Counter("understudy_events", "Kubernetes events by outcome", ["outcome"], registry=r)
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self.registry)

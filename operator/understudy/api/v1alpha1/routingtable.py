@@ -1,0 +1,83 @@
+"""RoutingTable: what the operator tells every gateway about one deployment.
+
+The rules of its values are `domain/table.py`, which both sides parse by; this is their shape.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from understudy.api.v1alpha1.markers import ATOMIC, Cel, list_map
+from understudy.api.v1alpha1.metadata import ApiVersion, ObjectMeta
+from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName
+from understudy.api.v1alpha1.shape import shape
+
+Seconds = Annotated[float, Field(ge=0.001, le=86400)]
+
+
+class Variant(BaseModel):
+    """One revision that takes conversations."""
+
+    model_config = shape()
+
+    revision: Revision
+    """Its hash."""
+    track: Literal["stable", "canary", "shadow"]
+    """Its part."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Its share of conversations in percent."""
+    service: ResourceName
+    """Service whose EndpointSlices list its pods."""
+
+
+class TableTimeouts(BaseModel):
+    """Limits of one request in seconds."""
+
+    model_config = shape()
+
+    first_token_seconds: Seconds = 60.0
+    """Until the first token of the answer."""
+    between_tokens_seconds: Seconds = 30.0
+    """Between two tokens."""
+    whole_seconds: Seconds = 1800.0
+    """Until the end of the answer."""
+
+
+_SUM = Cel(
+    "self.filter(v, v.track != 'shadow').size() == 0"
+    " || self.filter(v, v.track != 'shadow').map(v, v.weight).sum() == 100",
+    "weights of the variants that are not shadow must sum to 100",
+)
+
+
+class RoutingTableSpec(BaseModel):
+    """Names, variants and the leader's epoch."""
+
+    model_config = shape()
+
+    epoch: Annotated[int, Field(ge=0)]
+    """Leader transitions when this was written; gateways refuse a lower one than they serve by."""
+    served_names: Annotated[tuple[ServedName, ...], Field(max_length=17), ATOMIC] = ()
+    """Names that clients put in `model`."""
+    variants: Annotated[tuple[Variant, ...], Field(max_length=3), list_map("revision"), _SUM] = ()
+    """Revisions that serve; none means that requests wait, then get 503 with Retry-After."""
+    salt: Annotated[str, Field(pattern="^([0-9a-f]{8})?$", max_length=8)] = ""
+    """Makes each rollout's split of conversations its own: the candidate's revision."""
+    retired: bool = False
+    """The deployment is being deleted: gateways may drop the table with the object."""
+    timeouts: TableTimeouts = TableTimeouts()
+    """Limits of one request."""
+    session_from_user: bool = False
+    """Take the request's `user` as the conversation, when it gives nothing better."""
+
+
+class RoutingTable(BaseModel):
+    """What the operator tells every gateway about one deployment. Never edited by people."""
+
+    model_config = shape()
+
+    api_version: ApiVersion = "understudy.dev/v1alpha1"
+    kind: Literal["RoutingTable"] = "RoutingTable"
+    metadata: ObjectMeta
+    spec: RoutingTableSpec
+    """What gateways serve by."""

@@ -1,0 +1,111 @@
+"""How the gateway treats requests for a deployment."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from understudy.api.v1alpha1.markers import LIST_SET, Cel
+from understudy.api.v1alpha1.scalars import Price, RequestTimeout, Retention, ServedName
+from understudy.api.v1alpha1.shape import shape
+
+_NEVER = (
+    "chat_template",
+    "kv_transfer_params",
+    "ec_transfer_params",
+    "mm_processor_kwargs",
+    "media_io_kwargs",
+    "priority",
+    "request_id",
+    "session_id",
+    "vllm_xargs",
+)
+ExtraField = Annotated[
+    str,
+    Field(pattern="^[a-z][a-z0-9_]*$", max_length=64),
+    Cel(
+        "!(self in [" + ", ".join(f"'{name}'" for name in _NEVER) + "])",
+        "this field is never passed on: it would let a client change the engine for others",
+    ),
+]
+MediaHost = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$", max_length=253)]
+
+
+class Api(BaseModel):
+    """What clients may send beside the usual fields."""
+
+    model_config = shape()
+
+    extra_fields: Annotated[tuple[ExtraField, ...], Field(max_length=64), LIST_SET] = ()
+    """Request fields that are passed on to the engine."""
+    media_hosts: Annotated[tuple[MediaHost, ...], Field(max_length=64), LIST_SET] = ()
+    """Hosts from which the engine may load media."""
+
+
+class Session(BaseModel):
+    """How requests of one conversation are recognised."""
+
+    model_config = shape()
+
+    from_user: bool = False
+    """Take the request's `user` as the conversation, when it gives nothing better."""
+
+
+class Fallback(BaseModel):
+    """Where requests go when this deployment cannot serve."""
+
+    model_config = shape()
+
+    name: ServedName
+    """A served name."""
+
+
+class Queue(BaseModel):
+    """Requests that wait for a free pod."""
+
+    model_config = shape()
+
+    max: Annotated[int, Field(ge=0, le=100_000)] = 200
+    """So many may wait."""
+    deadline: RequestTimeout = "60s"
+    """So long may one wait."""
+
+
+class Timeouts(BaseModel):
+    """Limits of one request."""
+
+    model_config = shape()
+
+    first_token: RequestTimeout = "60s"
+    """Until the first token of the answer."""
+    between_tokens: RequestTimeout = "30s"
+    """Between two tokens."""
+    whole: RequestTimeout = "30m"
+    """Until the end of the answer."""
+
+
+class Pricing(BaseModel):
+    """What tokens cost, for budgets and records."""
+
+    model_config = shape()
+
+    input_per_million: Price
+    """Price of a million tokens of prompts, as a quoted decimal."""
+    output_per_million: Price
+    """Price of a million tokens of answers, as a quoted decimal."""
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$", max_length=3)] = "USD"
+    """Currency by ISO 4217."""
+
+
+class Logging(BaseModel):
+    """What is kept of requests."""
+
+    model_config = shape()
+
+    text: Literal["none", "released", "raw"] = "none"
+    """No text, the text that clients saw, or the text before guardrails."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 1
+    """Share of requests whose text is kept, 0 to 1."""
+    max_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 16384
+    """So many bytes of one text."""
+    ttl: Retention = "30d"
+    """How long."""

@@ -51,7 +51,7 @@ class _Extension:
 
 def list_map(*keys: str) -> _Extension:
     """A list whose items are told apart by these fields, so that each may have its own owner."""
-    return _Extension((("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", list(keys))))
+    return _Extension((("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", keys)))
 
 
 LIST_SET: Final = _Extension((("x-kubernetes-list-type", "set"),))

@@ -1,34 +1,41 @@
-"""Durations as people write them in a manifest: `2m`, `1h30m`, `500ms`; `30d` for retention."""
+"""Durations as users write them (`90s`, `1h30m`) and instants as the API server stamps them (RFC 3339)."""
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART: Final = re.compile(r"([0-9]+)(ms|s|m|h|d)")
-_WHOLE: Final = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d))+")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART: Final = re.compile(r"([0-9]+)(ms|s|m|h)")
+_WHOLE: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of a duration: whole numbers with unit ms, s, m, h or d, added up; never negative.
-
-    Raises ValueError that says what to write instead.
-    """
+def seconds(text: str) -> float:
+    """Seconds of a duration such as `1h30m`; ValueError says what to write instead."""
     if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration: write whole numbers with a unit, such as 90s, 1h30m or 500ms")
+        raise ValueError(f"{text!r} is not a duration: write one such as 90s or 1h30m")
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
-def format_duration(seconds: float) -> str:
-    """A duration for people: the two largest units that are not zero, `0s` below half a millisecond.
+def words(amount: float) -> str:
+    """A span of seconds for people, in its two largest units at most: `about` is left to the caller."""
+    left = round(amount)
+    if left < 60:
+        return f"{left} s"
+    if left < 3600:
+        minutes, rest = divmod(left, 60)
+        return f"{minutes} min" if rest == 0 or minutes >= 10 else f"{minutes} min {rest} s"
+    hours, rest = divmod(left, 3600)
+    return f"{hours} h" if rest < 60 else f"{hours} h {rest // 60} min"
 
-    Below ten seconds milliseconds show; above, whole seconds. Raises ValueError when negative.
-    """
-    if seconds < 0:
-        raise ValueError("a duration cannot be negative")
-    millis = round(seconds * 1000) if seconds < 10 else round(seconds) * 1000
-    parts: list[str] = []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
-        count, millis = divmod(millis, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts[:2]) or "0s"
+
+def stamp(wall: float) -> str:
+    """Unix seconds as the API server writes an instant: UTC, whole seconds."""
+    return datetime.fromtimestamp(wall, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def instant(text: str) -> float:
+    """Unix seconds of an RFC 3339 instant; ValueError if it is none or has no time zone."""
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return value.timestamp()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from understudy.domain.names import MANAGER_CHILDREN
+from understudy.plan.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class Plan:
     ModelDeployment's whole status, or None when the resource is gone; it is written after the actions
     unless `status_first` (the commit of a promotion is that one write). `probes` is the complete set for
     this key: a pod that is not named is no longer probed. `requeue_after` is in seconds, None = only on
-    an event.
+    an event. `memory` is handed back as `Observed.memory` of this key's next pass, whether or not the
+    actions succeeded; losing it costs seconds, never correctness.
     """
 
     actions: tuple[Action, ...] = ()
@@ -95,3 +97,4 @@ class Plan:
     probes: tuple[Probe, ...] = ()
     requeue_after: float | None = None
     reasons: tuple[str, ...] = ()
+    memory: Memory | None = None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from understudy.domain.key import Key
 from understudy.domain.state import GatewayState
+from understudy.plan.memory import Memory
 
 Object = Mapping[str, Any]
 
@@ -110,3 +111,5 @@ class Observed:
     gateways: tuple[GatewayPod, ...] = ()
     probes: Mapping[str, ProbeReport] = field(default_factory=dict)
     settings: Settings = Settings()
+    # What the previous plan of this key asked to be told again (`Plan.memory`); None in a new process.
+    memory: Memory | None = None

@@ -1,0 +1,73 @@
+"""What one pass of the planner tells the next one of the same process.
+
+The planner is pure, so whatever it would like to remember between two passes is a value that the
+engine hands back. Nothing here is needed for correctness: a new process starts with None and takes
+up the evidence from the snapshot's status, at most five seconds behind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Attempts and failed attempts of one revision.
+Counts = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far one gateway process's counters are already in the evidence."""
+
+    start_id: str
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the gateways have counted since one weight of one rollout was programmed.
+
+    `tag` names the rollout, phase and weight that it belongs to; evidence under another tag never
+    counts. `since` (Unix seconds) is when the step began; `counted` is False until the weight was
+    programmed for the first time; `soak` is observed seconds. `subject` is the revision on trial,
+    `other` its comparator.
+    """
+
+    tag: str
+    since: float
+    counted: bool = False
+    soak: float = 0.0
+    subject: Counts = (0, 0)
+    other: Counts = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A slice of the sliding window on which the error ceiling is judged; `start` is monotonic seconds."""
+
+    start: float
+    subject: Counts
+    other: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Observed seconds since `stamp` (Unix seconds), or since the clock was first asked for if that is None."""
+
+    stamp: float | None
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Everything that one pass leaves to the next; only read back by the same `process`.
+
+    `monotonic` is the time of the pass, `persisted` that of the last one that wrote evidence into the
+    snapshot, `told` that of the last one that changed the status's sentences.
+    """
+
+    process: str
+    monotonic: float
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    evidence: Evidence | None = None
+    cursors: Mapping[str, Cursor] = field(default_factory=dict)
+    window: tuple[Block, ...] = ()
+    persisted: float = float("-inf")
+    told: float = float("-inf")

@@ -1,0 +1,214 @@
+"""Who must think again when an object has changed: from a change in the cache to keys on the queue.
+
+```
+ ModelDeployment ──► itself; the Model it names or named; other claimants of its served names
+ child (by label) ─► its deployment;  RoutingTable also ► claimants of the names it serves
+ Model, Guardrail ─► itself; the deployments that use it
+ Secret, ConfigMap ► deployments whose spec, snapshot or model names it
+ Node ─────────────► deployments with a pod on it, or with a pod that has no node yet
+```
+Wrong in one direction only: waking too many costs a pass that writes nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from understudy.domain.key import Key
+from understudy.engine.cache import Cache, Change, parent_of
+from understudy.engine.references import Reference, references
+from understudy.kube.client import Object
+from understudy.kube.resources import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    GUARDRAIL,
+    MODEL,
+    MODEL_DEPLOYMENT,
+    MODEL_SNAPSHOT,
+    NODE,
+    POD,
+    ROUTING_TABLE,
+    SECRET,
+    SERVICE,
+)
+from understudy.kube.trim import CONTENT_HASH
+
+WorkKind = Literal["ModelDeployment", "Model", "Guardrail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the queue holds: one object of a kind that has a status of ours."""
+
+    kind: WorkKind
+    key: Key
+
+
+class _Index:
+    """Many-to-many between users (deployments, models) and what they use, replaced one user at a time."""
+
+    def __init__(self) -> None:
+        self._uses: dict[Key, frozenset[tuple[str, str, str]]] = {}
+        self._users: dict[tuple[str, str, str], set[Key]] = {}
+
+    def put(self, user: Key, uses: Iterable[tuple[str, str, str]]) -> None:
+        fresh = frozenset(uses)
+        stale = self._uses.pop(user, frozenset())
+        for item in stale - fresh:
+            self._users[item].discard(user)
+            if not self._users[item]:
+                del self._users[item]
+        for item in fresh - stale:
+            self._users.setdefault(item, set()).add(user)
+        if fresh:
+            self._uses[user] = fresh
+
+    def users(self, kind: str, namespace: str, name: str) -> set[Key]:
+        return set(self._users.get((kind, namespace, name), ()))
+
+
+class Waker:
+    """Listens to the cache and adds keys; also answers who claims a served name."""
+
+    def __init__(self, cache: Cache, add: Callable[[Work], None]) -> None:
+        self._cache = cache
+        self._add = add
+        self._deployments = _Index()  # ModelDeployment → Model, ConfigMap, Secret, served name
+        self._snapshots = _Index()  # ModelSnapshot → ConfigMap, Secret
+        self._models = _Index()  # Model → Secret
+
+    def changed(self, change: Change) -> None:
+        """Add every key that the change concerns."""
+        self._reindex(change)
+        for work in set(self._concerned(change)):
+            self._add(work)
+
+    def claimants(self, name: str) -> set[Key]:
+        """Deployments, anywhere, whose spec asks for the served name."""
+        return self._deployments.users("name", "", name)
+
+    def everything(self) -> Iterator[Work]:
+        """Every key there is, deployments of which only snapshots remain included."""
+        deployments = {_key(obj) for obj in self._cache.all(MODEL_DEPLOYMENT)}
+        for resource in (MODEL_SNAPSHOT, ROUTING_TABLE, DEPLOYMENT):
+            deployments |= self._cache.parents(resource)
+        for key in deployments:
+            yield Work("ModelDeployment", key)
+        for obj in self._cache.all(MODEL):
+            yield Work("Model", _key(obj))
+        for obj in self._cache.all(GUARDRAIL):
+            yield Work("Guardrail", _key(obj))
+
+    def _reindex(self, change: Change) -> None:
+        key = Key(change.ref.namespace, change.ref.name)
+        spec: Mapping[str, Any] = (change.after or {}).get("spec") or {}
+        if change.ref.resource == MODEL_DEPLOYMENT:
+            uses = list(_placed(key.namespace, references(spec)))
+            if change.after is not None:
+                uses.append(("Model", key.namespace, model_name(change.after)))
+                uses.extend(("name", "", name) for name in claimed_names(change.after))
+            self._deployments.put(key, uses)
+        elif change.ref.resource == MODEL_SNAPSHOT:
+            self._snapshots.put(key, _placed(key.namespace, references(spec)))
+        elif change.ref.resource == MODEL:
+            self._models.put(key, _placed(key.namespace, references(spec)))
+
+    def _concerned(self, change: Change) -> Iterator[Work]:
+        resource, key = change.ref.resource, Key(change.ref.namespace, change.ref.name)
+        if resource == MODEL_DEPLOYMENT:
+            yield from self._by_deployment(change, key)
+        elif resource == MODEL:
+            yield Work("Model", key)
+            if _part(change.before, "spec") != _part(change.after, "spec"):
+                yield from _deployments(self._deployments.users("Model", key.namespace, key.name))
+        elif resource == GUARDRAIL:
+            yield Work("Guardrail", key)
+            if _part(change.before, "spec") != _part(change.after, "spec"):
+                # Which deployments a selector matches is the planner's to say; guardrails change rarely.
+                yield from _deployments(_key(obj) for obj in self._cache.all(MODEL_DEPLOYMENT, key.namespace))
+        elif resource in (SECRET, CONFIG_MAP):
+            yield from self._by_content(change, key)
+        elif resource == NODE:
+            yield from self._by_node(change)
+        if resource in (DEPLOYMENT, SERVICE, POD, SECRET, CONFIG_MAP, MODEL_SNAPSHOT, ROUTING_TABLE):
+            yield from _deployments(_parents(change))
+        if resource == ROUTING_TABLE:
+            names = _names(change.before) ^ _names(change.after)
+            yield from _deployments(other for name in names for other in self.claimants(name))
+
+    def _by_deployment(self, change: Change, key: Key) -> Iterator[Work]:
+        yield Work("ModelDeployment", key)
+        states = [obj for obj in (change.before, change.after) if obj is not None]
+        if len(states) == 1 or model_name(states[0]) != model_name(states[1]):
+            yield from (Work("Model", Key(key.namespace, model_name(obj))) for obj in states)
+        claims = [claimed_names(obj) for obj in states]
+        names = set().union(*claims) if len(states) == 1 else claims[0] ^ claims[1]
+        yield from _deployments(other for name in names for other in self.claimants(name) if other != key)
+
+    def _by_content(self, change: Change, key: Key) -> Iterator[Work]:
+        if _part(change.before, CONTENT_HASH) == _part(change.after, CONTENT_HASH):
+            return
+        kind = change.ref.resource.kind
+        yield from _deployments(self._deployments.users(kind, key.namespace, key.name))
+        for snapshot in self._snapshots.users(kind, key.namespace, key.name):
+            obj = self._cache.get(MODEL_SNAPSHOT, snapshot.namespace, snapshot.name)
+            parent = parent_of(obj) if obj is not None else None
+            yield from _deployments([parent] if parent is not None else [])
+        for model in self._models.users(kind, key.namespace, key.name):
+            yield from _deployments(self._deployments.users("Model", model.namespace, model.name))
+
+    def _by_node(self, change: Change) -> Iterator[Work]:
+        if _placement(change.before) == _placement(change.after):
+            return
+        for pod in self._cache.all(POD):
+            node = pod["spec"].get("nodeName", "")
+            parent = parent_of(pod)
+            if parent is not None and node in ("", change.ref.name):
+                yield Work("ModelDeployment", parent)
+
+
+def model_name(deployment: Object) -> str:
+    """Name of the Model that a ModelDeployment refers to."""
+    return str(((deployment.get("spec") or {}).get("modelRef") or {}).get("name") or "")
+
+
+def claimed_names(deployment: Object) -> frozenset[str]:
+    """The served names that a ModelDeployment asks for: those of its spec, or its own name."""
+    return frozenset((deployment.get("spec") or {}).get("servedNames") or (deployment["metadata"]["name"],))
+
+
+def table_names(table: Object) -> frozenset[str]:
+    """The served names that a RoutingTable makes gateways answer to."""
+    spec = table.get("spec") or {}
+    return frozenset() if spec.get("retired") else frozenset(spec.get("servedNames") or ())
+
+
+def _names(table: Object | None) -> frozenset[str]:
+    return table_names(table) if table is not None else frozenset()
+
+
+def _key(obj: Object) -> Key:
+    return Key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+
+def _part(obj: Object | None, field: str) -> Any:
+    return None if obj is None else obj.get(field)
+
+
+def _placement(node: Object | None) -> Any:
+    return None if node is None else (node.get("spec"), node.get("status"), node["metadata"].get("labels"))
+
+
+def _parents(change: Change) -> Iterator[Key]:
+    for obj in (change.before, change.after):
+        parent = parent_of(obj) if obj is not None else None
+        if parent is not None:
+            yield parent
+
+
+def _placed(namespace: str, found: Iterable[Reference]) -> Iterator[tuple[str, str, str]]:
+    return ((kind, namespace, name) for kind, name in found)
+
+
+def _deployments(keys: Iterable[Key]) -> Iterator[Work]:
+    return (Work("ModelDeployment", key) for key in keys)

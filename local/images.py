@@ -1,0 +1,145 @@
+"""The project's images, built when their content changed and loaded when the node has not got that content.
+
+What a node holds is known by a label with the content's key, set after a load: a load cut short leaves none.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import cache, debian, node, python_packages, registry, versions
+from local.commands import ask, succeeds
+from local.steps import Step, step
+
+LABEL = "dev.understudy.content"
+OWN_TAG = "understudy:dev"
+ENGINE_TAG = "understudy-vllm:dev"
+SOURCES = cache.REPOSITORY / "images"
+PYTHON_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata")
+ENGINE_PACKAGES = ("python3", "python3-dev", "python3-venv", "gcc", "g++", "libnuma1", "ca-certificates")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by tag, with the key of what goes into it."""
+
+    tag: str
+    content: str
+
+    @property
+    def in_docker(self) -> bool:
+        """Whether Docker has this content under this tag."""
+        template = f'{{{{index .Config.Labels "{LABEL}"}}}}'
+        return ask(["docker", "image", "inspect", "-f", template, self.tag]) == self.content
+
+    @property
+    def in_node(self) -> bool:
+        """Whether the node has this content under this tag."""
+        return loaded(self.tag) == self.content
+
+
+def own_image(way: registry.Way, tag: str = OWN_TAG) -> Image:
+    """Operator, gateway and simulated engine."""
+    repository = cache.REPOSITORY
+    code = [repository / "operator" / "understudy", repository / "pyproject.toml"]
+    parts = [*code, repository / "requirements" / "runtime.txt", SOURCES / "understudy"]
+    return Image(tag, cache.content_key(parts, way, versions.PYTHON_IMAGE, *PYTHON_PACKAGES))
+
+
+def engine_image(way: registry.Way) -> Image:
+    """vLLM on a CPU with two tiny models."""
+    return Image(ENGINE_TAG, cache.content_key([SOURCES / "vllm"], way, versions.ENGINE_IMAGE, *ENGINE_PACKAGES))
+
+
+def ensure(way: registry.Way, tags: Sequence[str] = (OWN_TAG,), *, engine: bool = True) -> None:
+    """Build and load what is missing; the cluster must be up."""
+    wanted = [own_image(way, tag) for tag in tags]
+    if not all(image.in_node for image in wanted):
+        with step(f"build {', '.join(tags)}") as current:
+            _build_own(way, wanted, current)
+        with step(f"load {', '.join(tags)} into the cluster") as current:
+            archive = cache.folder("node-images") / "understudy.tar"
+            current.run(["docker", "save", "-o", archive, *tags])
+            _load(archive, wanted, current)
+            archive.unlink()
+    if engine and not engine_image(way).in_node:
+        _ensure_engine(way, engine_image(way))
+    names = [*tags, *([ENGINE_TAG] if engine else [])]
+    print(f"✓ the cluster has {', '.join(names)}", flush=True)
+
+
+def loaded(tag: str) -> str | None:
+    """The content key of what the node has under a tag, None when it has nothing that this package loaded."""
+    listed = ask(node.ctr("images", "ls", f"name==docker.io/library/{tag}")) or ""
+    for word in listed.replace(",", " ").split():
+        if word.startswith(f"{LABEL}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _build_own(way: registry.Way, images: list[Image], current: Step) -> None:
+    first = images[0]
+    if not first.in_docker:
+        requirements = cache.REPOSITORY / "requirements" / "runtime.txt"
+        base = versions.PYTHON_IMAGE if way == "registry" else debian.image("debian-python", PYTHON_PACKAGES, current)
+        with tempfile.TemporaryDirectory(dir=cache.folder("site-packages")) as folder:
+            context = Path(folder)
+            dependencies = python_packages.install(requirements, current)
+            shutil.copytree(dependencies, context / "dependencies", copy_function=os.link)
+            python_packages.install_project(context / "package", current)
+            shutil.copytree(SOURCES / "understudy", context, dirs_exist_ok=True)
+            _docker_build(first, context, {"BASE": base}, current)
+    for image in images[1:]:
+        current.run(["docker", "tag", first.tag, image.tag])
+
+
+def _ensure_engine(way: registry.Way, image: Image) -> None:
+    archive = cache.folder("node-images") / f"engine-{image.content}.tar"
+    if not archive.exists():
+        with step(f"build {image.tag}") as current:
+            if not image.in_docker:
+                _docker_build(image, SOURCES / "vllm", {"BASE": _engine_base(way, current)}, current)
+            for old in archive.parent.glob("engine-*.tar"):
+                old.unlink()
+            draft = archive.with_suffix(".part")
+            current.run(["docker", "save", "-o", draft, image.tag])
+            draft.replace(archive)
+    with step(f"load {image.tag} into the cluster") as current:
+        _load(archive, [image], current)
+
+
+def _engine_base(way: registry.Way, current: Step) -> str:
+    if way == "registry" and succeeds(["docker", "pull", versions.ENGINE_IMAGE], seconds=1800):
+        return versions.ENGINE_IMAGE
+    folder = SOURCES / "vllm"
+    files = [folder / name for name in ("base.Dockerfile", "requirements.txt", "stand_ins.py", "vllm")]
+    base = Image("understudy.local/engine-base:current", cache.content_key(files, *ENGINE_PACKAGES))
+    if not base.in_docker:
+        system = debian.image("debian-engine", ENGINE_PACKAGES, current)
+        with tempfile.TemporaryDirectory(dir=cache.folder("site-packages")) as context:
+            for file in (folder / "stand_ins.py", folder / "vllm"):
+                shutil.copy(file, context)
+            shutil.copy(folder / "base.Dockerfile", Path(context) / "Dockerfile")
+            site = python_packages.install(folder / "requirements.txt", current)
+            # A rename, not a copy: what was moved away is in the image from now on.
+            site.rename(Path(context) / "site")
+            _docker_build(base, Path(context), {"DEBIAN": system}, current)
+    return base.tag
+
+
+def _docker_build(image: Image, context: Path, arguments: dict[str, str], current: Step) -> None:
+    settings = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    old = ask(["docker", "image", "inspect", "-f", "{{.Id}}", image.tag])
+    label = f"{LABEL}={image.content}"
+    current.run(["docker", "build", "-t", image.tag, "--label", label, *settings, context], deadline=3600)
+    if old and old != ask(["docker", "image", "inspect", "-f", "{{.Id}}", image.tag]):
+        ask(["docker", "image", "rm", old], seconds=60)  # it has no name any more; kept only where something uses it
+
+
+def _load(archive: Path, images: list[Image], current: Step) -> None:
+    current.run(node.ctr("images", "import", f"{node.ARCHIVES}/{archive.name}"), deadline=1800)
+    for image in images:
+        current.run(node.ctr("images", "label", f"docker.io/library/{image.tag}", f"{LABEL}={image.content}"))

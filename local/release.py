@@ -1,0 +1,59 @@
+"""Installs the chart into the local cluster, the way a user would, with the images that were built here."""
+
+import json
+from collections.abc import Sequence
+
+from local import cache, images, tools
+from local.commands import ask
+from local.kube import kubectl
+from local.steps import CommandFailed, step
+
+SYSTEM = "understudy-system"
+RELEASE = "understudy"
+GATEWAY_NODE_PORT = 30080
+GATEWAY_URL = f"http://127.0.0.1:{GATEWAY_NODE_PORT}"
+KEY_NAME = "quickstart"
+
+
+def install(extra: Sequence[str] = ()) -> None:
+    """Install or upgrade the release and wait until operators and gateways are ready.
+
+    `extra` goes to Helm as it is, for instance `("--set", "gateway.replicas=2")`. Pods restart only when the image's
+    content or a value changed.
+    """
+    with step("install the chart") as current:
+        current.run(
+            [
+                tools.path("helm"),
+                "upgrade",
+                "--install",
+                RELEASE,
+                cache.REPOSITORY / "charts" / "understudy",
+                f"--kubeconfig={cache.kubeconfig()}",
+                f"--namespace={SYSTEM}",
+                "--create-namespace",
+                "--set=image.repository=understudy,image.tag=dev,image.pullPolicy=IfNotPresent",
+                "--set=simImage=understudy:dev",
+                f"--set=gateway.service.type=NodePort,gateway.service.nodePort={GATEWAY_NODE_PORT}",
+                f"--set-string=podAnnotations.understudy\\.dev/image={images.operator_key()}",
+                "--wait",
+                "--timeout=180s",
+                *extra,
+            ],
+            deadline=240,
+        )
+
+
+def create_key() -> str:
+    """Make an access key with the project's own command, run from its image; returns the key's text.
+
+    Only the Secret with the key's hash goes to the cluster and to a file; the key itself is in this process alone.
+    """
+    with step("make an access key") as current:
+        text = ask(["docker", "run", "--rm", "understudy:dev", "keys", "create", KEY_NAME, "-o", "json"], seconds=60)
+        if text is None:
+            raise CommandFailed("`understudy keys create` in the image understudy:dev did not answer")
+        made = json.loads(text)
+        manifest = cache.put(cache.folder("run") / "access-key-secret.json", json.dumps(made["secret"]))
+        current.run(kubectl("-n", SYSTEM, "apply", "--server-side", "--force-conflicts", "-f", str(manifest)))
+        return str(made["key"])

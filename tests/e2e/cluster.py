@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,7 +94,7 @@ class Cluster:
 
     def list(self, kind: str, ns: str = "", selector: str = "") -> list[dict[str, Any]]:
         """All objects of a kind in a namespace, optionally by label selector."""
-        query = f"?labelSelector={urllib.request.quote(selector)}" if selector else ""
+        query = f"?labelSelector={urllib.parse.quote(selector)}" if selector else ""
         return self.request("GET", PATHS[kind].format(ns=ns) + query)["items"]  # type: ignore[no-any-return]
 
     def apply(self, obj: Mapping[str, Any], dry_run: bool = False) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def create_key(cluster: Cluster, name: str, *args: str) -> str:
         text=True,
     )
     made = json.loads(done.stdout)
-    cluster.kubectl("-n", SYSTEM, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(made["secret"]))
+    cluster.kubectl(
+        "-n", SYSTEM, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(made["secret"])
+    )
     return str(made["key"])
 
 
@@ -76,6 +78,12 @@ def leader(cluster: Cluster) -> str:
         return str(lease["spec"].get("holderIdentity") or "") if lease else ""
 
     return eventually("an operator leads", holder, within=40)
+
+
+def epoch(cluster: Cluster) -> int:
+    """How often the Lease has changed hands."""
+    lease = cluster.get("lease", "understudy-operator", SYSTEM)
+    return int(lease["spec"].get("leaseTransitions") or 0) if lease else 0
 
 
 def settled(cluster: Cluster) -> None:

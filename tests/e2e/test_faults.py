@@ -1,0 +1,96 @@
+"""Our own processes die and the API server goes away, in the middle of a rollout: it ends right all the same."""
+
+import time
+
+import pytest
+from local.faults import apiserver_stopped, kill_process_in_pod
+
+from tests.e2e.cluster import eventually
+from tests.e2e.installation import SYSTEM, epoch, gateways, leader, operators, settled
+from tests.e2e.stage import FAST_ROLLOUT, Stage
+from tests.load.traffic import Traffic, flips
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+SLOW = ["--tokens=400", "--first-token=0.02", "--inter-token=0.1"]
+ROLLOUT = {
+    **FAST_ROLLOUT,
+    "steps": [{"weight": 10, "soak": "8s"}, {"weight": 50, "soak": "8s"}, {"weight": 100, "soak": "4s"}],
+    "drain": "120s",
+}
+
+
+@pytest.fixture
+def rollout(stage: Stage) -> str:
+    """A rollout under way: v1 serves, v2 takes its first share. Returns v1."""
+    settled(stage.cluster)
+    return stage.serving("story", *SLOW, "--seed=1", replicas=2, rollout=ROLLOUT)
+
+
+def begin(stage: Stage) -> str:
+    """Ask for v2 and wait for its first share; returns its revision."""
+    stage.deployment("story", *SLOW, "--seed=2", replicas=2, rollout=ROLLOUT)
+    return str(stage.phase("story", "Canary", within=60)["candidate"])
+
+
+def uid(stage: Stage, pod: str) -> str:
+    found = stage.cluster.get("pod", pod, SYSTEM)
+    assert found is not None
+    return str(found["metadata"]["uid"])
+
+
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_leading_operator_dies(stage: Stage, rollout: str, signal: str) -> None:
+    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=4) as traffic:
+        v2 = begin(stage)
+        before = epoch(stage.cluster)
+        stage.mark("takeover")
+        kill_process_in_pod(uid(stage, leader(stage.cluster)), signal)
+        # Another process takes over: the Lease runs 10 s, so within 15 s of a SIGKILL.
+        eventually("another operator leads", lambda: epoch(stage.cluster) > before, within=30, every=0.2)
+        assert stage.elapsed("takeover") <= 15
+        assert stage.becomes_ready("story", within=150) == v2
+    print(traffic.report())
+    assert traffic.failed() == []
+    assert traffic.truncated() == []
+    assert flips(traffic.records) == {}
+    settled(stage.cluster)
+    assert len(operators(stage.cluster)) == 2
+
+
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_a_gateway_dies(stage: Stage, rollout: str, signal: str) -> None:
+    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=4) as traffic:
+        v2 = begin(stage)
+        victim = gateways(stage.cluster)[0]
+        if signal == "KILL":
+            at = time.monotonic()
+            kill_process_in_pod(uid(stage, victim), "KILL")
+        else:
+            stage.cluster.delete("pod", victim, SYSTEM)
+        assert stage.becomes_ready("story", within=180) == v2
+    print(traffic.report())
+    if signal == "KILL":
+        # What had begun on the killed gateway is lost, and what connected before its endpoint was taken away.
+        lost = [r for r in traffic.records if r.error]
+        assert all(r.sent < at + 5 and (r.ended or 0) >= at for r in lost)
+        assert len(lost) <= 24
+    else:
+        assert traffic.failed() == []
+        assert traffic.truncated() == []
+    assert flips(traffic.records) == {}
+    settled(stage.cluster)
+
+
+def test_api_server_is_away_for_30_seconds(stage: Stage, rollout: str) -> None:
+    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=4) as traffic:
+        v2 = begin(stage)
+        with apiserver_stopped(30):
+            pass
+        eventually("the API server answers", lambda: stage.cluster.list("node"), within=90)
+        assert stage.becomes_ready("story", within=200) == v2
+    print(traffic.report())
+    assert traffic.failed() == []
+    assert traffic.truncated() == []
+    assert flips(traffic.records) == {}
+    settled(stage.cluster)

@@ -113,3 +113,6 @@ class Observed:
     settings: Settings = Settings()
     # What the previous plan of this key asked to be told again (`Plan.memory`); None in a new process.
     memory: Memory | None = None
+    # What the API server said to an action of the previous plan that it will refuse for ever (an unknown
+    # field in podTemplate, a namespace that is going away); "" if nothing. The status is written even so.
+    refused: str = ""

@@ -1,0 +1,186 @@
+"""Does what a plan says, in order, and stops at the first failure: the next pass decides afresh.
+
+A write that would change nothing is not sent. A no-op server-side apply costs the API server as much
+as a write, and a restart over thousands of unchanged deployments must write nothing. For objects the
+proof is the hash of what we applied, in an annotation, together with no new foreign field manager;
+for status it is the status itself.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from understudy.domain.key import Key
+from understudy.domain.names import ANNOTATION_APPLIED_HASH
+from understudy.engine.cache import Cache, Ref
+from understudy.engine.events import EventRecorder
+from understudy.kube.client import KubeClient, Object
+from understudy.kube.errors import ApiError, Conflict, Failure, NotFound
+from understudy.kube.resources import MODEL_DEPLOYMENT, resource_named, resource_of
+from understudy.kube.trim import FOREIGN, trim
+from understudy.plan.actions import Action, Apply, Delete
+from understudy.telemetry.operator import OperatorMetrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a plan: how many writes were sent, and what ended it early, if anything did."""
+
+    written: int = 0
+    failure: Failure | None = None
+    at: Action | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What an object looked like just after we applied `desired` to it; the same again needs no write."""
+
+    uid: str
+    desired: str
+    outcome: str
+
+
+class Executor:
+    """Carries out actions of one deployment at a time; different deployments may overlap."""
+
+    def __init__(self, client: KubeClient, cache: Cache, recorder: EventRecorder, metrics: OperatorMetrics) -> None:
+        self._client = client
+        self._cache = cache
+        self._recorder = recorder
+        self._metrics = metrics
+        self._settled: dict[tuple[Ref, str], _Settled] = {}
+
+    async def run(self, writer: Key, actions: Iterable[Action]) -> Result:
+        """Carry out `actions` of the deployment `writer`; the first failure ends it and is returned."""
+        written: dict[Ref, tuple[str, Object]] = {}  # by this run: version before, object after
+        for action in actions:
+            try:
+                if isinstance(action, Apply):
+                    await self._apply(writer, action, written)
+                elif isinstance(action, Delete):
+                    await self._delete(writer, action)
+                    written[_ref_of_delete(action)] = ("", {})
+                else:
+                    about = self._cache.get(MODEL_DEPLOYMENT, writer.namespace, writer.name)
+                    if about is not None:
+                        self._recorder.record(about, action)
+            except ApiError as error:
+                self._metrics.writes.labels(_kind(action), type(error.failure).__name__.lower()).inc()
+                log.info("%s: %s: %s", writer, _describe(action), error)
+                # Something that a plan saw is gone: a condition that does not hold, no fault of the request.
+                failure = Conflict() if isinstance(error.failure, NotFound) else error.failure
+                return Result(len(written), failure, action, error.message)
+        return Result(len(written))
+
+    def forget(self, ref: Ref) -> None:
+        """The object is gone; nothing of it needs to be remembered."""
+        self._settled.pop((ref, ""), None)
+        self._settled.pop((ref, "status"), None)
+
+    async def _apply(self, writer: Key, action: Apply, written: dict[Ref, tuple[str, Object]]) -> None:
+        resource = resource_of(action.obj)
+        meta = action.obj["metadata"]
+        ref = Ref(resource, meta.get("namespace", ""), meta["name"])
+        desired = _digest(action.obj)
+        if ref not in written and self._is_settled(ref, action, desired):
+            self._metrics.writes.labels(resource.kind, "unchanged").inc()
+            return
+        body = self._body(ref, action, desired, written)
+        if action.subresource == "status":
+            stored = await self._client.apply_status(resource, body, manager=action.manager)
+        else:
+            stored = await self._client.apply(resource, body, manager=action.manager)
+        kept = trim(resource, stored)
+        uid = str(stored["metadata"].get("uid", ""))
+        self._settled[ref, action.subresource] = _Settled(uid, desired, _outcome(kept, action.subresource))
+        version = action.resource_version or str(body["metadata"].get("resourceVersion", ""))
+        written[ref] = (version, stored)
+        self._cache.wrote(writer, ref, stored)
+        self._metrics.writes.labels(resource.kind, "written").inc()
+        log.info("%s: wrote %s", writer, _describe(action))
+
+    def _is_settled(self, ref: Ref, action: Apply, desired: str) -> bool:
+        cached = self._cache.get(ref.resource, ref.namespace, ref.name)
+        if cached is None or (action.uid and cached["metadata"]["uid"] != action.uid):
+            return False
+        settled = self._settled.get((ref, action.subresource))
+        as_we_left_it = (
+            settled is not None
+            and settled.uid == cached["metadata"]["uid"]
+            and settled.desired == desired
+            and settled.outcome == _outcome(cached, action.subresource)
+        )
+        if action.subresource == "status":
+            return as_we_left_it or _digest(cached.get("status")) == _digest(action.obj.get("status"))
+        applied = (cached["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED_HASH)
+        return applied == desired and (FOREIGN not in cached or as_we_left_it)
+
+    def _body(self, ref: Ref, action: Apply, desired: str, written: Mapping[Ref, tuple[str, Object]]) -> dict[str, Any]:
+        meta = dict(action.obj["metadata"])
+        if action.subresource != "status":
+            meta["annotations"] = {**(meta.get("annotations") or {}), ANNOTATION_APPLIED_HASH: desired}
+        uid, version = action.uid, action.resource_version
+        if ref in written and written[ref][1]:
+            before, after = written[ref]
+            uid = uid or after["metadata"]["uid"]
+            # The version that was observed is one behind by our own doing, in this very run.
+            version = after["metadata"]["resourceVersion"] if version and version == before else version
+        elif not uid and action.subresource == "status":
+            # Without a uid, a write to something that is gone could create it.
+            cached = self._cache.get(ref.resource, ref.namespace, ref.name)
+            if cached is None:
+                raise ApiError(0, "NotObserved", f"{ref.name} is not there yet", Conflict())
+            uid = cached["metadata"]["uid"]
+        if uid:
+            meta["uid"] = uid
+        if version:
+            meta["resourceVersion"] = version
+        return {**action.obj, "metadata": meta}
+
+    async def _delete(self, writer: Key, action: Delete) -> None:
+        resource = resource_named(action.api_version, action.kind)
+        ref = _ref_of_delete(action)
+        try:
+            await self._client.delete(
+                resource, action.namespace, action.name, uid=action.uid, resource_version=action.resource_version
+            )
+        except ApiError as error:
+            if not isinstance(error.failure, NotFound):
+                raise
+        self._cache.deleted(writer, ref, action.uid)
+        self._metrics.writes.labels(action.kind, "deleted").inc()
+        log.info("%s: wrote %s", writer, _describe(action))
+
+
+def _outcome(trimmed: Object, subresource: str) -> str:
+    """What must stay as it is for a write to stay unnecessary."""
+    return _digest(trimmed.get("status") or {}) if subresource == "status" else str(trimmed.get(FOREIGN, ""))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _ref_of_delete(action: Delete) -> Ref:
+    return Ref(resource_named(action.api_version, action.kind), action.namespace, action.name)
+
+
+def _kind(action: Action) -> str:
+    return str(action.obj["kind"]) if isinstance(action, Apply) else getattr(action, "kind", "Event")
+
+
+def _describe(action: Action) -> str:
+    if isinstance(action, Apply):
+        what = f"{action.obj['kind']}{'/status' if action.subresource else ''} {action.obj['metadata']['name']}"
+    elif isinstance(action, Delete):
+        what = f"deletion of {action.kind} {action.name}"
+    else:
+        return f"event {action.reason}"
+    return f"{what} ({action.why})" if action.why else what

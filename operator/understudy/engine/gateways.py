@@ -1,0 +1,216 @@
+"""Asks every gateway for its `/state`: which table it serves by, and what it has counted.
+
+One task per gateway pod, so that a gateway that hangs delays nobody else's answer. The pace is fast
+while some rollout waits for an answer, slower otherwise, and a write of a routing table asks at once.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+import orjson
+
+from understudy.domain.key import Key
+from understudy.domain.names import GATEWAY_ADMIN_PORT, LABEL_COMPONENT
+from understudy.domain.state import GatewayState, parse_state
+from understudy.engine.bounded import read_bounded
+from understudy.engine.cache import Cache
+from understudy.kube.client import Object
+from understudy.kube.resources import POD
+from understudy.plan.observed import GatewayPod
+from understudy.telemetry.operator import OperatorMetrics
+
+log = logging.getLogger(__name__)
+
+IDLE_INTERVAL = 2.0  # seconds; "programmed" accepts answers up to three seconds old
+_TIMEOUT = 2.0
+_MAX_ANSWER = 32 * 2**20
+
+
+class StateSource(Protocol):
+    """Something that can be asked for a gateway's state."""
+
+    async def state(self, address: str) -> GatewayState:
+        """The `/state` of the gateway at a pod IP; OSError, TimeoutError or ValueError when there is none."""
+        ...
+
+
+@dataclass(slots=True)
+class _Answer:
+    state: GatewayState
+    at: float
+
+
+class GatewayPoller:
+    """Latest answers of the gateway pods, and the tasks that get them."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        namespace: str,
+        source: StateSource,
+        *,
+        interval: float,
+        monotonic: Callable[[], float],
+        metrics: OperatorMetrics,
+        wake: Callable[[Iterable[Key]], None],
+    ) -> None:
+        """`interval` is in seconds, while a rollout waits; `wake` gets the keys to which an answer matters."""
+        self._cache = cache
+        self._namespace = namespace
+        self._source = source
+        self._interval = interval
+        self._monotonic = monotonic
+        self._metrics = metrics
+        self._wake = wake
+        self._answers: dict[str, _Answer] = {}
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}  # by pod uid: address, task
+        self._active: set[Key] = set()
+        self._hurry = asyncio.Event()
+        self._running = False
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._running = True
+        self.pods_changed()
+
+    async def stop(self) -> None:
+        """Stop asking."""
+        self._running = False
+        tasks = [task for _, task in self._tasks.values()]
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def pods_changed(self) -> None:
+        """A gateway pod came, went or moved: ask those that are there, and tell whoever counts them."""
+        live = {pod["metadata"]["uid"]: pod["status"].get("podIP", "") for pod in self._pods()}
+        for uid, (address, task) in list(self._tasks.items()):
+            if live.get(uid) != address:
+                task.cancel()
+                del self._tasks[uid]
+        for uid in self._answers.keys() - live.keys():
+            del self._answers[uid]
+        if self._running:
+            for uid, address in live.items():
+                if address and uid not in self._tasks:
+                    self._tasks[uid] = (address, asyncio.create_task(self._ask_for_ever(uid, address)))
+        self._wake(self._active)
+
+    def set_active(self, key: Key, active: bool) -> None:
+        """Whether the deployment waits for gateways: it is woken by every answer, and answers come faster."""
+        if active and key not in self._active:
+            self._active.add(key)
+            self.hurry()
+        elif not active:
+            self._active.discard(key)
+
+    def hurry(self) -> None:
+        """Ask all gateways now: something was written that they must take up."""
+        self._hurry.set()
+        self._hurry = asyncio.Event()
+
+    def observed(self) -> tuple[GatewayPod, ...]:
+        """Every gateway pod that has not ended, with its latest answer."""
+        now = self._monotonic()
+        pods = []
+        for pod in self._pods():
+            uid = pod["metadata"]["uid"]
+            answer = self._answers.get(uid)
+            age = now - answer.at if answer else float("inf")
+            pods.append(
+                GatewayPod(uid=uid, name=pod["metadata"]["name"], state=answer.state if answer else None, age=age)
+            )
+        self._metrics.gateways_fresh.set(sum(pod.age <= 3.0 for pod in pods))
+        return tuple(sorted(pods, key=lambda pod: pod.name))
+
+    def _pods(self) -> list[Object]:
+        return [pod for pod in self._cache.all(POD, self._namespace) if is_gateway(pod)]
+
+    async def _ask_for_ever(self, uid: str, address: str) -> None:
+        while True:
+            hurry = self._hurry
+            await self._ask(uid, address)
+            try:
+                async with asyncio.timeout(min(self._interval, IDLE_INTERVAL) if self._active else IDLE_INTERVAL):
+                    await hurry.wait()
+            except TimeoutError:
+                continue
+
+    async def _ask(self, uid: str, address: str) -> None:
+        began = self._monotonic()
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                state = await self._source.state(address)
+        except (OSError, TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
+            self._metrics.gateway_polls.labels("failed").inc()
+            log.info("gateway at %s does not answer: %s", address, error or "no answer in time")
+            self._wake(self._active)
+            return
+        self._metrics.gateway_polls.labels("answered").inc()
+        before = self._answers.get(uid)
+        # Counted from the question: the answer describes no later moment than that for certain.
+        self._answers[uid] = _Answer(state, began)
+        self._wake(self._active | _changed(before.state if before else None, state))
+
+
+def is_gateway(pod: Object) -> bool:
+    """Whether a pod is a gateway that may still serve: by label, and neither Succeeded nor Failed."""
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(LABEL_COMPONENT) == "gateway" and pod["status"].get("phase") not in ("Succeeded", "Failed")
+
+
+def _changed(before: GatewayState | None, after: GatewayState) -> set[Key]:
+    """Deployments whose table, or its refusal, is another one on this gateway than at its last answer."""
+    old = before.deployments if before else {}
+    names = {
+        text
+        for text, now in after.deployments.items()
+        if (was := old.get(text)) is None
+        or (was.table_uid, was.table_generation, was.rejected) != (now.table_uid, now.table_generation, now.rejected)
+    } | (old.keys() - after.deployments.keys())
+    return {Key(*text.split("/", 1)) for text in names if "/" in text}
+
+
+class HttpStateSource:
+    """Asks over HTTP(S), as the operator's service account."""
+
+    def __init__(self, session: aiohttp.ClientSession, namespace: str, *, ca: str = "", token: str = "") -> None:
+        """`ca` and `token` are files that are read again when they change; no `ca` means plain HTTP."""
+        self._session = session
+        self._server_name = f"understudy-gateway.{namespace}.svc"
+        self._ca = Path(ca) if ca else None
+        self._token = Path(token) if token else None
+        self._context: tuple[int, ssl.SSLContext] | None = None
+
+    async def state(self, address: str) -> GatewayState:
+        """The `/state` of the gateway at a pod IP."""
+        host = f"[{address}]" if ":" in address else address
+        scheme = "https" if self._ca else "http"
+        async with self._session.get(
+            f"{scheme}://{host}:{GATEWAY_ADMIN_PORT}/state",
+            headers=self._headers(),
+            ssl=self._tls(),
+            server_hostname=self._server_name if self._ca else None,
+        ) as answer:
+            if answer.status != 200:
+                raise ValueError(f"/state answered {answer.status}")
+            return parse_state(orjson.loads(await read_bounded(answer, _MAX_ANSWER)))
+
+    def _headers(self) -> dict[str, str]:
+        # The kubelet rotates the projected token; it is a kilobyte on tmpfs, read per question.
+        return {"Authorization": f"Bearer {self._token.read_text().strip()}"} if self._token else {}
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        if self._ca is None:
+            return True
+        changed_at = self._ca.stat().st_mtime_ns
+        if self._context is None or self._context[0] != changed_at:
+            self._context = (changed_at, ssl.create_default_context(cafile=str(self._ca)))
+        return self._context[1]

@@ -1,0 +1,177 @@
+"""One pass over one key, and the workers that make passes.
+
+```
+ key ─► is the cache behind our own last write? ─ yes ─► later
+          │ no
+          ▼
+       observe ─► plan ─► execute ─► status, if it changed ─► again after requeue_after, or on an event
+                             │ failed
+                             ▼
+              Retry: after its delay    Conflict: soon, with what the cache has then
+              Terminal: told to the next plan, which says so in the status; again after half a minute
+```
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy.domain.key import Key
+from understudy.domain.names import MANAGER_STATUS
+from understudy.engine.contents import ConfigMapContents
+from understudy.engine.executor import Executor, Result
+from understudy.engine.observe import Carried, Sources, observe
+from understudy.engine.queue import ShutDownError, WorkQueue
+from understudy.engine.wake import Work
+from understudy.kube.client import Object
+from understudy.kube.errors import ApiError, Conflict, Failure, Retry, Terminal
+from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, ROUTING_TABLE, Resource
+from understudy.plan.actions import Apply, Plan
+from understudy.plan.guardrail import plan_guardrail
+from understudy.plan.model import plan_model
+from understudy.plan.observed import Observed
+from understudy.plan.planner import plan
+from understudy.telemetry.operator import OperatorMetrics
+
+log = logging.getLogger(__name__)
+
+_WAITS = 10.0  # a plan that wants to be asked again sooner than this waits for something
+_AFTER_REFUSAL = 30.0
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """What a pass needs; one per term of leadership, whose number is `epoch`."""
+
+    sources: Sources
+    contents: ConfigMapContents
+    executor: Executor
+    queue: WorkQueue[Work]
+    metrics: OperatorMetrics
+    epoch: int
+    _carried: dict[Key, Carried] = field(default_factory=dict)
+    _said: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+
+    async def work(self) -> None:
+        """Make passes until the queue is shut down."""
+        while True:
+            try:
+                work = await self.queue.get()
+            except ShutDownError:
+                return
+            try:
+                await self._pass(work)
+            finally:
+                self.queue.done(work)
+
+    async def _pass(self, work: Work) -> None:
+        if wait := self.sources.cache.behind(work.key):
+            self.metrics.gate_waits.inc()
+            self.queue.add_after(work, wait)  # the event that is waited for comes first, if it comes
+            return
+        began = asyncio.get_running_loop().time()
+        try:
+            failure = await self._reconcile(work)
+            result = type(failure).__name__.lower() if failure else "ok"
+        except ApiError as error:
+            failure, result = error.failure, type(error.failure).__name__.lower()
+        except Exception:  # a defect in one plan must not stop the others
+            log.exception("%s %s: the pass failed", work.kind, work.key)
+            failure, result = Retry(0.0), "crash"
+        took = asyncio.get_running_loop().time() - began
+        self.metrics.reconcile_seconds.labels(work.kind, result).observe(took)
+        self._again(work, failure)
+
+    def _again(self, work: Work, failure: Failure | None) -> None:
+        match failure:
+            case None:
+                self.queue.forget(work)
+            case Retry(after):
+                self.queue.add_rate_limited(work, after)
+            case Terminal():
+                self.queue.add_rate_limited(work, _AFTER_REFUSAL)
+            case _:
+                self.queue.add_rate_limited(work)
+
+    async def _reconcile(self, work: Work) -> Failure | None:
+        if work.kind == "ModelDeployment":
+            return await self._deployment(work)
+        resource = MODEL if work.kind == "Model" else GUARDRAIL
+        obj = self.sources.cache.get(resource, work.key.namespace, work.key.name)
+        if obj is None:
+            return None
+        now = self.sources.clock.now()
+        if work.kind == "Model":
+            siblings = self.sources.cache.all(MODEL_DEPLOYMENT, work.key.namespace)
+            status = plan_model(obj, siblings, now)
+        else:
+            status = plan_guardrail(obj, now)
+        return (await self.executor.run(work.key, [_status(resource, obj, status)])).failure
+
+    async def _deployment(self, work: Work) -> Failure | None:
+        key = work.key
+        cached = self.sources.cache.get(MODEL_DEPLOYMENT, key.namespace, key.name)
+        configmaps = await self.contents.named_by(cached)
+        if self.sources.cache.behind(key):  # reading took time; another pass may not have, but be sure
+            return Conflict()
+        before = self._carried.get(key, Carried())
+        observed = observe(self.sources, key, self.epoch, configmaps, before)
+        decided = plan(observed)
+        self._say(key, decided)
+        self._carried[key] = Carried(decided.memory, before.refused)
+        result = await self._execute(observed, decided)
+        refused = result.message if isinstance(result.failure, Terminal) else ""
+        self._carried[key] = Carried(decided.memory, refused)
+        self._follow_up(work, decided)
+        if refused and refused != before.refused:
+            return Retry(0.0)  # at once: the status has yet to say so
+        return result.failure
+
+    async def _execute(self, observed: Observed, decided: Plan) -> Result:
+        status: list[Apply] = []
+        if decided.status is not None and observed.deployment is not None:
+            status.append(_status(MODEL_DEPLOYMENT, observed.deployment, decided.status))
+        order = [*status, *decided.actions] if decided.status_first else [*decided.actions, *status]
+        result = await self.executor.run(observed.key, order)
+        if observed.refused and isinstance(result.failure, Terminal) and not decided.status_first:
+            # Refused again, as expected: the status, which says so, must not wait behind it.
+            await self.executor.run(observed.key, status)
+        wrote_table = any(isinstance(a, Apply) and a.obj["kind"] == ROUTING_TABLE.kind for a in decided.actions)
+        if result.written and wrote_table:
+            self.sources.poller.hurry()
+        return result
+
+    def _follow_up(self, work: Work, decided: Plan) -> None:
+        self.sources.prober.set_probes(work.key, decided.probes)
+        waits = decided.requeue_after is not None and decided.requeue_after < _WAITS
+        self.sources.poller.set_active(work.key, waits)
+        if decided.requeue_after is not None:
+            self.queue.add_after(work, decided.requeue_after)
+        if decided.status is None:  # the deployment is gone
+            self._carried.pop(work.key, None)
+            self._said.pop(work.key, None)
+
+    def _say(self, key: Key, decided: Plan) -> None:
+        """Log why, when it is for other reasons than last time."""
+        if self._said.get(key, ()) != decided.reasons:
+            self._said[key] = decided.reasons
+            log.info("%s: %s", key, "; ".join(decided.reasons) or "nothing to do")
+
+
+def _status(resource: Resource, obj: Object, status: Mapping[str, Any]) -> Apply:
+    meta = obj["metadata"]
+    return Apply(
+        obj={
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+            "status": status,
+        },
+        manager=MANAGER_STATUS,
+        subresource="status",
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        why="status",
+    )

@@ -1,0 +1,139 @@
+"""The children of a ModelDeployment as manifests, one builder per kind.
+
+Everything of a pool comes from the snapshot, verbatim: a new operator's builders reach new revisions only.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+from understudy.domain.names import (
+    API_VERSION,
+    ENGINE_KEY_FIELD,
+    ENGINE_PORT,
+    ENGINE_PORT_NAME,
+    LABEL_DEPLOYMENT,
+    LABEL_INSTANCE,
+    LABEL_MANAGED_BY,
+    MANAGED_BY,
+    child_name,
+    engine_key,
+    engine_key_secret,
+)
+from understudy.domain.revision import stamped
+from understudy.domain.table import Table, table_spec
+from understudy.plan.desired.metadata import labels, owner_reference, selector
+from understudy.plan.desired.revision import Revision
+from understudy.plan.observed import Object
+
+# Kubernetes' word for "no deadline": starts are judged by the planner, not by the Deployment controller.
+NO_DEADLINE: Final = 2**31 - 1
+
+
+def snapshot_manifest(revision: Revision) -> dict[str, Any]:
+    """The record of a revision. No owner: it outlives the ModelDeployment."""
+    return stamped(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "ModelSnapshot",
+            "metadata": {
+                "name": child_name(revision.deployment, revision.revision),
+                "namespace": revision.namespace,
+                "labels": labels(revision.deployment, revision.revision),
+            },
+            "spec": {
+                "deployment": revision.deployment,
+                "revision": revision.revision,
+                "hash": revision.hash,
+                "hashVersion": revision.hash_version,
+                "model": {"name": revision.model, "spec": dict(revision.model_spec)},
+                "intent": dict(revision.intent),
+                "recorded": dict(revision.recorded),
+                "podTemplate": dict(revision.template),
+                "references": [
+                    {"kind": r.kind, "name": r.name, "hash": r.hash, **({"copy": r.copy} if r.copy else {})}
+                    for r in revision.references
+                ],
+                "identity": {
+                    "modelId": revision.identity.model_id,
+                    "root": revision.identity.root,
+                    "maxModelLen": revision.identity.max_model_len,
+                },
+            },
+        }
+    )
+
+
+def pool_manifest(snapshot: Object, replicas: int, owner: Object) -> dict[str, Any]:
+    """The Deployment that runs a revision: the snapshot's pod template as it stands, and `replicas` of it."""
+    name, revision = snapshot["spec"]["deployment"], snapshot["spec"]["revision"]
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": selector(name, revision)},
+        "template": snapshot["spec"]["podTemplate"],
+        # The template never changes, so this only says what a foreign edit of it would do.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "revisionHistoryLimit": 0,
+        "progressDeadlineSeconds": NO_DEADLINE,
+    }
+    return _owned("apps/v1", "Deployment", snapshot, owner, {"spec": spec})
+
+
+def service_manifest(snapshot: Object, owner: Object) -> dict[str, Any]:
+    """The Service whose EndpointSlices tell gateways the revision's pods."""
+    port = {"name": ENGINE_PORT_NAME, "port": ENGINE_PORT, "targetPort": ENGINE_PORT_NAME, "protocol": "TCP"}
+    pods = selector(snapshot["spec"]["deployment"], snapshot["spec"]["revision"])
+    spec = {"type": "ClusterIP", "selector": pods, "ports": [port]}
+    return _owned("v1", "Service", snapshot, owner, {"spec": spec})
+
+
+def engine_key_manifest(snapshot: Object, master: bytes, owner: Object) -> dict[str, Any]:
+    """The Secret with the revision's engine API key, derived from the installation's master key."""
+    name, revision = snapshot["spec"]["deployment"], snapshot["spec"]["revision"]
+    key = engine_key(master, snapshot["metadata"]["namespace"], name, revision)
+    data = {ENGINE_KEY_FIELD: base64.b64encode(key.encode()).decode()}
+    body = {"type": "Opaque", "immutable": True, "data": data}
+    return _owned("v1", "Secret", snapshot, owner, body, engine_key_secret(name, revision))
+
+
+def configmap_copy_manifest(snapshot: Object, source: Object, copy: str, owner: Object) -> dict[str, Any]:
+    """A revision's immutable copy, named `copy`, of the ConfigMap `source`."""
+    data = {name: source[name] for name in ("data", "binaryData") if source.get(name)}
+    return _owned("v1", "ConfigMap", snapshot, owner, {"immutable": True, **data}, copy)
+
+
+def table_manifest(table: Table, owner: Object) -> dict[str, Any]:
+    """The RoutingTable of a ModelDeployment."""
+    name = owner["metadata"]["name"]
+    return stamped(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "RoutingTable",
+            "metadata": {
+                "name": name,
+                "namespace": owner["metadata"]["namespace"],
+                "labels": {LABEL_DEPLOYMENT: name, LABEL_MANAGED_BY: MANAGED_BY, LABEL_INSTANCE: name},
+                "ownerReferences": [owner_reference(owner)],
+            },
+            "spec": table_spec(table),
+        }
+    )
+
+
+def _owned(
+    api_version: str, kind: str, snapshot: Object, owner: Object, body: Mapping[str, Any], name: str = ""
+) -> dict[str, Any]:
+    deployment, revision = snapshot["spec"]["deployment"], snapshot["spec"]["revision"]
+    return stamped(
+        {
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {
+                "name": name or child_name(deployment, revision),
+                "namespace": snapshot["metadata"]["namespace"],
+                "labels": labels(deployment, revision),
+                "ownerReferences": [owner_reference(owner)],
+            },
+            **body,
+        }
+    )

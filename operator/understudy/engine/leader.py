@@ -63,6 +63,7 @@ class Elector:
         self._seen: tuple[str, str] = ("", "")  # holder and renewal stamp as last read
         self._seen_at = -1e9
         self.epoch = 0
+        self.leading = False
 
     async def acquire(self) -> int:
         """Wait for the term to be ours; its epoch."""
@@ -71,7 +72,7 @@ class Elector:
                 async with asyncio.timeout(self._times.call):
                     lease = await self._take_or_create()
                 if lease is not None:
-                    self.epoch = _transitions(lease)
+                    self.epoch, self.leading = _transitions(lease), True
                     log.info("leading as %s, epoch %d", self._identity, self.epoch)
                     return self.epoch
             except (ApiError, TimeoutError) as error:
@@ -80,6 +81,11 @@ class Elector:
 
     async def hold(self) -> str:
         """Renew until the term is lost; why it was lost."""
+        why = await self._renew_until_lost()
+        self.leading = False
+        return why
+
+    async def _renew_until_lost(self) -> str:
         renewed_at = self._monotonic()
         while True:
             await asyncio.sleep(self._times.renew)

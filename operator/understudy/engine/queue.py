@@ -36,6 +36,7 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._released = asyncio.Event()
         self._closed = False
 
     def __len__(self) -> int:
@@ -104,6 +105,7 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The worker that got the key has finished with it."""
         self._held.discard(key)
+        self._released.set()
         if key in self._added_at and not self._closed:
             self._push(key)
 
@@ -114,6 +116,12 @@ class WorkQueue(Generic[K]):
             self._cancel_timer(key)
         while self._waiters:
             self._wake_one()
+
+    async def idle(self) -> None:
+        """Wait until no worker holds a key; meant for after `shut_down`."""
+        while self._held:
+            self._released.clear()
+            await self._released.wait()
 
     def _push(self, key: K) -> None:
         self._ready.append(key)

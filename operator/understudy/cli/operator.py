@@ -1,0 +1,118 @@
+"""`understudy operator`: the process that reconciles."""
+
+import argparse
+import logging
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from understudy.domain.duration import seconds
+from understudy.engine.options import Options
+from understudy.engine.process import OperatorProcess, stop_on_signals
+from understudy.engine.startup import CannotStartError
+from understudy.handlers.thread import KopfThread
+from understudy.kube.aio import NoClusterError, connect
+from understudy.telemetry.logging import configure
+
+log = logging.getLogger(__name__)
+
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_DEFAULT_NAMESPACE = "understudy-system"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of `understudy operator`."""
+    parser.add_argument("--namespace", default="", help="the system namespace (default: the pod's own)")
+    parser.add_argument(
+        "--watch-namespace",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="work in this namespace only; repeatable; none means the whole cluster",
+    )
+    parser.add_argument("--kubeconfig", default="", help="for a run outside the cluster; in a pod leave it out")
+    parser.add_argument("--identity", default="", help="name of this process in the Lease (default: host name)")
+    parser.add_argument("--lease-name", default="understudy-operator", help="the Lease of the election")
+    parser.add_argument("--gateway-url", default="", help="address of the gateway as clients know it, for status.url")
+    parser.add_argument("--admin-ca", default="", metavar="FILE", help="CA of the gateways' admin port; none = HTTP")
+    parser.add_argument("--admin-token", default="", metavar="FILE", help="token for the gateways' admin port")
+    parser.add_argument("--metrics-port", type=int, default=8081, help="port of /healthz, /readyz and /metrics")
+    parser.add_argument("--sim-image", default="", help="image of simulated engines that name none")
+    parser.add_argument("--poll-interval", type=_duration, default=1.0, help="between questions to a gateway, as 500ms")
+    parser.add_argument("--prestop-seconds", type=int, default=5, help="sleep of an engine before it gets SIGTERM")
+    parser.add_argument(
+        "--privileged-namespace",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="namespace whose podTemplates may ask for privileged containers and host paths; repeatable",
+    )
+    parser.add_argument("--workers", type=int, default=32, help="deployments that are reconciled at the same time")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM; 0 then, 1 when the process must be started again, 2 when it cannot work here."""
+    configure(args.log_level)
+    if args.kubeconfig:
+        os.environ["KUBECONFIG"] = args.kubeconfig  # Kopf reads it there
+    try:
+        return uvloop.run(_serve(_options(args)))
+    except (CannotStartError, NoClusterError) as error:
+        print(f"understudy operator: {error}", file=sys.stderr)
+        return 2
+
+
+async def _serve(options: Options) -> int:
+    client = await connect(options.kubeconfig)
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            process = OperatorProcess(client, options, session)
+            stop_on_signals(process)
+            return await process.run(
+                lambda enqueue, on_death: KopfThread(enqueue, options.watch_namespaces, on_death),
+            )
+    finally:
+        await client.close()
+
+
+def _options(args: argparse.Namespace) -> Options:
+    # Two processes must never share an identity: a restarted one is another one.
+    identity = f"{args.identity or socket.gethostname()}_{secrets.token_hex(4)}"
+    return Options(
+        namespace=args.namespace or _own_namespace(),
+        identity=identity,
+        watch_namespaces=tuple(args.watch_namespace),
+        kubeconfig=args.kubeconfig,
+        gateway_url=args.gateway_url,
+        admin_ca=args.admin_ca,
+        admin_token=args.admin_token,
+        metrics_port=args.metrics_port,
+        sim_image=args.sim_image,
+        poll_interval=args.poll_interval,
+        prestop_seconds=args.prestop_seconds,
+        lease_name=args.lease_name,
+        privileged_namespaces=tuple(args.privileged_namespace),
+        workers=args.workers,
+    )
+
+
+def _own_namespace() -> str:
+    return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else _DEFAULT_NAMESPACE
+
+
+def _duration(text: str) -> float:
+    """A duration such as 500ms, or a plain number of seconds."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,269 @@
+"""The operator as a process: everything is made and wired here, and only here.
+
+```
+ check CRDs, master key ─► reflectors fill the cache ─► all listed ─► stand by ─► lead ─► workers
+                                    (Kopf wakes keys from its own thread)          │
+                     SIGTERM: workers end, the Lease is released, exit 0 ◄─────────┤
+                     the term is lost, or a part dies: stop at once, exit 1 ◄──────┘
+```
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
+
+import aiohttp
+
+from understudy.domain.key import Key
+from understudy.domain.names import LABEL_COMPONENT, LABEL_DEPLOYMENT
+from understudy.engine.cache import Cache, Change
+from understudy.engine.clock import Clock
+from understudy.engine.contents import ConfigMapContents
+from understudy.engine.events import EventRecorder
+from understudy.engine.executor import Executor
+from understudy.engine.gateways import GatewayPoller, HttpStateSource, is_gateway
+from understudy.engine.health import Health, serve
+from understudy.engine.leader import Elector
+from understudy.engine.observe import Sources
+from understudy.engine.options import Options
+from understudy.engine.prober import HttpEngine, Prober
+from understudy.engine.queue import WorkQueue, from_other_thread
+from understudy.engine.reconcile import Reconciler
+from understudy.engine.startup import check_crds, master_key
+from understudy.engine.wake import Waker, Work
+from understudy.kube.client import KubeClient, Scope
+from understudy.kube.reflector import Reflector
+from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, NODE, OWN_KINDS, POD, ROUTING_TABLE, SECRET, SERVICE
+from understudy.plan.observed import Settings
+from understudy.telemetry.operator import OperatorMetrics
+
+log = logging.getLogger(__name__)
+
+_GRACE = 5.0  # seconds that passes in flight get after SIGTERM
+
+
+class WakeSource(Protocol):
+    """Something beside the reflectors that wakes keys (Kopf)."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End, within seconds."""
+        ...
+
+
+# Makes a wake source from: where to put keys, from any thread; what to call if it dies.
+WakeSourceFactory = Callable[[Callable[[Work], None], Callable[[str], None]], WakeSource]
+
+
+def scopes(options: Options) -> list[Scope]:
+    """Everything that is listed and watched.
+
+    Children are asked for by label. ConfigMaps and Secrets are watched whole, since nothing marks
+    those that a spec may name; their contents are hashed on arrival and dropped, and the two kinds of
+    them that are many and large are left out on the server's side.
+    """
+    found = []
+    for namespace in options.watch_namespaces or ("",):
+        found += [Scope(resource, namespace) for resource in OWN_KINDS]
+        found += [
+            Scope(resource, namespace, label_selector=LABEL_DEPLOYMENT) for resource in (DEPLOYMENT, SERVICE, POD)
+        ]
+        found.append(Scope(SECRET, namespace, field_selector="type!=helm.sh/release.v1"))
+        found.append(Scope(CONFIG_MAP, namespace, field_selector="metadata.name!=kube-root-ca.crt"))
+    found.append(Scope(POD, options.namespace, label_selector=f"{LABEL_COMPONENT}=gateway"))
+    if not options.watch_namespaces:
+        found.append(Scope(NODE))
+    return found
+
+
+class OperatorProcess:
+    """One operator, from its first list to its exit code."""
+
+    def __init__(self, client: KubeClient, options: Options, session: aiohttp.ClientSession) -> None:
+        self.options = options
+        self.metrics = OperatorMetrics()
+        self.clock = Clock()
+        self.queue: WorkQueue[Work] = WorkQueue(self.metrics)
+        self.cache = Cache(self.metrics, self.clock.monotonic)
+        self.waker = Waker(self.cache, self.queue.add)
+        self.reflectors = [
+            Reflector(client, scope, self.cache, monotonic=self.clock.monotonic) for scope in scopes(options)
+        ]
+        self.recorder = EventRecorder(client, options.identity, wall=self.clock.wall, metrics=self.metrics)
+        self.executor = Executor(client, self.cache, self.recorder, self.metrics)
+        self.poller = GatewayPoller(
+            self.cache,
+            options.namespace,
+            HttpStateSource(session, options.namespace, ca=options.admin_ca, token=options.admin_token),
+            interval=options.poll_interval,
+            monotonic=self.clock.monotonic,
+            metrics=self.metrics,
+            wake=self._wake,
+        )
+        self.prober = Prober(
+            HttpEngine(session),
+            monotonic=self.clock.monotonic,
+            metrics=self.metrics,
+            wake=lambda key: self._wake([key]),
+        )
+        self.health = Health(self.reflectors, self.metrics)
+        self.health.leading = lambda: self.elector.leading
+        self.elector = Elector(
+            client, options.namespace, options.lease_name, options.identity, epoch_floor=self._highest_epoch
+        )
+        self.stopping = asyncio.Event()
+        self._client = client
+        self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.cache.listen(self._changed)
+
+    async def run(self, make_wake_source: WakeSourceFactory) -> int:
+        """Work until SIGTERM (0) or until something that cannot be mended here (1). Raises CannotStartError."""
+        await check_crds(self._client)
+        key = await master_key(self._client, self.options.namespace)
+        loop = asyncio.get_running_loop()
+
+        def on_death(why: str) -> None:
+            loop.call_soon_threadsafe(self._fail, why)
+
+        source = make_wake_source(from_other_thread(loop, self.queue), on_death)
+        async with AsyncExitStack() as stack:
+            runner = await serve(self.health, self.metrics, self.options.metrics_port)
+            stack.push_async_callback(runner.cleanup)
+            background = [self._guard(reflector.run()) for reflector in self.reflectors]
+            background.append(self._guard(self.health.watch_loop()))
+            stack.push_async_callback(_cancel, background)
+            source.start()
+            stack.callback(source.stop)
+            return await self._lead_until_end(key)
+
+    def stop(self) -> None:
+        """What SIGTERM does: end in good order."""
+        log.info("asked to stop")
+        self.stopping.set()
+
+    async def _lead_until_end(self, key: bytes) -> int:
+        leading = asyncio.create_task(self._lead(key))
+        stopping = asyncio.create_task(self.stopping.wait())
+        ends: set[asyncio.Future[Any]] = {leading, stopping, self._end}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        why = ""
+        if self._end.done():
+            why = self._end.result()
+        elif leading.done() and not self.stopping.is_set():
+            why = leading.result()
+        if not why:
+            await self._finish_passes()
+        await _cancel([leading, stopping])
+        await self.poller.stop()
+        await self.prober.stop()
+        if why:
+            log.error("ending: %s", why)
+            return 1
+        if self.elector.leading:
+            await self.elector.release()
+        return 0
+
+    async def _lead(self, key: bytes) -> str:
+        """Stand by, lead, work; returns why the term ended."""
+        for reflector in self.reflectors:
+            await reflector.synced.wait()
+        log.info("everything is listed; standing by")
+        epoch = await self.elector.acquire()
+        self.metrics.leader.set(1)
+        self.metrics.leader_epoch.set(epoch)
+        reconciler = self._reconciler(key, epoch)
+        self.poller.start()
+        tasks = [self._guard(reconciler.work()) for _ in range(self.options.workers)]
+        tasks += [self._guard(self.recorder.run()), self._guard(self._resync())]
+        try:
+            return await self.elector.hold()
+        finally:
+            self.metrics.leader.set(0)
+            await _cancel(tasks)
+
+    def _reconciler(self, key: bytes, epoch: int) -> Reconciler:
+        options = self.options
+        settings = Settings(
+            system_namespace=options.namespace,
+            gateway_url=options.gateway_url,
+            cluster_wide=not options.watch_namespaces,
+            poll_interval=options.poll_interval,
+            master_key=key,
+            sim_image=options.sim_image,
+            privileged_namespaces=options.privileged_namespaces,
+            prestop_seconds=options.prestop_seconds,
+        )
+        return Reconciler(
+            Sources(self.cache, self.waker, self.poller, self.prober, self.clock, settings),
+            ConfigMapContents(self._client, self.cache),
+            self.executor,
+            self.queue,
+            self.metrics,
+            epoch,
+        )
+
+    async def _resync(self) -> None:
+        while True:
+            for work in self.waker.everything():
+                self.queue.add(work)
+            await asyncio.sleep(self.options.resync)
+
+    async def _finish_passes(self) -> None:
+        """No new passes; those in flight may finish, for a few seconds."""
+        self.queue.shut_down()
+        try:
+            async with asyncio.timeout(_GRACE):
+                await self.queue.idle()
+        except TimeoutError:
+            log.warning("some passes did not finish in %g s", _GRACE)
+
+    def _changed(self, change: Change) -> None:
+        self.waker.changed(change)
+        if change.after is None:
+            self.executor.forget(change.ref)
+        if change.ref.resource != POD or change.ref.namespace != self.options.namespace:
+            return
+        if any(obj is not None and is_gateway(obj) for obj in (change.before, change.after)):
+            self.poller.pods_changed()
+
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.queue.add(Work("ModelDeployment", key))
+
+    def _highest_epoch(self) -> int:
+        return max((int(t.get("spec", {}).get("epoch") or 0) for t in self.cache.all(ROUTING_TABLE)), default=0)
+
+    def _guard(self, work: Any) -> asyncio.Task[None]:
+        """A task whose unforeseen end is the process's end: a part that is missing must not go unnoticed."""
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self.stopping.is_set():
+            return
+        self._fail(f"a part of the operator ended: {task.exception()!r}")
+
+    def _fail(self, why: str) -> None:
+        if not self._end.done():
+            self._end.set_result(why)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def stop_on_signals(process: OperatorProcess) -> None:
+    """SIGTERM and SIGINT end the process in good order."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stop)

@@ -1,0 +1,55 @@
+"""Kopf in a thread and an event loop of its own.
+
+In our loop it would replace the SIGTERM handler, cancel every task born after it at exit, and block
+the reconcile loop with its own work.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+import kopf
+import uvloop
+
+from understudy.handlers.wiring import Enqueue, operator_arguments, registry
+
+log = logging.getLogger(__name__)
+
+
+class KopfThread:
+    """Runs from `start` to `stop`; if it ends in between, `on_death` is called, from its thread."""
+
+    def __init__(self, enqueue: Enqueue, namespaces: Sequence[str], on_death: Callable[[str], None]) -> None:
+        self._enqueue = enqueue
+        self._namespaces = namespaces
+        self._on_death = on_death
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        for name in ("kopf", "kopf.objects", "kopf.activities"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._thread.start()
+
+    def stop(self, seconds: float = 3.0) -> None:
+        """Ask it to end and wait for at most `seconds`; it is a daemon thread, so it cannot keep the process."""
+        self._stop.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            uvloop.run(
+                kopf.operator(
+                    registry=registry(self._enqueue),
+                    standalone=True,
+                    stop_flag=self._stop,
+                    **operator_arguments(self._namespaces),
+                )
+            )
+            reason = "Kopf ended by itself"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process must end and say so
+            reason = f"Kopf failed: {error!r}"
+        if not self._stop.is_set():
+            log.error(reason)
+            self._on_death(reason)

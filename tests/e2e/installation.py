@@ -71,11 +71,11 @@ def ready_pods(cluster: Cluster, component: str) -> list[str]:
 
 
 def leader(cluster: Cluster) -> str:
-    """The operator pod that holds the Lease."""
+    """The operator pod that holds the Lease; its identity there is the pod's name and a number of its own."""
 
     def holder() -> str:
         lease = cluster.get("lease", "understudy-operator", SYSTEM)
-        return str(lease["spec"].get("holderIdentity") or "") if lease else ""
+        return str(lease["spec"].get("holderIdentity") or "").partition("_")[0] if lease else ""
 
     return eventually("an operator leads", holder, within=40)
 

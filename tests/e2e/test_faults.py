@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from local.faults import apiserver_stopped, kill_process_in_pod
 
+from local.faults import apiserver_stopped, kill_process_in_pod
 from tests.e2e.cluster import eventually
 from tests.e2e.installation import SYSTEM, epoch, gateways, leader, operators, settled
 from tests.e2e.stage import FAST_ROLLOUT, Stage
@@ -45,7 +45,7 @@ def test_leading_operator_dies(stage: Stage, rollout: str, signal: str) -> None:
         v2 = begin(stage)
         before = epoch(stage.cluster)
         stage.mark("takeover")
-        kill_process_in_pod(uid(stage, leader(stage.cluster)), signal)
+        kill_process_in_pod(uid(stage, leader(stage.cluster)), "operator", f"SIG{signal}")
         # Another process takes over: the Lease runs 10 s, so within 15 s of a SIGKILL.
         eventually("another operator leads", lambda: epoch(stage.cluster) > before, within=30, every=0.2)
         assert stage.elapsed("takeover") <= 15
@@ -65,7 +65,7 @@ def test_a_gateway_dies(stage: Stage, rollout: str, signal: str) -> None:
         victim = gateways(stage.cluster)[0]
         if signal == "KILL":
             at = time.monotonic()
-            kill_process_in_pod(uid(stage, victim), "KILL")
+            kill_process_in_pod(uid(stage, victim), "gateway", "SIGKILL")
         else:
             stage.cluster.delete("pod", victim, SYSTEM)
         assert stage.becomes_ready("story", within=180) == v2

@@ -20,7 +20,7 @@ def hashed_intent(spec: ModelDeploymentSpec, model: ModelSpec, references: tuple
 
     Credentials for downloads are not among them: rotating a token restarts nothing.
     """
-    engine = {**_written(spec.engine), "type": spec.engine.type}
+    engine = {**_filled(_written(spec.engine)), "type": spec.engine.type}
     accelerator = _written(spec.accelerator) if spec.accelerator else {}
     if spec.accelerator and spec.accelerator.resource:
         accelerator["count"] = spec.accelerator.count or 1

@@ -31,7 +31,9 @@ def ensure() -> Path:
     way = registry.choose()
     tools.ensure(way)
     image = versions.NODE_IMAGE if way == "registry" else node_image.ensure()
-    with step(f"create the cluster {CLUSTER} ({'released node image' if way == 'registry' else 'assembled node image'})") as current:
+    with step(
+        f"create the cluster {CLUSTER} ({'released node image' if way == 'registry' else 'assembled node image'})"
+    ) as current:
         _create(way, image, current)
     return cache.kubeconfig()
 
@@ -50,6 +52,13 @@ def record() -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return {str(name): str(value) for name, value in noted.items()} if isinstance(noted, dict) else {}
+
+
+def way() -> registry.Way:
+    """The way by which the running cluster was made; raises RuntimeError when there is none."""
+    if node.state() != "running" or not record():
+        raise RuntimeError("no cluster is running; `python3 -m local cluster` brings it up")
+    return "registry" if record()["way"] == "registry" else "packages"
 
 
 def config(way: registry.Way) -> str:

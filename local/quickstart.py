@@ -1,4 +1,4 @@
-"""The last part of `up`: a real model answers through the gateway, word by word, and the reader learns what to try next."""
+"""The last part of `up`: a real model answers through the gateway, word by word; then, what to try next."""
 
 import json
 import time
@@ -106,7 +106,8 @@ def _next_steps(key: str) -> None:
   export KEY={key}
 
   k -n {NAMESPACE} get mdep,msnap,rtable,pods
-  curl -N {release.GATEWAY_URL}/v1/chat/completions -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\
+  curl -N {release.GATEWAY_URL}/v1/chat/completions -H "Authorization: Bearer $KEY" \\
+    -H 'Content-Type: application/json' \\
     -d '{{"model": "{DEPLOYMENT}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
   A first rollout by hand, in five minutes: README.md. Remove everything: make down.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from local import cache, images, tools
+from local import cache, cluster, images, tools
 from local.commands import ask
 from local.kube import kubectl
 from local.steps import CommandFailed, step
@@ -35,7 +35,7 @@ def install(extra: Sequence[str] = ()) -> None:
                 "--set=image.repository=understudy,image.tag=dev,image.pullPolicy=IfNotPresent",
                 "--set=simImage=understudy:dev",
                 f"--set=gateway.service.type=NodePort,gateway.service.nodePort={GATEWAY_NODE_PORT}",
-                f"--set-string=podAnnotations.understudy\\.dev/image={images.operator_key()}",
+                f"--set-string=podAnnotations.understudy\\.dev/image={images.own_image(cluster.way()).content}",
                 "--wait",
                 "--timeout=180s",
                 *extra,

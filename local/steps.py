@@ -161,7 +161,9 @@ def tail(log: Path, count: int) -> list[str]:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 64 * 1024))
         text = file.read().decode(errors="replace")
-    lines = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", line.split("\r")[-1]) for line in text.split("\n")]
+    lines = [
+        re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", line.split("\r")[-1]) for line in text.split("\n")
+    ]
     return [line.rstrip() for line in lines if line.strip()][-count:]
 
 

@@ -1,0 +1,83 @@
+"""The commands of `python3 -m local`, and what each tells whoever asks for help."""
+
+import argparse
+import sys
+
+from local import cluster, down, images, registry, status, tools
+from local.steps import StepFailed
+
+DESCRIPTION = """\
+A real Kubernetes cluster with a real engine, on this machine.
+
+Run `cluster`, then `images`; both change nothing that is as it should be, so run them as often as you like.
+Where a container registry answers, released images are used. Where only package indexes do, everything is built from
+packages: about twenty minutes the first time, seconds afterwards."""
+EPILOG = """\
+environment:
+  UNDERSTUDY_WAY   registry, packages, or auto (the default: ask the registries, four seconds each)
+  XDG_CACHE_HOME   everything built lies in its folder understudy (by default ~/.cache/understudy), logs in logs/ there
+
+examples:
+  python3 -m local cluster && python3 -m local images
+  export KUBECONFIG=~/.cache/understudy/kubeconfig PATH=~/.cache/understudy/bin:$PATH && kubectl get pods -A
+  python3 -m local images --no-engine                     after a change of the code: seconds
+  python3 -m local images --tag understudy:upgrade        the same content under a second name
+  python3 -m local down                                   everything away, the next time stays quick"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python3 -m local",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = made.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("tools", help="install what is missing: Docker, kind, kubectl, helm")
+    commands.add_parser("cluster", help="bring the cluster up, or mend it, or do nothing if it is well")
+    loading = commands.add_parser("images", help="build the images and load them into the cluster, where they changed")
+    loading.add_argument(
+        *("--tag", "-t"),
+        action="append",
+        default=[],
+        metavar="NAME:TAG",
+        help=f"name of the project's image, may be given several times (default: {images.OWN_TAG})",
+    )
+    loading.add_argument("--no-engine", action="store_true", help=f"leave {images.ENGINE_TAG} as it is")
+    showing = commands.add_parser("status", help="what runs, with which versions; changes nothing")
+    showing.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    taking = commands.add_parser("down", help="delete the cluster and stop the Docker daemon if it was started here")
+    taking.add_argument("--purge", action="store_true", help="remove the images and the cache as well")
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; 0 when it did what it says, 1 when a step failed (and has said so), 2 for a wrong command line."""
+    chosen = parser().parse_args(arguments)
+    try:
+        run(chosen)
+    except StepFailed:
+        return 1
+    except (ValueError, RuntimeError) as error:
+        print(f"✗ {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Do what the command line says."""
+    match chosen.command:
+        case "tools":
+            tools.ensure(registry.choose())
+        case "cluster":
+            cluster.ensure()
+        case "images":
+            images.ensure(cluster.way(), chosen.tag or (images.OWN_TAG,), engine=not chosen.no_engine)
+        case "status":
+            state = status.gather()
+            print(status.as_json(state) if chosen.output == "json" else status.as_text(state))
+        case "down":
+            down.run(purge=chosen.purge)

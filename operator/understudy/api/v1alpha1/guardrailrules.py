@@ -81,7 +81,8 @@ class Rule(BaseModel):
 
     category: Category
     """What was found."""
-    on: Annotated[tuple[Literal["input", "output"], ...], Field(min_length=1, max_length=2), LIST_SET] = (
+    # Not `on`: kubectl's YAML reads that word as the boolean true, also as a key.
+    where: Annotated[tuple[Literal["input", "output"], ...], Field(min_length=1, max_length=2), LIST_SET] = (
         "input",
         "output",
     )

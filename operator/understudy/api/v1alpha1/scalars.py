@@ -21,7 +21,7 @@ def _between(low: str, high: str) -> Cel:
     )
 
 
-_DurationText = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=20)]
+_DurationText = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=20)]
 Pause = Annotated[_DurationText, _between("0s", "168h")]
 """A duration that may be zero, up to a week."""
 Duration = Annotated[_DurationText, _between("1s", "168h")]
@@ -51,7 +51,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", max_length=64)]
 """A whole SHA-256 in hexadecimal digits."""
 Timestamp = Annotated[str, Field(max_length=35, json_schema_extra={"format": "date-time"})]
 """An instant in RFC 3339."""
-AbsolutePath = Annotated[str, Field(pattern="^/", min_length=2, max_length=1024)]
+AbsolutePath = Annotated[str, Field(pattern="^/.", max_length=1024)]
 """A path inside a container, from the root."""
 Text = Annotated[str, Field(max_length=1024)]
 """A short sentence for people."""

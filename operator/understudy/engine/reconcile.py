@@ -149,7 +149,7 @@ class Reconciler:
         self.sources.poller.set_active(work.key, waits)
         if decided.requeue_after is not None:
             self.queue.add_after(work, decided.requeue_after)
-        if decided.status is None:  # the deployment is gone
+        elif decided.status is None:  # the deployment is gone, and nothing is left to do about it
             self._carried.pop(work.key, None)
             self._said.pop(work.key, None)
 

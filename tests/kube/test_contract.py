@@ -1,0 +1,294 @@
+"""What the operator relies on from an API server, shown on the fake one and on a real one alike.
+
+The engine's tests run against the fake; these are the reason to believe them.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.engine.fake_api import FakeApi
+from understudy.kube.aio import connect
+from understudy.kube.client import KubeClient, Object, Scope, WatchEvent
+from understudy.kube.errors import ApiError, Conflict, Gone, NotFound
+from understudy.kube.resources import CONFIG_MAP, LEASE, SERVICE, Resource
+from understudy.kube.trim import FOREIGN, trim
+
+NAMESPACES = Resource("v1", "Namespace", "namespaces", namespaced=False)
+
+
+@dataclass
+class World:
+    """One server and a namespace on it that belongs to the test."""
+
+    api: KubeClient
+    namespace: str
+
+    def config_map(self, name: str = "settings", data: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": self.namespace, **meta},
+            "data": data if data is not None else {"a": "1"},
+        }
+
+    async def apply(self, obj: Object, manager: str = "understudy") -> Object:
+        return await self.api.apply(CONFIG_MAP, obj, manager=manager)
+
+    async def failure(self, obj: Object) -> ApiError:
+        with pytest.raises(ApiError) as caught:
+            await self.apply(obj)
+        return caught.value
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    namespace = f"contract-{uuid.uuid4().hex[:8]}"
+    if request.param == "fake":
+        yield World(FakeApi(), namespace)
+        return
+    api = await connect(request.getfixturevalue("kubeconfig"))
+    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    try:
+        yield World(api, namespace)
+    finally:
+        await api.delete(NAMESPACES, "", namespace)
+        await api.close()
+
+
+async def test_apply_creates_and_returns_what_is_stored(world: World) -> None:
+    stored = await world.apply(world.config_map())
+    assert stored["data"] == {"a": "1"}
+    assert stored["metadata"]["uid"]
+    assert stored["metadata"]["resourceVersion"].isdigit()
+
+
+async def test_the_same_apply_again_changes_nothing(world: World) -> None:
+    first = await world.apply(world.config_map())
+    again = await world.apply(world.config_map())
+    assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_a_changed_apply_raises_the_version(world: World) -> None:
+    first = await world.apply(world.config_map())
+    second = await world.apply(world.config_map(data={"a": "2"}))
+    assert int(second["metadata"]["resourceVersion"]) > int(first["metadata"]["resourceVersion"])
+    assert second["metadata"]["uid"] == first["metadata"]["uid"]
+
+
+async def test_a_field_that_is_no_longer_applied_goes(world: World) -> None:
+    await world.apply(world.config_map(data={"a": "1", "b": "2"}))
+    stored = await world.apply(world.config_map(data={"a": "1"}))
+    assert stored["data"] == {"a": "1"}
+
+
+async def test_a_field_of_another_manager_stays(world: World) -> None:
+    await world.apply(world.config_map(data={"b": "2"}), manager="somebody")
+    stored = await world.apply(world.config_map(data={"a": "1"}))
+    assert stored["data"] == {"a": "1", "b": "2"}
+
+
+async def test_force_takes_a_field_back(world: World) -> None:
+    await world.apply(world.config_map(data={"a": "1"}), manager="somebody")
+    stored = await world.apply(world.config_map(data={"a": "2"}))
+    assert stored["data"] == {"a": "2"}
+
+
+async def test_a_foreign_manager_leaves_a_mark_that_goes_when_the_field_is_taken_back(world: World) -> None:
+    await world.apply(world.config_map(data={"a": "1"}))
+    assert FOREIGN not in trim(CONFIG_MAP, await world.api.get(CONFIG_MAP, world.namespace, "settings"))
+    await world.apply(world.config_map(data={"a": "2"}), manager="somebody")
+    assert trim(CONFIG_MAP, await world.api.get(CONFIG_MAP, world.namespace, "settings"))[FOREIGN]
+    taken_back = await world.apply(world.config_map(data={"a": "1"}))
+    assert FOREIGN not in trim(CONFIG_MAP, taken_back)
+
+
+async def test_a_foreign_field_beside_ours_keeps_one_and_the_same_mark(world: World) -> None:
+    await world.apply(world.config_map(data={"a": "1"}))
+    await world.apply(world.config_map(data={"b": "1"}), manager="somebody")
+    before = trim(CONFIG_MAP, await world.api.get(CONFIG_MAP, world.namespace, "settings"))[FOREIGN]
+    after = trim(CONFIG_MAP, await world.apply(world.config_map(data={"a": "3"})))[FOREIGN]
+    assert before == after
+
+
+async def test_an_outdated_version_is_a_conflict(world: World) -> None:
+    first = await world.apply(world.config_map())
+    await world.apply(world.config_map(data={"a": "2"}))
+    version = first["metadata"]["resourceVersion"]
+    error = await world.failure(world.config_map(data={"a": "3"}, resourceVersion=version))
+    assert (error.status, error.failure) == (409, Conflict())
+
+
+async def test_the_current_version_is_accepted(world: World) -> None:
+    first = await world.apply(world.config_map())
+    meta = {"uid": first["metadata"]["uid"], "resourceVersion": first["metadata"]["resourceVersion"]}
+    stored = await world.apply(world.config_map(data={"a": "2"}, **meta))
+    assert stored["data"] == {"a": "2"}
+
+
+async def test_another_uid_is_a_conflict(world: World) -> None:
+    await world.apply(world.config_map())
+    error = await world.failure(world.config_map(data={"a": "2"}, uid=str(uuid.uuid4())))
+    assert (error.status, error.failure) == (422, Conflict())
+
+
+async def test_a_uid_keeps_an_apply_from_creating(world: World) -> None:
+    error = await world.failure(world.config_map(uid=str(uuid.uuid4())))
+    assert (error.status, error.failure) == (409, Conflict())
+
+
+async def test_sending_managed_fields_is_refused(world: World) -> None:
+    error = await world.failure(world.config_map(managedFields=[{"manager": "x", "operation": "Apply"}]))
+    assert error.status in (400, 422)
+
+
+async def test_status_is_applied_apart_and_leaves_no_foreign_mark(world: World) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": world.namespace},
+        "spec": {"ports": [{"port": 80, "protocol": "TCP"}]},
+    }
+    created = await world.api.apply(SERVICE, service, manager="understudy")
+    condition = {
+        "type": "Seen",
+        "status": "True",
+        "reason": "Test",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    meta = {"name": "web", "namespace": world.namespace, "uid": created["metadata"]["uid"]}
+    status = {**service, "metadata": meta, "status": {"conditions": [condition]}}
+    del status["spec"]
+    stored = await world.api.apply_status(SERVICE, status, manager="somebody")
+    assert stored["status"]["conditions"] == [condition]
+    assert FOREIGN not in trim(SERVICE, stored)
+    await world.api.apply(SERVICE, service, manager="understudy")
+    kept = await world.api.get(SERVICE, world.namespace, "web")
+    assert kept["status"]["conditions"] == [condition]
+
+
+async def test_what_is_not_there_is_not_found(world: World) -> None:
+    with pytest.raises(ApiError) as caught:
+        await world.api.get(CONFIG_MAP, world.namespace, "nothing")
+    assert caught.value.failure == NotFound()
+
+
+async def test_creating_twice_is_a_conflict(world: World) -> None:
+    await world.api.create(CONFIG_MAP, world.config_map())
+    with pytest.raises(ApiError) as caught:
+        await world.api.create(CONFIG_MAP, world.config_map())
+    assert caught.value.failure == Conflict()
+
+
+async def test_replacing_an_outdated_lease_is_a_conflict(world: World) -> None:
+    lease = {
+        "apiVersion": LEASE.api_version,
+        "kind": "Lease",
+        "metadata": {"name": "leader", "namespace": world.namespace},
+        "spec": {"holderIdentity": "a", "leaseTransitions": 1},
+    }
+    first = await world.api.create(LEASE, lease)
+    await world.api.replace(LEASE, {**first, "spec": {"holderIdentity": "b", "leaseTransitions": 2}})
+    with pytest.raises(ApiError) as caught:
+        await world.api.replace(LEASE, {**first, "spec": {"holderIdentity": "c", "leaseTransitions": 2}})
+    assert caught.value.failure == Conflict()
+    assert (await world.api.get(LEASE, world.namespace, "leader"))["spec"]["holderIdentity"] == "b"
+
+
+async def test_delete_holds_to_its_conditions(world: World) -> None:
+    first = await world.apply(world.config_map())
+    current = await world.apply(world.config_map(data={"a": "2"}))
+    for wrong in ({"uid": str(uuid.uuid4())}, {"resource_version": first["metadata"]["resourceVersion"]}):
+        with pytest.raises(ApiError) as caught:
+            await world.api.delete(CONFIG_MAP, world.namespace, "settings", **wrong)
+        assert caught.value.failure == Conflict()
+    meta = current["metadata"]
+    await world.api.delete(
+        CONFIG_MAP, world.namespace, "settings", uid=meta["uid"], resource_version=meta["resourceVersion"]
+    )
+    with pytest.raises(ApiError) as caught:
+        await world.api.delete(CONFIG_MAP, world.namespace, "settings")
+    assert caught.value.failure == NotFound()
+
+
+async def test_a_list_comes_in_pages_and_items_know_their_kind(world: World) -> None:
+    for name in ("a", "b", "c"):
+        await world.apply(world.config_map(name, labels={"mine": "yes"}))
+    scope = Scope(CONFIG_MAP, world.namespace, label_selector="mine=yes")
+    first = await world.api.list_page(scope, limit=2)
+    second = await world.api.list_page(scope, limit=2, continue_token=first.continue_token)
+    assert [item["metadata"]["name"] for item in (*first.items, *second.items)] == ["a", "b", "c"]
+    assert {item["kind"] for item in first.items} == {"ConfigMap"}
+    assert first.continue_token
+    assert not second.continue_token
+
+
+async def test_selectors_leave_out_what_they_should(world: World) -> None:
+    await world.apply(world.config_map("labelled", labels={"mine": "no"}))
+    await world.apply(world.config_map("plain"))
+    by_label = await world.api.list_page(Scope(CONFIG_MAP, world.namespace, label_selector="mine"))
+    assert [item["metadata"]["name"] for item in by_label.items] == ["labelled"]
+    by_field = Scope(CONFIG_MAP, world.namespace, field_selector="metadata.name!=labelled")
+    names = [item["metadata"]["name"] for item in (await world.api.list_page(by_field)).items]
+    assert "plain" in names
+    assert "labelled" not in names
+
+
+async def _take(events: AsyncGenerator[WatchEvent, None], count: int) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            event = await anext(events)
+            if event.type != "BOOKMARK":
+                found.append((event.type, event.object["metadata"]["name"]))
+    return found
+
+
+async def test_a_watch_tells_what_happened_after_a_list(world: World) -> None:
+    scope = Scope(CONFIG_MAP, world.namespace, label_selector="mine")
+    await world.apply(world.config_map("old", labels={"mine": "1"}))
+    page = await world.api.list_page(scope)
+    await world.apply(world.config_map("new", labels={"mine": "1"}))
+    await world.apply(world.config_map("other"))
+    await world.apply(world.config_map("new", data={"a": "2"}, labels={"mine": "1"}))
+    await world.api.delete(CONFIG_MAP, world.namespace, "old")
+    events = world.api.watch(scope, resource_version=page.resource_version, timeout_seconds=60)
+    async with aclosing(events):
+        assert await _take(events, 3) == [("ADDED", "new"), ("MODIFIED", "new"), ("DELETED", "old")]
+
+
+async def test_an_object_that_loses_its_label_leaves_the_watch_as_a_deletion(world: World) -> None:
+    scope = Scope(CONFIG_MAP, world.namespace, label_selector="mine")
+    page = await world.api.list_page(scope)
+    await world.apply(world.config_map("wanderer", labels={"mine": "1"}))
+    await world.apply(world.config_map("wanderer"))
+    events = world.api.watch(scope, resource_version=page.resource_version, timeout_seconds=60)
+    async with aclosing(events):
+        assert await _take(events, 2) == [("ADDED", "wanderer"), ("DELETED", "wanderer")]
+
+
+async def test_a_watch_ends_without_an_error_when_its_time_is_up(world: World) -> None:
+    scope = Scope(CONFIG_MAP, world.namespace)
+    page = await world.api.list_page(scope)
+    events = world.api.watch(scope, resource_version=page.resource_version, timeout_seconds=1)
+    async with asyncio.timeout(30):
+        kinds = [event.type async for event in events]
+    assert set(kinds) <= {"BOOKMARK", "ADDED"}  # a fresh namespace gets its kube-root-ca.crt any moment
+
+
+async def test_a_watch_from_the_distant_past_is_gone(world: World) -> None:
+    if isinstance(world.api, FakeApi):
+        await world.apply(world.config_map())
+        await world.apply(world.config_map(data={"a": "2"}))
+        world.api.compact()
+    events = world.api.watch(Scope(CONFIG_MAP, world.namespace), resource_version="1", timeout_seconds=5)
+    async with aclosing(events), asyncio.timeout(30):
+        with pytest.raises(ApiError) as caught:
+            await anext(events)
+    assert caught.value.failure == Gone()

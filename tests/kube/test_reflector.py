@@ -1,0 +1,262 @@
+"""The reflector against everything that happens to a watch, in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.engine import virtual
+from tests.engine.fake_api import FakeApi, status_error
+from understudy.kube.client import Scope
+from understudy.kube.errors import ApiError, Retry
+from understudy.kube.reflector import SILENCE, Reflector
+from understudy.kube.resources import CONFIG_MAP
+
+SCOPE = Scope(CONFIG_MAP, "n")
+
+
+class Mirror:
+    """A sink that keeps objects by name and a diary."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.diary: list[str] = []
+
+    def replace(self, scope: Scope, objects: list[dict[str, Any]]) -> None:
+        self.diary.append(f"replace {len(objects)}")
+        self.objects = {obj["metadata"]["name"]: obj for obj in objects}
+
+    def upsert(self, scope: Scope, obj: dict[str, Any]) -> None:
+        self.diary.append(f"upsert {obj['metadata']['name']}")
+        self.objects[obj["metadata"]["name"]] = obj
+
+    def remove(self, scope: Scope, obj: dict[str, Any]) -> None:
+        self.diary.append(f"remove {obj['metadata']['name']}")
+        self.objects.pop(obj["metadata"]["name"], None)
+
+
+def put(api: FakeApi, name: str, value: str = "1") -> None:
+    api.put(CONFIG_MAP, {"metadata": {"name": name, "namespace": "n"}, "data": {"v": value}})
+
+
+class Stage:
+    """A server, a mirror, and the reflector between them."""
+
+    def __init__(self, page_size: int = 500) -> None:
+        self.api = FakeApi()
+        self.mirror = Mirror()
+        self.reflector = Reflector(self.api, SCOPE, self.mirror, monotonic=virtual.now, page_size=page_size)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.reflector.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def count(self, verb: str) -> int:
+        return sum(call.verb == verb for call in self.api.calls)
+
+
+def test_it_lists_then_follows() -> None:
+    async def main() -> None:
+        stage = Stage()
+        put(stage.api, "a")
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            put(stage.api, "b")
+            await virtual.settle()
+            stage.api.remove(CONFIG_MAP, "n", "a")
+            await virtual.settle()
+        assert stage.mirror.diary == ["replace 1", "upsert b", "remove a"]
+
+    virtual.run(main())
+
+
+def test_a_list_of_many_pages_is_delivered_once_and_whole() -> None:
+    async def main() -> None:
+        stage = Stage(page_size=2)
+        for name in "abcde":
+            put(stage.api, name)
+        async with stage.running():
+            await stage.reflector.synced.wait()
+        assert stage.mirror.diary == ["replace 5"]
+        assert stage.count("list") == 3
+
+    virtual.run(main())
+
+
+def test_what_it_delivers_is_trimmed() -> None:
+    async def main() -> None:
+        stage = Stage()
+        put(stage.api, "a")
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            put(stage.api, "b")
+            await virtual.settle()
+        assert all("data" not in obj for obj in stage.mirror.objects.values())
+
+    virtual.run(main())
+
+
+def test_an_end_of_stream_is_resumed_without_a_list() -> None:
+    async def main() -> None:
+        stage = Stage()
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            for name in "abc":
+                await asyncio.sleep(2)
+                stage.api.cut_watches()
+                put(stage.api, name)
+                await asyncio.sleep(2)
+        assert stage.count("list") == 1
+        assert sorted(stage.mirror.objects) == ["a", "b", "c"]
+
+    virtual.run(main())
+
+
+def test_watches_that_end_at_once_are_not_answered_with_a_storm() -> None:
+    async def main() -> None:
+        stage = Stage()
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            ends = asyncio.get_running_loop().time() + 60
+            while asyncio.get_running_loop().time() < ends:
+                stage.api.cut_watches()
+                await asyncio.sleep(0.01)
+        assert stage.count("watch") < 60
+
+    virtual.run(main())
+
+
+def test_after_gone_what_vanished_meanwhile_is_gone() -> None:
+    async def main() -> None:
+        stage = Stage()
+        put(stage.api, "ghost")
+        put(stage.api, "stays")
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            await asyncio.sleep(5)
+            stage.api.silence()
+            stage.api.remove(CONFIG_MAP, "n", "ghost")
+            put(stage.api, "late")
+            stage.api.compact()
+            stage.api.silence(False)
+            stage.api.cut_watches()
+            await asyncio.sleep(5)
+        assert sorted(stage.mirror.objects) == ["late", "stays"]
+
+    virtual.run(main())
+
+
+def test_a_gone_in_the_middle_of_a_paged_list_starts_the_list_again() -> None:
+    async def main() -> None:
+        stage = Stage(page_size=2)
+        for name in "abc":
+            put(stage.api, name)
+        real = stage.api.list_page
+
+        async def once(scope: Scope, *, limit: int = 500, continue_token: str = "") -> Any:
+            if continue_token and stage.count("list") == 1:
+                put(stage.api, "d")
+                stage.api.compact()
+            return await real(scope, limit=limit, continue_token=continue_token)
+
+        stage.api.list_page = once  # type: ignore[method-assign]
+        async with stage.running():
+            await stage.reflector.synced.wait()
+        assert sorted(stage.mirror.objects) == ["a", "b", "c", "d"]
+
+    virtual.run(main())
+
+
+def test_silence_is_broken_by_a_fresh_watch_from_where_the_old_one_was() -> None:
+    async def main() -> None:
+        stage = Stage()
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            await asyncio.sleep(5)
+            stage.api.silence()
+            put(stage.api, "unheard")
+            await asyncio.sleep(SILENCE - 10)
+            assert not stage.mirror.objects
+            stage.api.silence(False)
+            await asyncio.sleep(10.5)
+            assert sorted(stage.mirror.objects) == ["unheard"]
+        assert stage.count("list") == 1
+
+    virtual.run(main())
+
+
+def test_its_age_is_that_of_the_last_word_and_bookmarks_are_words() -> None:
+    async def main() -> None:
+        stage = Stage()
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            await asyncio.sleep(30)
+            assert stage.reflector.age == pytest.approx(30)
+            stage.api.bookmark()
+            await virtual.settle()
+            assert stage.reflector.age == pytest.approx(0)
+            assert stage.mirror.diary == ["replace 0"]
+
+    virtual.run(main())
+
+
+def test_a_server_that_is_down_is_asked_again_and_again_but_not_hammered() -> None:
+    async def main() -> None:
+        stage = Stage()
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            stage.api.stop()
+            await asyncio.sleep(60)
+            asked = stage.count("watch")
+            assert 5 < asked < 30
+            stage.api.stop(False)
+            put(stage.api, "a")
+            await asyncio.sleep(10)
+            assert sorted(stage.mirror.objects) == ["a"]
+        assert stage.count("list") == 1
+
+    virtual.run(main())
+
+
+def test_a_list_that_is_refused_for_now_is_tried_again() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.api.fail(status_error(403, "Forbidden", "RBAC is still loading"), verb="list", times=3)
+        stage.api.fail(status_error(429, "TooManyRequests"), verb="list")
+        async with stage.running():
+            async with asyncio.timeout(30):
+                await stage.reflector.synced.wait()
+        assert stage.count("list") == 5
+
+    virtual.run(main())
+
+
+def test_an_error_inside_the_stream_leads_to_a_fresh_list() -> None:
+    async def main() -> None:
+        stage = Stage()
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            stage.api.fail(status_error(400, "BadRequest", "no such selector"), verb="watch")
+            stage.api.cut_watches()
+            await asyncio.sleep(10)
+        assert stage.count("list") == 2
+
+    virtual.run(main())
+
+
+def test_a_busy_server_is_given_the_time_it_asks_for() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.api.fail(ApiError(429, "TooManyRequests", "busy", Retry(20.0)), verb="list")
+        async with stage.running():
+            await stage.reflector.synced.wait()
+            assert asyncio.get_running_loop().time() >= 10
+
+    virtual.run(main())

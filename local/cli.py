@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command; 0 when it did what it says, 1 when a step failed (and has said so), 2 for a wrong command line."""
+    """Run one command; 0 when it did what it says, 1 when a step failed, 2 for a wrong command line."""
     chosen = parser().parse_args(arguments)
     try:
         run(chosen)

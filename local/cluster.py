@@ -5,8 +5,9 @@ from pathlib import Path
 
 from local import cache, dockerd, kube, node, node_image, registry, tools, versions
 from local.commands import ask
+from local.lock import alone
 from local.node import CLUSTER, NODE
-from local.steps import CommandFailed, Step, step
+from local.steps import CommandFailed, Step, StepFailed, step
 
 GATEWAY_PORT = 30080
 SPARE_PORT = 30443
@@ -14,6 +15,7 @@ CREATE_SECONDS = 240
 MEND_SECONDS = 120
 
 
+@alone
 def ensure() -> Path:
     """Bring the cluster up whatever state it is in; returns its kubeconfig."""
     with step("Docker daemon") as current:
@@ -111,7 +113,7 @@ def _mended() -> bool:
             current.wait("the cluster to be ready", kube.ready, deadline=MEND_SECONDS)
             if not versions.same_minor(kube.server_version(), versions.KUBERNETES):
                 raise CommandFailed(f"the API server is {kube.server_version()}, wanted {versions.KUBERNETES}")
-    except Exception:  # the step has said what went wrong; the caller recreates the cluster
+    except StepFailed:  # it has said what went wrong; the caller recreates the cluster
         return False
     return True
 
@@ -128,9 +130,8 @@ def _create(way: registry.Way, image: str, current: Step) -> None:
     cache.folder("node-images")
     draft = cache.put(cache.root() / "run" / "kind.yaml", config(way))
     _record_file().unlink(missing_ok=True)
-    command = ["create", "cluster", "--name", CLUSTER, "--image", image, "--config", draft]
-    target = ["--kubeconfig", cache.kubeconfig(), "--wait", "150s"]
-    current.run([tools.path("kind"), *command, *target], deadline=CREATE_SECONDS)
+    command = ["create", "cluster", "--name", CLUSTER, "--image", image, f"--config={draft}", "--wait", "150s"]
+    current.run([tools.path("kind"), *command, f"--kubeconfig={cache.kubeconfig()}"], deadline=CREATE_SECONDS)
     current.wait("the node to be ready", kube.ready, deadline=60)
     current.wait("the cluster's DNS and storage", kube.system_pods_ready, deadline=120)
     cache.put(_record_file(), json.dumps({"way": way, "image": image, "config": config_key()}))

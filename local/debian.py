@@ -52,7 +52,9 @@ def _root(name: str, build: str, packages: tuple[str, ...], step: Step) -> Path:
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-            *(DEBIAN, draft, *sources_from(targets)),
+            DEBIAN,
+            draft,
+            *sources_from(targets),
         ],
         deadline=1200,
     )

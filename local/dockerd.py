@@ -28,8 +28,8 @@ def ensure(step: Step) -> None:
     if capability.withheld_here() and _default_runtime() != RUNTIME:
         if not processes.stop("dockerd"):
             raise CommandFailed(
-                "a Docker daemon runs already, but this machine withholds CAP_SYS_RESOURCE from containers and the daemon "
-                f"asks for it; stop it, and the next run starts one with the runtime {runtime_path()}"
+                "a Docker daemon runs already, but this machine withholds CAP_SYS_RESOURCE from containers, and the "
+                f"daemon asks for it; stop it, and the next run starts one with the runtime {runtime_path()}"
             )
         _start(step)
 

@@ -1,12 +1,14 @@
-"""Takes back what bringing the cluster up made: the cluster, the daemon if it was started here, on request the cache."""
+"""Takes back what bringing the cluster up made: the cluster, the daemon that was started here, the cache if asked."""
 
 import shutil
 
 from local import cache, cluster, dockerd, node, processes
 from local.commands import ask
+from local.lock import alone
 from local.steps import Step, step
 
 
+@alone
 def run(*, purge: bool = False) -> None:
     """Delete the cluster; with `purge`, the cache and the images in Docker as well. End only processes started here."""
     answers = dockerd.version() is not None

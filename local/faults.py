@@ -18,9 +18,9 @@ ASIDE = "/etc/kubernetes/kube-apiserver.yaml.aside"
 def apiserver_stopped(seconds: float, *, back_within: float = 120.0) -> Iterator[None]:
     """Stop the API server, run the block, and start it again no sooner than `seconds` after it went down.
 
-    Its static pod's manifest is moved aside, so that the kubelet does not restart it, and its process is killed, so that
-    it is down at once and not after a graceful end. Leaving waits until it is ready again. Raises TimeoutError when the
-    server does not go down within 60 s or does not come back within `back_within` seconds.
+    Its static pod's manifest is moved aside, so that the kubelet does not restart it, and its process is killed, so
+    that it is down at once and not after a graceful end. Leaving waits until it is ready again. Raises TimeoutError
+    when the server does not go down within 60 s or does not come back within `back_within` seconds.
     """
     try:
         _inside("mv", MANIFEST, ASIDE)

@@ -89,4 +89,5 @@ def _fetch(go: str, destination: Path, step: Step) -> None:
 
 
 def architecture() -> str:
+    """This machine, as Go and Kubernetes call it."""
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from local import cache, debian, node, python_packages, registry, versions
 from local.commands import ask, succeeds
+from local.lock import alone
 from local.steps import Step, step
 
 LABEL = "dev.understudy.content"
@@ -54,6 +55,7 @@ def engine_image(way: registry.Way) -> Image:
     return Image(ENGINE_TAG, cache.content_key([SOURCES / "vllm"], way, versions.ENGINE_IMAGE, *ENGINE_PACKAGES))
 
 
+@alone
 def ensure(way: registry.Way, tags: Sequence[str] = (OWN_TAG,), *, engine: bool = True) -> None:
     """Build and load what is missing; the cluster must be up."""
     wanted = [own_image(way, tag) for tag in tags]

@@ -1,4 +1,4 @@
-"""The cluster's one node: a container whose insides are asked through Docker, also when the API server does not answer."""
+"""The cluster's one node: a container that is asked through Docker, also when the API server does not answer."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -14,7 +14,7 @@ from local import cache
 
 
 def start(name: str, command: Sequence[str | Path], log: Path) -> int:
-    """Start a process that outlives this one, in a session of its own, its output appended to `log`; returns its number."""
+    """Start a process that outlives this one, with its output appended to `log`; returns its number."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(word) for word in command],

@@ -19,7 +19,9 @@ def choose(
     reachable: Callable[[str], bool] | None = None,
     registries: Iterable[str] = REGISTRIES,
 ) -> Way:
-    """The way to go. `configured` (by default `$UNDERSTUDY_WAY`) decides when it names one; else every registry must answer.
+    """The way to go: the one `configured` names (by default `$UNDERSTUDY_WAY`), otherwise what the registries say.
+
+    Released images are pulled from all of `registries`, so every one of them must be reachable.
 
     Raises ValueError for any other configured word.
     """
@@ -37,7 +39,7 @@ def answers(registry: str) -> bool:
     request = urllib.request.Request(registry, headers={"User-Agent": "understudy-local"})
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except urllib.error.HTTPError as error:
         return error.code == 401
     except OSError:

@@ -21,11 +21,11 @@ TAIL_LINES = 15
 Input = IO[bytes] | None
 
 
-class StepFailed(Exception):
+class StepFailed(Exception):  # noqa: N818  # says what happened, like a condition's reason
     """A step that did not succeed; its message has been printed already, with the log's last lines."""
 
 
-class CommandFailed(Exception):
+class CommandFailed(Exception):  # noqa: N818  # same
     """A command that ended with an error or ran past its deadline."""
 
 
@@ -113,7 +113,7 @@ class Step:
 
 @contextmanager
 def step(name: str) -> Iterator[Step]:
-    """Run the block as a named step: prints its start, its end with the time it took, or its failure with the log's end.
+    """Run the block as a named step: prints its start, and the time it took or, after a failure, the log's end.
 
     Raises StepFailed after a failure has been printed; a step inside a step is reported once, by the inner one.
     """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from local import cache, golang, programs, versions
 from local.component_images import only_binary
+from local.lock import alone
 from local.registry import Way
 from local.steps import CommandFailed, Step, step
 
@@ -31,6 +32,7 @@ def path(name: str) -> Path:
     return cache.root() / "bin" / f"{name}-{WANTED[name]}"
 
 
+@alone
 def ensure(way: Way) -> None:
     """Install what is missing."""
     wanted = {**PACKAGES, **(PACKAGES_TO_ASSEMBLE if way == "packages" else {})}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.api.examples import KINDS, NAMESPACE, Object, example
+from tests.api.examples import KINDS, NAMESPACE, Object, example, to_store
 from tests.api.server import Server, installed, until
 
 _CRDS = Path(__file__).parents[2] / "crds"
@@ -28,7 +28,7 @@ def server(kubeconfig: str) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def stored(server: Server) -> Iterator[dict[str, Object]]:
     """One stored object of each kind, for updates and status: its manifest by kind."""
-    objects = {kind: example(kind) for kind in KINDS}
+    objects = {kind: to_store(example(kind)) for kind in KINDS}
     for obj in objects.values():
         server.delete(obj)
         until(partial(server.create, obj))

@@ -41,3 +41,8 @@ def changed(obj: Object, changes: Mapping[str, Any]) -> Object:
         else:
             target[last] = value
     return result
+
+
+def to_store(obj: Object) -> Object:
+    """The example under a name of its own, so that dry runs can create the other one beside it."""
+    return changed(obj, {"metadata.name": f"stored-{obj['metadata']['name']}"})

@@ -55,11 +55,17 @@ class Server:
         self._connection.close()
 
     def request(
-        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json", **query: str
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        **query: str,
     ) -> Answer:
         """One request; a connection that the server closed meanwhile is opened again."""
         target = f"{path}?{urlencode(query)}" if query else path
-        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        headers = {"Content-Type": content_type, "Accept": accept}
         data = json.dumps(body) if body is not None else None
         for attempt in (1, 2):
             try:

@@ -26,7 +26,7 @@ class Expectation(BaseModel):
     model_config = shape(
         Cel(
             "!has(self.matches) || !has(self.mustNotMatch) || self.matches != self.mustNotMatch",
-            "matches and mustNotMatch are the same pattern: no answer can satisfy both",
+            "write another pattern in mustNotMatch: no answer can satisfy it and the same one in matches",
         )
     )
 

@@ -14,14 +14,15 @@ DURATION_PATTERN: Final = "^([0-9]{1,6}(ms|s|m|h))+$"
 
 
 def _between(low: str, high: str) -> Cel:
+    # Not as the schema's `pattern`: its error quotes the regular expression instead of saying what to write.
     return Cel(
-        f"!self.matches('{DURATION_PATTERN}')"
-        f" || (duration(self) >= duration('{low}') && duration(self) <= duration('{high}'))",
+        f"self.matches('{DURATION_PATTERN}') && duration(self) >= duration('{low}')"
+        f" && duration(self) <= duration('{high}')",
         f"write a duration from {low} to {high}, such as 90s or 1h30m",
     )
 
 
-_DurationText = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=20)]
+_DurationText = Annotated[str, Field(max_length=20)]
 Pause = Annotated[_DurationText, _between("0s", "168h")]
 """A duration that may be zero, up to a week."""
 Duration = Annotated[_DurationText, _between("1s", "168h")]
@@ -69,11 +70,10 @@ Regex = Annotated[
 ]
 """A regular expression in the linear-time RE2 dialect."""
 
-QUANTITY_PATTERN: Final = "^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
 Quantity = Annotated[
     int | str,
     INT_OR_STRING,
-    Field(json_schema_extra={"maxLength": 32, "pattern": QUANTITY_PATTERN}),
+    Field(json_schema_extra={"maxLength": 32}),
     Cel(
         "type(self) == int ? self >= 0 : (isQuantity(self) && !quantity(self).isLessThan(quantity('0')))",
         "write a quantity such as 4, 500m or 16Gi; quote it when it has a decimal point",
@@ -83,7 +83,7 @@ Quantity = Annotated[
 PositiveQuantity = Annotated[
     int | str,
     INT_OR_STRING,
-    Field(json_schema_extra={"maxLength": 32, "pattern": QUANTITY_PATTERN}),
+    Field(json_schema_extra={"maxLength": 32}),
     Cel(
         "type(self) == int ? self > 0 : (isQuantity(self) && quantity(self).isGreaterThan(quantity('0')))",
         "write a quantity above zero, such as 24Gi",

@@ -24,7 +24,7 @@ ExtraField = Annotated[
     Field(pattern="^[a-z][a-z0-9_]*$", max_length=64),
     Cel(
         "!(self in [" + ", ".join(f"'{name}'" for name in _NEVER) + "])",
-        "this field is never passed on: it would let a client change the engine for others",
+        "remove this field: it is never passed on, since it would let a client change the engine for others",
     ),
 ]
 MediaHost = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$", max_length=253)]

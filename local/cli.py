@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from local import cluster, down, images, registry, status, tools
+from local import cluster, down, images, quickstart, registry, release, status, tools
 from local.steps import StepFailed
 
 DESCRIPTION = """\
 A real Kubernetes cluster with a real engine, on this machine.
 
-Run `cluster`, then `images`; both change nothing that is as it should be, so run them as often as you like.
+`up` does it all. `cluster`, `images` and `install` are its parts; each changes nothing that is as it should be, so run
+them as often as you like.
 Where a container registry answers, released images are used. Where only package indexes do, everything is built from
 packages: about twenty minutes the first time, seconds afterwards."""
 EPILOG = """\
@@ -18,7 +19,7 @@ environment:
   XDG_CACHE_HOME   everything built lies in its folder understudy (by default ~/.cache/understudy), logs in logs/ there
 
 examples:
-  python3 -m local cluster && python3 -m local images
+  python3 -m local up
   export KUBECONFIG=~/.cache/understudy/kubeconfig PATH=~/.cache/understudy/bin:$PATH && kubectl get pods -A
   python3 -m local images --no-engine                     after a change of the code: seconds
   python3 -m local images --tag understudy:upgrade        the same content under a second name
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("up", help="everything, from a bare machine to a streamed answer of a real vLLM pod")
     commands.add_parser("tools", help="install what is missing: Docker, kind, kubectl, helm")
     commands.add_parser("cluster", help="bring the cluster up, or mend it, or do nothing if it is well")
     loading = commands.add_parser("images", help="build the images and load them into the cluster, where they changed")
@@ -45,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
         help=f"name of the project's image, may be given several times (default: {images.OWN_TAG})",
     )
     loading.add_argument("--no-engine", action="store_true", help=f"leave {images.ENGINE_TAG} as it is")
+    installing = commands.add_parser("install", help="install or upgrade the Helm release, with the images built here")
+    installing.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for helm; repeatable")
     showing = commands.add_parser("status", help="what runs, with which versions; changes nothing")
     showing.add_argument("-o", "--output", choices=("text", "json"), default="text")
     taking = commands.add_parser("down", help="delete the cluster and stop the Docker daemon if it was started here")
@@ -70,6 +74,13 @@ def main(arguments: list[str]) -> int:
 def run(chosen: argparse.Namespace) -> None:
     """Do what the command line says."""
     match chosen.command:
+        case "up":
+            cluster.ensure()
+            images.ensure(cluster.way())
+            release.install()
+            quickstart.run()
+        case "install":
+            release.install([word for pair in chosen.set for word in ("--set", pair)])
         case "tools":
             tools.ensure(registry.choose())
         case "cluster":

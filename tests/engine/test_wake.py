@@ -23,7 +23,6 @@ from understudy.kube.resources import (
 from understudy.kube.trim import CONTENT_HASH
 from understudy.telemetry.operator import OperatorMetrics
 
-
 HASHED: dict[str, Any] = {CONTENT_HASH: "a"}
 
 

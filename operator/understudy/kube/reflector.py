@@ -23,7 +23,6 @@ from typing import Any, Protocol
 
 from understudy.kube.client import KubeClient, Object, Scope
 from understudy.kube.errors import ApiError, Gone, Retry
-from understudy.kube.resources import Resource
 from understudy.kube.trim import trim
 
 log = logging.getLogger(__name__)
@@ -40,12 +39,12 @@ class Sink(Protocol):
         """The scope holds exactly these objects."""
         ...
 
-    def upsert(self, resource: Resource, obj: dict[str, Any]) -> None:
-        """An object is new or has changed."""
+    def upsert(self, scope: Scope, obj: dict[str, Any]) -> None:
+        """An object of the scope is new or has changed."""
         ...
 
-    def remove(self, resource: Resource, obj: dict[str, Any]) -> None:
-        """An object is gone; `obj` is its last state."""
+    def remove(self, scope: Scope, obj: dict[str, Any]) -> None:
+        """An object has left the scope; `obj` is its last state."""
         ...
 
 
@@ -120,9 +119,9 @@ class Reflector:
     def _deliver(self, kind: str, obj: Object) -> None:
         trimmed = trim(self.scope.resource, obj)
         if kind == "DELETED":
-            self._sink.remove(self.scope.resource, trimmed)
+            self._sink.remove(self.scope, trimmed)
         else:
-            self._sink.upsert(self.scope.resource, trimmed)
+            self._sink.upsert(self.scope, trimmed)
 
     def _heard(self, version: str) -> None:
         self._version = version

@@ -64,7 +64,11 @@ def way() -> registry.Way:
 
 
 def config(way: registry.Way) -> str:
-    """The kind configuration: one node, two ports on loopback, the folder of saved images mounted."""
+    """The kind configuration: one node, two ports on loopback, the folder of saved images mounted.
+
+    A cluster that can be made again in seconds need not survive a power cut, so etcd does not wait for the disk; and a
+    lone scheduler need not campaign, which after an outage of the API server would cost it half a minute.
+    """
     archives = cache.root() / "node-images"
     plugin = "\nnetworking:\n  disableDefaultCNI: true" if way == "packages" else ""
     return f"""kind: Cluster
@@ -77,6 +81,12 @@ nodes:
       - {{containerPort: {SPARE_PORT}, hostPort: {SPARE_PORT}, listenAddress: 127.0.0.1}}
     extraMounts:
       - {{hostPath: {archives}, containerPath: {node.ARCHIVES}, readOnly: true}}
+    kubeadmConfigPatches:
+      - |
+        kind: ClusterConfiguration
+        etcd: {{local: {{extraArgs: {{unsafe-no-fsync: "true"}}}}}}
+        controllerManager: {{extraArgs: {{leader-elect: "false"}}}}
+        scheduler: {{extraArgs: {{leader-elect: "false"}}}}
 """
 
 

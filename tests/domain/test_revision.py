@@ -7,14 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.domain.names import ANNOTATION_APPLIED_HASH
 from understudy.domain.revision import (
     canonical_json,
     content_hash,
-    data_hash,
     revision_hash,
     short_revision,
-    stamped,
 )
 
 JSON = st.recursive(
@@ -70,26 +67,3 @@ def test_the_hash_of_a_revision_is_pinned() -> None:
     assert revision_hash(intent, 1) == "3c8c42fcd57d697abfbe153a4e61f9583c7b451e4ad03137814493f90295fd8e"
     assert revision_hash(intent, 2) == "8a73bc9f1725246aebed7e812a56c05aee95d46acd9285ce60abc9f9bec012e6"
     assert short_revision(revision_hash(intent, 1)) == "3c8c42fc"
-
-
-def test_data_counts_and_metadata_does_not() -> None:
-    one = {"metadata": {"name": "a"}, "data": {"k": "v"}}
-    assert data_hash(one) == data_hash({"metadata": {"name": "b"}, "data": {"k": "v"}, "binaryData": None})
-    assert data_hash(one) != data_hash({"data": {"k": "w"}})
-    assert data_hash({"binaryData": {"k": "v"}}) != data_hash(one)
-    assert data_hash({}) == data_hash({"data": {}})
-
-
-def test_a_stamp_says_what_is_applied_and_can_be_renewed() -> None:
-    plain = {"kind": "X", "metadata": {"name": "a", "annotations": {"mine": "1"}}, "spec": {"n": 1}}
-    once = stamped(plain)
-    assert once["metadata"]["annotations"]["mine"] == "1"
-    assert stamped(once) == once, "the stamp itself does not count"
-    assert plain["metadata"] == {"name": "a", "annotations": {"mine": "1"}}, "the input is left alone"
-    changed = stamped({**once, "spec": {"n": 2}})
-    assert (
-        changed["metadata"]["annotations"][ANNOTATION_APPLIED_HASH]
-        != (once["metadata"]["annotations"][ANNOTATION_APPLIED_HASH])
-    )
-    bare = stamped({"kind": "X", "metadata": {"name": "a"}})
-    assert list(bare["metadata"]["annotations"]) == [ANNOTATION_APPLIED_HASH]

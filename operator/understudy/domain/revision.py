@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from understudy.domain.names import ANNOTATION_APPLIED_HASH
-
 SHORT: Final = 8
 
 
@@ -36,19 +34,6 @@ def revision_hash(intent: Mapping[str, Any], version: int) -> str:
 def short_revision(full: str) -> str:
     """The first 8 digits of a revision's hash: what labels and names carry."""
     return full[:SHORT]
-
-
-def data_hash(obj: Mapping[str, Any]) -> str:
-    """SHA-256 of what a ConfigMap or Secret holds; its metadata does not count."""
-    return content_hash({"data": obj.get("data") or {}, "binaryData": obj.get("binaryData") or {}})
-
-
-def stamped(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """`obj` with the annotation that says what was applied, so that an apply of the same can be skipped."""
-    metadata = obj["metadata"]
-    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != ANNOTATION_APPLIED_HASH}
-    digest = content_hash({**obj, "metadata": {**metadata, "annotations": annotations}})
-    return {**obj, "metadata": {**metadata, "annotations": {**annotations, ANNOTATION_APPLIED_HASH: digest}}}
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,6 @@ from understudy.domain.names import (
     engine_key,
     engine_key_secret,
 )
-from understudy.domain.revision import stamped
 from understudy.domain.table import Table, table_spec
 from understudy.plan.desired.metadata import labels, owner_reference, selector
 from understudy.plan.desired.revision import Revision
@@ -32,36 +31,34 @@ NO_DEADLINE: Final = 2**31 - 1
 
 def snapshot_manifest(revision: Revision) -> dict[str, Any]:
     """The record of a revision. No owner: it outlives the ModelDeployment."""
-    return stamped(
-        {
-            "apiVersion": API_VERSION,
-            "kind": "ModelSnapshot",
-            "metadata": {
-                "name": child_name(revision.deployment, revision.revision),
-                "namespace": revision.namespace,
-                "labels": labels(revision.deployment, revision.revision),
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelSnapshot",
+        "metadata": {
+            "name": child_name(revision.deployment, revision.revision),
+            "namespace": revision.namespace,
+            "labels": labels(revision.deployment, revision.revision),
+        },
+        "spec": {
+            "deployment": revision.deployment,
+            "revision": revision.revision,
+            "hash": revision.hash,
+            "hashVersion": revision.hash_version,
+            "model": {"name": revision.model, "spec": dict(revision.model_spec)},
+            "intent": dict(revision.intent),
+            "recorded": dict(revision.recorded),
+            "podTemplate": dict(revision.template),
+            "references": [
+                {"kind": r.kind, "name": r.name, "hash": r.hash, **({"copy": r.copy} if r.copy else {})}
+                for r in revision.references
+            ],
+            "identity": {
+                "modelId": revision.identity.model_id,
+                "root": revision.identity.root,
+                "maxModelLen": revision.identity.max_model_len,
             },
-            "spec": {
-                "deployment": revision.deployment,
-                "revision": revision.revision,
-                "hash": revision.hash,
-                "hashVersion": revision.hash_version,
-                "model": {"name": revision.model, "spec": dict(revision.model_spec)},
-                "intent": dict(revision.intent),
-                "recorded": dict(revision.recorded),
-                "podTemplate": dict(revision.template),
-                "references": [
-                    {"kind": r.kind, "name": r.name, "hash": r.hash, **({"copy": r.copy} if r.copy else {})}
-                    for r in revision.references
-                ],
-                "identity": {
-                    "modelId": revision.identity.model_id,
-                    "root": revision.identity.root,
-                    "maxModelLen": revision.identity.max_model_len,
-                },
-            },
-        }
-    )
+        },
+    }
 
 
 def pool_manifest(snapshot: Object, replicas: int, owner: Object) -> dict[str, Any]:
@@ -105,35 +102,31 @@ def configmap_copy_manifest(snapshot: Object, source: Object, copy: str, owner: 
 def table_manifest(table: Table, owner: Object) -> dict[str, Any]:
     """The RoutingTable of a ModelDeployment."""
     name = owner["metadata"]["name"]
-    return stamped(
-        {
-            "apiVersion": API_VERSION,
-            "kind": "RoutingTable",
-            "metadata": {
-                "name": name,
-                "namespace": owner["metadata"]["namespace"],
-                "labels": {LABEL_DEPLOYMENT: name, LABEL_MANAGED_BY: MANAGED_BY, LABEL_INSTANCE: name},
-                "ownerReferences": [owner_reference(owner)],
-            },
-            "spec": table_spec(table),
-        }
-    )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "RoutingTable",
+        "metadata": {
+            "name": name,
+            "namespace": owner["metadata"]["namespace"],
+            "labels": {LABEL_DEPLOYMENT: name, LABEL_MANAGED_BY: MANAGED_BY, LABEL_INSTANCE: name},
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "spec": table_spec(table),
+    }
 
 
 def _owned(
     api_version: str, kind: str, snapshot: Object, owner: Object, body: Mapping[str, Any], name: str = ""
 ) -> dict[str, Any]:
     deployment, revision = snapshot["spec"]["deployment"], snapshot["spec"]["revision"]
-    return stamped(
-        {
-            "apiVersion": api_version,
-            "kind": kind,
-            "metadata": {
-                "name": name or child_name(deployment, revision),
-                "namespace": snapshot["metadata"]["namespace"],
-                "labels": labels(deployment, revision),
-                "ownerReferences": [owner_reference(owner)],
-            },
-            **body,
-        }
-    )
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name or child_name(deployment, revision),
+            "namespace": snapshot["metadata"]["namespace"],
+            "labels": labels(deployment, revision),
+            "ownerReferences": [owner_reference(owner)],
+        },
+        **body,
+    }

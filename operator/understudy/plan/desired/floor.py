@@ -31,9 +31,11 @@ _APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
 
 def below_floor(overrides: Mapping[str, Any], namespace: str) -> Refusal | None:
     """The first thing in a podTemplate that the floor forbids; shapes are checked before."""
-    for path, problem in _violations(overrides):
-        return Refusal(f"spec.podTemplate.{path}", problem, _ASK.format(namespace=namespace))
-    return None
+    violations = list(_violations(overrides))
+    if not violations:
+        return None
+    path, problem = violations[0]
+    return Refusal(f"spec.podTemplate.{path}", problem, _ASK.format(namespace=namespace))
 
 
 def pod_security(override: Mapping[str, Any], *, privileged: bool) -> dict[str, Any]:

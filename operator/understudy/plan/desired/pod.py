@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from understudy.api.v1alpha1.engine import Engine, Resources
@@ -11,6 +12,7 @@ from understudy.plan.desired.accelerator import CLAIM, Scheduling, required_node
 from understudy.plan.desired.engine import EnginePart
 from understudy.plan.desired.metadata import labels
 from understudy.plan.desired.pod_template import ENGINE
+from understudy.plan.desired.refusal import Refusal
 
 API_KEY_VARIABLE: Final = "VLLM_API_KEY"
 HOME: Final = "/home/understudy"
@@ -35,19 +37,37 @@ _SHM_MOUNT: Final = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108  # sh
 _HOME_MOUNT: Final = {"name": "home", "mountPath": HOME}
 
 
-def shutdown_seconds(engine: Engine) -> int:
-    """Whole seconds that open requests get. Raises ValueError for a duration that is none."""
-    return math.ceil(seconds(engine.shutdown_timeout))
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long a start may take, from PodScheduled, and an end: all in seconds.
+
+    `grace` is the least terminationGracePeriodSeconds: `prestop`, the engine's own `shutdown`, and some more.
+    """
+
+    startup: float
+    shutdown: int
+    prestop: int
+
+    @property
+    def start_deadline(self) -> float:
+        """After this a start has failed."""
+        return self.startup + START_MARGIN
+
+    @property
+    def grace(self) -> int:
+        """Before this no SIGKILL comes."""
+        return self.prestop + self.shutdown + GRACE_MARGIN
 
 
-def start_deadline(engine: Engine) -> float:
-    """Seconds from PodScheduled after which a start has failed. Raises ValueError for a duration that is none."""
-    return seconds(engine.startup_timeout) + START_MARGIN
-
-
-def grace_period(engine: Engine, prestop_seconds: int) -> int:
-    """Least terminationGracePeriodSeconds: preStop and the engine's own shutdown, and some more."""
-    return prestop_seconds + shutdown_seconds(engine) + GRACE_MARGIN
+def times(engine: Engine, prestop: int) -> Times | Refusal:
+    """The engine's timeouts in seconds."""
+    found: list[float] = []
+    for name, text in (("startupTimeout", engine.startup_timeout), ("shutdownTimeout", engine.shutdown_timeout)):
+        try:
+            found.append(seconds(text))
+        except ValueError:
+            return Refusal(f"spec.engine.{name}", f"{text!r} is no duration", "write one such as 90s or 1h30m")
+    return Times(found[0], math.ceil(found[1]), prestop)
 
 
 def engine_pod(
@@ -58,7 +78,7 @@ def engine_pod(
     resources: Resources,
     scheduling: Scheduling,
     part: EnginePart,
-    prestop_seconds: int,
+    limits: Times,
 ) -> dict[str, Any]:
     """Metadata and spec of a revision's pods, before overrides and the security floor."""
     env = _env(deployment, revision, engine, part)
@@ -77,16 +97,16 @@ def engine_pod(
         "env": env,
         **({"envFrom": [_written(block) for block in engine.env_from]} if engine.env_from else {}),
         "resources": _resources(resources, scheduling),
-        **_probes(engine),
+        **_probes(limits),
         # Kubernetes before 1.33 refuses a sleep of 0.
-        **({"lifecycle": {"preStop": {"sleep": {"seconds": prestop_seconds}}}} if prestop_seconds else {}),
+        **({"lifecycle": {"preStop": {"sleep": {"seconds": limits.prestop}}}} if limits.prestop else {}),
         "volumeMounts": [_SHM_MOUNT, _HOME_MOUNT, *part.mounts],
     }
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         # A Service named vllm would set VLLM_PORT=tcp://…, and vLLM would refuse to start.
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace_period(engine, prestop_seconds),
+        "terminationGracePeriodSeconds": limits.grace,
         "volumes": volumes,
         "containers": [container],
     }
@@ -126,9 +146,9 @@ def _resources(resources: Resources, scheduling: Scheduling) -> dict[str, Any]:
     return wanted
 
 
-def _probes(engine: Engine) -> dict[str, Any]:
+def _probes(limits: Times) -> dict[str, Any]:
     get = {"httpGet": {"path": "/health", "port": ENGINE_PORT_NAME}}
-    tries = math.ceil(seconds(engine.startup_timeout) / STARTUP_PERIOD)
+    tries = math.ceil(limits.startup / STARTUP_PERIOD)
     return {
         "startupProbe": {**get, "periodSeconds": STARTUP_PERIOD, "timeoutSeconds": 5, "failureThreshold": tries},
         "readinessProbe": {**get, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3},

@@ -14,13 +14,7 @@ from understudy.plan.desired import pod_template
 from understudy.plan.desired.accelerator import schedule
 from understudy.plan.desired.engine import Adapter, EngineInput
 from understudy.plan.desired.intent import hashed_intent, recorded
-from understudy.plan.desired.pod import (
-    API_KEY_VARIABLE,
-    engine_pod,
-    grace_period,
-    shutdown_seconds,
-    start_deadline,
-)
+from understudy.plan.desired.pod import API_KEY_VARIABLE, engine_pod, times
 from understudy.plan.desired.references import Reference, ReferenceName, Use, consumed, copy_name, renamed, uses
 from understudy.plan.desired.refusal import Missing, Refusal
 from understudy.plan.desired.sim import sim
@@ -38,6 +32,15 @@ class Identity:
     model_id: str
     root: str
     max_model_len: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A pod template, what its pods must say of themselves, and the seconds that their start may take."""
+
+    pod: dict[str, Any]
+    identity: Identity
+    start_deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,6 @@ def render_revision(
     return _rendered(parsed, weights, found, intent, version, full, settings)
 
 
-def references_of(deployment: Object) -> tuple[ReferenceName, ...]:
-    """(kind, name) of every ConfigMap and Secret that the spec consumes; none if it cannot be read."""
-    parsed = _parsed(ModelDeployment, deployment)
-    return () if isinstance(parsed, Refusal) else tuple(consumed(_uses(parsed.spec)))
-
-
 def _rendered(
     parsed: ModelDeployment,
     model: Model,
@@ -110,7 +107,6 @@ def _rendered(
     template = _template(spec, model.spec, name, revision, parsed.metadata.namespace, settings)
     if isinstance(template, Refusal):
         return template
-    pod, identity = template
     copies = {r.name: copy_name(name, revision, r.name) for r in found if r.kind == "ConfigMap"}
     return Revision(
         deployment=name,
@@ -122,42 +118,39 @@ def _rendered(
         model_spec=model.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)["spec"],
         intent=intent,
         recorded=recorded(spec),
-        template=renamed(pod, lambda configmap: copies[configmap]),
+        template=renamed(template.pod, lambda configmap: copies[configmap]),
         references=tuple(
             Reference(r.kind, r.name, r.hash, copies[r.name] if r.kind == "ConfigMap" else "") for r in found
         ),
-        identity=identity,
-        start_deadline=start_deadline(spec.engine),
+        identity=template.identity,
+        start_deadline=template.start_deadline,
     )
 
 
 def _template(
     spec: ModelDeploymentSpec, model: ModelSpec, name: str, revision: str, namespace: str, settings: Settings
-) -> tuple[dict[str, Any], Identity] | Refusal:
+) -> Rendered | Refusal:
     image = spec.engine.image or (settings.sim_image if spec.engine.type == "sim" else "")
     if not image:
         return Refusal("spec.engine.image", "is missing", "write the engine's image, such as vllm/vllm-openai:v0.33.0")
     if any(variable.name == API_KEY_VARIABLE for variable in spec.engine.env):
         return Refusal("spec.engine.env", f"sets {API_KEY_VARIABLE}", "remove it: Understudy makes the engine's key")
     privileged = namespace in settings.privileged_namespaces
-    try:
-        shutdown = shutdown_seconds(spec.engine)
-        grace = grace_period(spec.engine, settings.prestop_seconds)
-        start_deadline(spec.engine)
-    except ValueError as error:
-        return Refusal("spec.engine", str(error), "see startupTimeout and shutdownTimeout")
-    if refusal := pod_template.refused(spec.pod_template, namespace, privileged=privileged, grace=grace):
+    limits = times(spec.engine, settings.prestop_seconds)
+    if isinstance(limits, Refusal):
+        return limits
+    if refusal := pod_template.refused(spec.pod_template, namespace, privileged=privileged, grace=limits.grace):
         return refusal
     scheduling = schedule(spec.accelerator)
     if isinstance(scheduling, Refusal):
         return scheduling
     model_id = child_name(name, revision)
-    part = ADAPTERS[spec.engine.type](EngineInput(spec.engine, model, scheduling, model_id, image, shutdown))
+    part = ADAPTERS[spec.engine.type](EngineInput(spec.engine, model, scheduling, model_id, image, limits.shutdown))
     if isinstance(part, Refusal):
         return part
-    pod = engine_pod(name, revision, image, spec.engine, spec.resources, scheduling, part, settings.prestop_seconds)
+    pod = engine_pod(name, revision, image, spec.engine, spec.resources, scheduling, part, limits)
     merged = pod_template.merged(pod, spec.pod_template, privileged=privileged)
-    return merged, Identity(model_id, part.root, part.max_model_len)
+    return Rendered(merged, Identity(model_id, part.root, part.max_model_len), limits.start_deadline)
 
 
 def _found(

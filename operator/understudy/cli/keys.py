@@ -1,0 +1,91 @@
+"""`understudy keys`: makes access keys. The key is shown once; the manifest holds only its SHA-256."""
+
+import argparse
+import hashlib
+import json
+import re
+import secrets
+import sys
+from typing import Any
+
+import yaml
+
+from understudy.domain.names import LABEL_ACCESS_KEY, LABEL_MANAGED_BY, MANAGED_BY
+
+_PREFIX = "us-"
+_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SCOPE = re.compile(r"\*|[A-Za-z0-9][-A-Za-z0-9._/:]*(,[A-Za-z0-9][-A-Za-z0-9._/:]*)*")
+_EPILOG = """\
+The manifest goes to standard output, the key to standard error, once:
+
+  understudy keys create team-a --namespaces team-a --names storyteller | kubectl apply -f -
+  curl -H 'Authorization: Bearer us-…' https://gateway/v1/models
+
+Gateways take a new key, and drop a deleted one, within a second:
+
+  kubectl get secrets -n understudy-system -l understudy.dev/access-key=true      which keys there are
+  kubectl delete secret -n understudy-system team-a                               revoke one
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of `understudy keys`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    create = commands.add_parser(
+        "create",
+        help="make a key and the Secret that lets gateways know it",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    create.add_argument("name", nargs="?", default="", help="name of the Secret; default: made up")
+    create.add_argument(
+        "--namespace", default="understudy-system", help="where the gateways run (default: %(default)s)"
+    )
+    create.add_argument("--namespaces", default="*", help="comma list: whose models the key reaches (default: all)")
+    create.add_argument("--names", default="*", help="comma list of served names that it reaches (default: all)")
+    create.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a new key and its manifest; exit status 0, 2 for a flag that makes no sense."""
+    name = args.name or f"access-key-{secrets.token_hex(4)}"
+    if not _DNS_NAME.fullmatch(name):
+        return _refuse(f"{name!r} cannot name a Secret: lower-case letters, digits and dashes, at most 63")
+    for flag in ("namespaces", "names"):
+        if not _SCOPE.fullmatch(getattr(args, flag)):
+            return _refuse(f"--{flag}: want a comma list without spaces, or '*' (quoted, for the shell)")
+    key = _PREFIX + secrets.token_urlsafe(32)
+    manifest = key_manifest(key, name, args.namespace, args.namespaces, args.names)
+    if args.output == "json":
+        print(json.dumps(manifest, indent=2))
+    else:
+        print(yaml.safe_dump(manifest, sort_keys=False), end="")
+    sys.stdout.flush()
+    print(f"access key (shown only now): {key}", file=sys.stderr)
+    return 0
+
+
+def key_manifest(key: str, name: str, namespace: str, namespaces: str, names: str) -> dict[str, Any]:
+    """The Secret for `key`; `namespaces` and `names` are comma lists or `*`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {LABEL_ACCESS_KEY: "true", LABEL_MANAGED_BY: MANAGED_BY},
+        },
+        "type": "Opaque",
+        "stringData": {
+            "hash": hashlib.sha256(key.encode()).hexdigest(),
+            "namespaces": namespaces,
+            "names": names,
+        },
+    }
+
+
+def _refuse(sentence: str) -> int:
+    print(f"understudy keys: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,199 @@
+"""Port 9901: probes for the kubelet, `/state` for the operator, `/metrics` for Prometheus.
+
+The last two tell how a deployment does and are therefore for whoever shows a ServiceAccount token that the API
+server vouches for; an answer of the API server is good for a minute, and for ten while it is away.
+"""
+
+import asyncio
+import hashlib
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import orjson
+
+from understudy.domain.names import ADMIN_AUDIENCE, GATEWAY_ADMIN_PORT
+from understudy.domain.state import GatewayState, dump_state
+from understudy.gateway import kubeapi
+from understudy.gateway.policy.head import MAX_HEAD, Head, parse_head
+from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.wire.answer import plain_answer, refusal_answer
+from understudy.gateway.wire.plane import Plane
+from understudy.telemetry.gateway import GatewayMetrics
+
+LOG: Final = logging.getLogger(__name__)
+_FRESH_SECONDS: Final = 60.0
+_STALE_SECONDS: Final = 600.0
+_READ_SECONDS: Final = 10.0
+_MAX_REVIEWS: Final = 1000
+_REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+_TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """How the admin port is served. `tls_dir` holds tls.crt and tls.key; None serves plain HTTP."""
+
+    host: str = "0.0.0.0"  # noqa: S104  # a gateway in a pod listens on the pod's address
+    port: int = GATEWAY_ADMIN_PORT
+    tls_dir: Path | None = None
+    auth: Literal["token", "none"] = "token"
+    subjects: tuple[str, ...] = ()
+
+
+class Reviews:
+    """Who a token belongs to, asked of the API server and remembered."""
+
+    def __init__(self, server: kubeapi.ApiServer | None, subjects: tuple[str, ...]) -> None:
+        self._server = server
+        self._subjects = subjects
+        self._known: dict[bytes, tuple[float, bool]] = {}
+
+    async def allow(self, token: str, now: float) -> bool:
+        """Whether the token is an allowed subject's; raises OSError or ApiError when nobody can say."""
+        digest = hashlib.sha256(token.encode()).digest()
+        at, allowed = self._known.get(digest, (float("-inf"), False))
+        if now - at < _FRESH_SECONDS:
+            return allowed
+        try:
+            said = await self._ask(token)
+        except (OSError, kubeapi.ApiError):
+            if allowed and now - at < _STALE_SECONDS:
+                return True
+            raise
+        if len(self._known) >= _MAX_REVIEWS:
+            self._known.clear()
+        self._known[digest] = (now, said)
+        return said
+
+    async def _ask(self, token: str) -> bool:
+        if self._server is None:
+            raise ConnectionError("there is no API server to ask")
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [ADMIN_AUDIENCE]},
+        }
+        status = (await kubeapi.request(self._server, "POST", _REVIEW_PATH, review)).get("status", {})
+        return bool(
+            status.get("authenticated")
+            and ADMIN_AUDIENCE in (status.get("audiences") or ())
+            and status.get("user", {}).get("username") in self._subjects
+        )
+
+
+class Admin:
+    """The admin server of one gateway. `ready` is what `/readyz` says."""
+
+    def __init__(
+        self, settings: AdminSettings, server: kubeapi.ApiServer | None, plane: Plane, *, start_id: str, ready: bool
+    ) -> None:
+        self.ready = ready
+        self._settings = settings
+        self._plane = plane
+        self._start_id = start_id
+        self._began = plane.clock()
+        self._reviews = Reviews(server, settings.subjects)
+        self._metrics = GatewayMetrics(self.state, plane.gauges)
+
+    def become_ready(self) -> None:
+        """Everything needed is known; a gateway that is leaving stays unready."""
+        self.ready = not self._plane.draining
+
+    def state(self, *, only_active: bool = False) -> GatewayState:
+        """What `/state` says."""
+        now = self._plane.clock()
+        deployments = self._plane.world.state(now, only_active=only_active)
+        return GatewayState(start_id=self._start_id, uptime=now - self._began, deployments=deployments)
+
+    async def serve(self) -> None:
+        """Serve until cancelled; raises OSError for a taken port or a missing certificate."""
+        settings = self._settings
+        tls = _tls(settings.tls_dir) if settings.tls_dir is not None else None
+        server = await asyncio.start_server(self._connection, settings.host, settings.port, ssl=tls, limit=MAX_HEAD)
+        async with server:
+            if tls is not None and settings.tls_dir is not None:
+                await _reload(tls, settings.tls_dir)
+            await server.serve_forever()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request after the other until the client has had enough."""
+        try:
+            while True:
+                async with asyncio.timeout(_READ_SECONDS):
+                    raw = await reader.readuntil(b"\r\n\r\n")
+                head = parse_head(raw)
+                if isinstance(head, Refusal):
+                    writer.write(refusal_answer(head, b"", close=True))
+                    break
+                writer.write(await self._answer(head))
+                await writer.drain()
+                if not head.keep_alive or head.length:
+                    break
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, head: Head) -> bytes:
+        close = not head.keep_alive or bool(head.length)
+        path, _, query = head.target.partition(b"?")
+        if path == b"/healthz":
+            return plain_answer(200, b'{"status":"ok"}', b"", close=close)
+        if path == b"/readyz":
+            status = 200 if self.ready else 503
+            return plain_answer(status, b'{"ready":true}' if self.ready else b'{"ready":false}', b"", close=close)
+        if path not in (b"/state", b"/metrics"):
+            return refusal_answer(Refusal(404, "unknown_path", "no such path"), b"", close=close)
+        refusal = await self._refuse(head)
+        if refusal is not None:
+            return refusal_answer(refusal, b"", close=close)
+        if path == b"/state":
+            state = self.state(only_active=query == b"rollouts=active")
+            return plain_answer(200, orjson.dumps(dump_state(state)), b"", close=close)
+        return plain_answer(200, self._metrics.render(), b"", close=close, kind=_TEXT)
+
+    async def _refuse(self, head: Head) -> Refusal | None:
+        if self._settings.auth == "none":
+            return None
+        scheme, _, token = head.fields.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return Refusal(401, "no_token", f"send a ServiceAccount token with audience {ADMIN_AUDIENCE}")
+        try:
+            allowed = await self._reviews.allow(token, self._plane.clock())
+        except (OSError, kubeapi.ApiError) as error:
+            LOG.warning("token review: %s", error)
+            return Refusal(503, "no_review", "the API server cannot be asked about the token", retry_after=1)
+        return None if allowed else Refusal(403, "not_allowed", "this token's subject may not read here")
+
+
+def _tls(folder: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    return context
+
+
+async def _reload(context: ssl.SSLContext, folder: Path) -> None:
+    """Take a renewed certificate for new connections; a pair that does not match is left alone."""
+    seen = _stamp(folder)
+    while True:
+        await asyncio.sleep(_READ_SECONDS)
+        stamp = _stamp(folder)
+        if stamp == seen:
+            continue
+        seen = stamp
+        try:
+            _tls(folder)
+            context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        except (OSError, ssl.SSLError) as error:
+            LOG.warning("the new certificate in %s is of no use: %s", folder, error)
+
+
+def _stamp(folder: Path) -> tuple[bytes, bytes]:
+    try:
+        return (folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()
+    except OSError:
+        return b"", b""

@@ -1,0 +1,146 @@
+"""Kubernetes objects as the world takes them: what of each is read, and what an unusable one means."""
+
+import base64
+import binascii
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD
+from understudy.gateway.table import Address
+from understudy.gateway.world import World
+
+LOG: Final = logging.getLogger(__name__)
+_SERVICE_LABEL: Final = "kubernetes.io/service-name"
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Tables:
+    """RoutingTables, of one namespace or (empty) of all."""
+
+    def __init__(self, world: World, clock: Callable[[], float], namespace: str) -> None:
+        self._world = world
+        self._clock = clock
+        self._namespace = namespace
+
+    def known(self) -> set[tuple[str, str]]:
+        """Tables that are served by."""
+        served = self._world.tables.values()
+        return {(t.namespace, t.name) for t in served if self._namespace in ("", t.namespace)}
+
+    def put(self, item: dict[str, Any]) -> None:
+        """A table as written; an unusable one is refused there."""
+        metadata = item["metadata"]
+        self._world.set_table(
+            metadata["namespace"], metadata["name"], metadata["uid"], metadata["generation"], item.get("spec") or {}
+        )
+
+    def gone(self, namespace: str, name: str) -> None:
+        """A table that was deleted."""
+        self._world.table_gone(namespace, name, self._clock())
+
+
+class Slices:
+    """EndpointSlices of the revisions' Services, of one namespace or (empty) of all."""
+
+    def __init__(self, world: World, namespace: str) -> None:
+        self._world = world
+        self._namespace = namespace
+
+    def known(self) -> set[tuple[str, str]]:
+        """Slices that the world has."""
+        found = ((namespace, name) for (namespace, _), names in self._world.slices.items() for name in names)
+        return {(namespace, name) for namespace, name in found if self._namespace in ("", namespace)}
+
+    def put(self, item: dict[str, Any]) -> None:
+        """A slice as it is; one without a Service is nobody's."""
+        metadata = item["metadata"]
+        service = (metadata.get("labels") or {}).get(_SERVICE_LABEL)
+        if service:
+            self._world.set_slice(metadata["namespace"], metadata["name"], service, addresses_of(item))
+
+    def gone(self, namespace: str, name: str) -> None:
+        """A slice that was deleted."""
+        self._world.slice_gone(namespace, name)
+
+
+class AccessKeys:
+    """Secrets that hold access keys."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def known(self) -> set[tuple[str, str]]:
+        """Keys that the world has, under the names of their Secrets."""
+        return {_split(secret) for secret in self._world.key_scopes}
+
+    def put(self, item: dict[str, Any]) -> None:
+        """A key; one that cannot be read is no key."""
+        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
+        data = item.get("data") or {}
+        digest = _text(data, "hash").lower()
+        if _HASH.fullmatch(digest):
+            scopes = (_list(_text(data, "namespaces")), _list(_text(data, "names")))
+            self._world.set_key(f"{namespace}/{name}", digest, *scopes)
+        else:
+            LOG.warning("Secret %s/%s: data.hash is not a SHA-256 in hexadecimal digits", namespace, name)
+            self._world.key_gone(f"{namespace}/{name}")
+
+    def gone(self, namespace: str, name: str) -> None:
+        """A key that was revoked."""
+        self._world.key_gone(f"{namespace}/{name}")
+
+
+class MasterKey:
+    """The Secret that engine keys are derived from. One that is gone stays in use: engines still have its keys."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def known(self) -> set[tuple[str, str]]:
+        """Nothing that could be gone."""
+        return set()
+
+    def put(self, item: dict[str, Any]) -> None:
+        """The master key."""
+        master = _bytes(item.get("data") or {}, MASTER_KEY_FIELD)
+        if master:
+            self._world.set_master(master)
+
+    def gone(self, namespace: str, name: str) -> None:
+        """Nothing: see above."""
+        LOG.warning("Secret %s/%s is gone; its key stays in use here", namespace, name)
+
+
+def addresses_of(item: Mapping[str, Any]) -> list[Address]:
+    """Endpoints of a slice that may take requests: ready, or at least still serving."""
+    ports = item.get("ports") or ()
+    port = next((p["port"] for p in ports if p.get("port")), ENGINE_PORT)
+    found = []
+    for endpoint in item.get("endpoints") or ():
+        conditions = endpoint.get("conditions") or {}
+        ready = conditions.get("ready") is not False
+        if (ready or conditions.get("serving") is True) and endpoint.get("addresses"):
+            found.append(Address(endpoint["addresses"][0], port, ready))
+    return found
+
+
+def _split(secret: str) -> tuple[str, str]:
+    namespace, _, name = secret.rpartition("/")
+    return namespace, name
+
+
+def _bytes(data: Mapping[str, Any], field: str) -> bytes:
+    try:
+        return base64.b64decode(data.get(field) or "", validate=True)
+    except (binascii.Error, TypeError):
+        return b""
+
+
+def _text(data: Mapping[str, Any], field: str) -> str:
+    return _bytes(data, field).decode(errors="replace").strip()
+
+
+def _list(text: str) -> list[str]:
+    return [part for part in (piece.strip() for piece in text.split(",")) if part]

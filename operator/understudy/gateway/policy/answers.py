@@ -1,0 +1,50 @@
+"""What an engine's answer contains: content or none, tokens used, and the model that it claims to come from."""
+
+from typing import Any, Final
+
+_SAID: Final = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
+# Statuses by which an engine says that the gateway, not the client, is at fault, or that it is overloaded.
+_ENGINES_FAULT: Final = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 426, 429})
+
+
+def says_something(answer: dict[str, Any]) -> bool:
+    """Whether an answer, or one chunk of a stream, carries anything for the reader."""
+    choices = answer.get("choices")
+    return isinstance(choices, list) and any(
+        isinstance(choice, dict)
+        and bool(choice.get("text") or _said(choice.get("delta")) or _said(choice.get("message")))
+        for choice in choices
+    )
+
+
+def finishes(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk ends a choice: even an answer without a word is one from then on."""
+    choices = chunk.get("choices")
+    return isinstance(choices, list) and any(
+        isinstance(choice, dict) and choice.get("finish_reason") is not None for choice in choices
+    )
+
+
+def has_choices(answer: dict[str, Any]) -> bool:
+    """Whether an answer has choices at all: embeddings and usage chunks have none."""
+    return bool(answer.get("choices"))
+
+
+def tokens_used(answer: dict[str, Any]) -> tuple[int, int] | None:
+    """Prompt and completion tokens of the `usage` member, None without a sound one."""
+    usage = answer.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    if not isinstance(prompt, int) or not isinstance(completion, int) or prompt < 0 or completion < 0:
+        return None
+    return prompt, completion
+
+
+def is_refusal(status: int) -> bool:
+    """Whether a 4xx is the engine's judgement of the request, and thus the client's to hear."""
+    return 400 <= status < 500 and status not in _ENGINES_FAULT
+
+
+def _said(part: Any) -> bool:
+    return isinstance(part, dict) and any(part.get(field) for field in _SAID)

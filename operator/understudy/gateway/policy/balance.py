@@ -1,0 +1,98 @@
+"""Which endpoint of a variant takes a request: the less loaded of two drawn at random, never one that is out.
+
+An endpoint goes out at once on a refused or reset connection, and after some failures in a row otherwise; it
+comes back by time, one trial request per interval, because slices tell of a killed process a second late.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+EJECTION: Final = 1.0
+LONGEST_EJECTION: Final = 30.0
+FAILURES_IN_A_ROW: Final = 5
+
+
+class Endpoint:
+    """One engine pod as this gateway sees it. Compared by identity; lives as long as its slice names it.
+
+    `open` requests and their estimated `tokens` are its load. `out_until` is the monotonic time in seconds
+    before which it gets nothing, 0 when it is in good standing.
+    """
+
+    __slots__ = ("address", "ejection", "failures", "host", "open", "out_until", "port", "tokens")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self.address = f"{host}:{port}"
+        self.open = 0
+        self.tokens = 0
+        self.failures = 0
+        self.out_until = 0.0
+        self.ejection = EJECTION
+
+
+def pick(
+    endpoints: Sequence[Endpoint], now: float, tried: Collection[Endpoint], draw: tuple[float, float]
+) -> Endpoint | None:
+    """The endpoint to use, or None when every one is out or was tried; `draw` are two numbers in [0, 1)."""
+    count = len(endpoints)
+    if count > 1:
+        first = int(draw[0] * count)
+        second = int(draw[1] * (count - 1))
+        a = endpoints[first]
+        b = endpoints[second if second < first else second + 1]
+        if a.out_until <= now and b.out_until <= now and a not in tried and b not in tried:
+            return _admit(a if (a.open, a.tokens) <= (b.open, b.tokens) else b, now)
+    usable = [e for e in endpoints if e.out_until <= now and e not in tried]
+    if not usable:
+        return None
+    return _admit(min(usable, key=_load), now)
+
+
+def pick_ejected(endpoints: Sequence[Endpoint], tried: Collection[Endpoint]) -> Endpoint | None:
+    """The last resort when a variant has nothing better: the untried endpoint that has been out longest."""
+    left = [e for e in endpoints if e not in tried]
+    return min(left, key=_return_time) if left else None
+
+
+def usable(endpoints: Sequence[Endpoint], now: float) -> int:
+    """How many endpoints may take a request now."""
+    return sum(1 for e in endpoints if e.out_until <= now)
+
+
+def eject(endpoint: Endpoint, now: float) -> None:
+    """Out at once. Of many requests that fail together only the first counts."""
+    if endpoint.out_until <= now:
+        endpoint.out_until = now + endpoint.ejection
+    endpoint.failures = 0
+
+
+def failed(endpoint: Endpoint, now: float) -> None:
+    """Count one failed answer; out after FAILURES_IN_A_ROW of them."""
+    endpoint.failures += 1
+    if endpoint.failures >= FAILURES_IN_A_ROW:
+        eject(endpoint, now)
+
+
+def succeeded(endpoint: Endpoint) -> None:
+    """Good standing again."""
+    endpoint.failures = 0
+    endpoint.out_until = 0.0
+    endpoint.ejection = EJECTION
+
+
+def _admit(endpoint: Endpoint, now: float) -> Endpoint:
+    # One trial per interval, and twice as long until the next: only success brings the endpoint back.
+    if endpoint.out_until:
+        endpoint.ejection = min(endpoint.ejection * 2, LONGEST_EJECTION)
+        endpoint.out_until = now + endpoint.ejection
+    return endpoint
+
+
+def _load(endpoint: Endpoint) -> tuple[int, int]:
+    return (endpoint.open, endpoint.tokens)
+
+
+def _return_time(endpoint: Endpoint) -> float:
+    return endpoint.out_until

@@ -1,0 +1,70 @@
+"""Variant and endpoint of one dispatch, from the table that is current at that moment."""
+
+from collections.abc import Collection
+
+from understudy.gateway.policy.balance import Endpoint, pick, pick_ejected
+from understudy.gateway.policy.conversation import variant_at
+from understudy.gateway.table import Entry, Variant
+
+_MAX_PINS = 100_000
+
+
+class Pins:
+    """Conversations that stay on stable for the rest of a rollout because the candidate failed them."""
+
+    __slots__ = ("_by_deployment",)
+
+    def __init__(self) -> None:
+        self._by_deployment: dict[str, tuple[str, dict[int, None]]] = {}
+
+    def add(self, entry: Entry, where: int) -> None:
+        """Pin the conversation at `where`; the oldest pin goes beyond 100,000, all go with the next candidate."""
+        salt, pins = self._by_deployment.get(entry.key, ("", {}))
+        if salt != entry.served.table.salt:
+            salt, pins = entry.served.table.salt, {}
+        self._by_deployment[entry.key] = (salt, pins)
+        pins[where] = None
+        if len(pins) > _MAX_PINS:
+            del pins[next(iter(pins))]
+
+    def holds(self, entry: Entry, where: int) -> bool:
+        """Whether the conversation at `where` is pinned in the present rollout."""
+        found = self._by_deployment.get(entry.key)
+        return found is not None and found[0] == entry.served.table.salt and where in found[1]
+
+
+def choose_variant(entry: Entry, where: int, pins: Pins) -> Variant:
+    """The variant of the conversation at `where`; the entry has at least one that takes traffic."""
+    variant = entry.split[variant_at(where, entry.ends)]
+    if variant.track == "canary" and entry.stable is not None and pins.holds(entry, where):
+        return entry.stable
+    return variant
+
+
+def choose_endpoint(
+    entry: Entry,
+    variant: Variant,
+    now: float,
+    tried: Collection[Endpoint],
+    draw: tuple[float, float],
+    *,
+    desperate: bool,
+) -> tuple[Variant, Endpoint] | None:
+    """An endpoint of `variant`, else of stable, or None: there is nobody to ask at the moment.
+
+    `desperate` takes even stable's ejected endpoints: asking one of those beats not asking at all.
+    """
+    endpoint = pick(variant.endpoints, now, tried, draw)
+    if endpoint is not None:
+        return variant, endpoint
+    stable = entry.stable
+    if stable is not None and stable is not variant:
+        variant = stable
+        endpoint = pick(stable.endpoints, now, tried, draw)
+        if endpoint is not None:
+            return stable, endpoint
+    if desperate:
+        endpoint = pick_ejected(variant.endpoints, tried)
+        if endpoint is not None:
+            return variant, endpoint
+    return None

@@ -1,0 +1,100 @@
+"""Counters by revision: what the operator judges a rollout by, and what metrics are sampled from.
+
+They outlive tables: a revision that left its table is still counted while its last streams go on.
+"""
+
+from bisect import bisect_left
+from typing import Final, Literal
+
+from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, RevisionState
+
+ErrorKind = Literal["connect", "5xx", "firstToken", "truncated", "malformed"]
+# Revisions that a deployment's counters are kept for after they left its table and ended their last request.
+KEPT: Final = 10
+
+
+class Counters:
+    """One revision's evidence on this gateway. Written on the hot path, hence plain attributes.
+
+    `open` is a gauge: requests dispatched to the revision that have not ended, on whichever table.
+    """
+
+    __slots__ = ("attempts", "empty", "errors", "itl", "open", "rejected_4xx", "tokens_in", "tokens_out", "ttft")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.errors: dict[str, int] = dict.fromkeys(ERROR_KINDS, 0)
+        self.rejected_4xx = 0
+        self.empty = 0
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.ttft = [0] * (len(TTFT_BOUNDS) + 1)
+        self.itl = [0] * (len(ITL_BOUNDS) + 1)
+        self.open = 0
+
+    def first_token(self, seconds: float) -> None:
+        """An attempt succeeded so far: its first content came after `seconds`."""
+        self.attempts += 1
+        self.ttft[bisect_left(TTFT_BOUNDS, seconds)] += 1
+
+    def answered(self) -> None:
+        """An attempt was answered whole; its first token cannot be told from its last."""
+        self.attempts += 1
+
+    def refused(self) -> None:
+        """The engine judged the request itself to be bad."""
+        self.attempts += 1
+        self.rejected_4xx += 1
+
+    def used(self, tokens_in: int, tokens_out: int) -> None:
+        """Tokens of one answer."""
+        self.tokens_in += tokens_in
+        self.tokens_out += tokens_out
+
+    def gap(self, seconds: float) -> None:
+        """Time between two arrivals of content."""
+        self.itl[bisect_left(ITL_BOUNDS, seconds)] += 1
+
+    def failed(self, kind: ErrorKind) -> None:
+        """An attempt failed before its first content."""
+        self.attempts += 1
+        self.errors[kind] += 1
+
+    def state(self, usable_endpoints: int) -> RevisionState:
+        """As said on `/state`."""
+        return RevisionState(
+            attempts=self.attempts,
+            errors=dict(self.errors),
+            rejected_4xx=self.rejected_4xx,
+            empty=self.empty,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+            ttft=tuple(self.ttft),
+            itl=tuple(self.itl),
+            open_requests=self.open,
+            usable_endpoints=usable_endpoints,
+        )
+
+
+class Evidence:
+    """Counters of every revision that this process has served, by deployment (`namespace/name`)."""
+
+    __slots__ = ("by_deployment",)
+
+    def __init__(self) -> None:
+        self.by_deployment: dict[str, dict[str, Counters]] = {}
+
+    def counters(self, deployment: str, revision: str) -> Counters:
+        """The revision's counters, made at zero when it is new."""
+        revisions = self.by_deployment.setdefault(deployment, {})
+        found = revisions.get(revision)
+        if found is None:
+            found = revisions[revision] = Counters()
+        return found
+
+    def prune(self, deployment: str, current: frozenset[str]) -> None:
+        """Forget the oldest revisions outside `current` that have ended, beyond the KEPT youngest."""
+        revisions = self.by_deployment.get(deployment, {})
+        ended = [r for r, counters in revisions.items() if r not in current and not counters.open]
+        for revision in ended[: max(0, len(ended) - KEPT)]:
+            del revisions[revision]

@@ -1,0 +1,75 @@
+"""Access keys: found by the SHA-256 of their full text, scoped to namespaces and names."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from understudy.gateway.policy.refusal import Refusal
+
+ANY: Final = "*"
+FAILURES_PER_SECOND: Final = 10
+_MAX_ADDRESSES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """Who asks. `hash` is the hexadecimal SHA-256 of the key's text; `salt` separates tenants' prefix caches."""
+
+    hash: str
+    namespaces: frozenset[str]
+    names: frozenset[str]
+    salt: str = ""
+
+    def allows(self, namespace: str, names: Iterable[str]) -> bool:
+        """Whether the key reaches a deployment of `namespace` that goes by any of `names`."""
+        if ANY not in self.namespaces and namespace not in self.namespaces:
+            return False
+        return ANY in self.names or not self.names.isdisjoint(names)
+
+
+# Stands for everybody when the installation asks for no keys.
+EVERYBODY: Final = AccessKey(hash="", namespaces=frozenset({ANY}), names=frozenset({ANY}))
+
+
+def make_key(digest: str, namespaces: Iterable[str], names: Iterable[str], master: bytes) -> AccessKey:
+    """An access key with its tenant's cache salt: HMAC-SHA256 under the installation's master key."""
+    salt = hmac.new(master, b"cache-salt " + digest.encode(), hashlib.sha256).hexdigest()[:32]
+    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt)
+
+
+def find_key(keys: Mapping[str, AccessKey], authorization: bytes | None) -> AccessKey | Refusal:
+    """The key that an Authorization field names; 401 without one or with an unknown one."""
+    if authorization is None:
+        return Refusal(401, "invalid_api_key", "send an access key: Authorization: Bearer us-…", final=True)
+    if authorization[:7].lower() != b"bearer ":
+        return Refusal(401, "invalid_api_key", "Authorization must be: Bearer <access key>", final=True)
+    found = keys.get(hashlib.sha256(authorization[7:]).hexdigest())
+    if found is None:
+        return Refusal(401, "invalid_api_key", "this access key is not known", final=True)
+    return found
+
+
+class FailedKeys:
+    """Counts wrong keys per client address, so that guessing does not become a load."""
+
+    __slots__ = ("_counts", "_second")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._counts: dict[str, int] = {}
+
+    def refuse(self, address: str, now: float, refusal: Refusal) -> Refusal:
+        """Count one wrong key from `address` at `now` (seconds); the refusal itself, or 429 above ten a second."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._counts.clear()
+        count = self._counts.get(address, 0) + 1
+        if count > 1 or len(self._counts) < _MAX_ADDRESSES:
+            self._counts[address] = count
+        if count <= FAILURES_PER_SECOND:
+            return refusal
+        message = f"more than {FAILURES_PER_SECOND} wrong access keys a second from this address"
+        return Refusal(429, "too_many_wrong_keys", message, retry_after=1, final=True)

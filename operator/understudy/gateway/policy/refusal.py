@@ -1,0 +1,77 @@
+"""What the gateway says when it does not serve: every error a client can see is one of these values.
+
+The body has OpenAI's shape, so that official clients raise their usual exceptions.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+REASONS: Final = {
+    200: b"OK",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    417: b"Expectation Failed",
+    422: b"Unprocessable Content",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One error answer.
+
+    `retry_after` is in seconds, 0 for none. `final` tells official clients not to try again
+    (they retry every 429 and 5xx otherwise). `close` ends the connection: what follows on it cannot
+    be trusted to be a request. `allow` lists the methods of a 405.
+    """
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    retry_after: int = 0
+    final: bool = False
+    close: bool = False
+    allow: str = ""
+
+    @property
+    def kind(self) -> str:
+        """OpenAI's `type` for the status."""
+        if self.status == 429:
+            return "rate_limit_error"
+        return "invalid_request_error" if self.status < 500 else "api_error"
+
+
+def error_body(refusal: Refusal) -> bytes:
+    """The JSON body of a refusal."""
+    return orjson.dumps({"error": error_object(refusal)})
+
+
+def error_object(refusal: Refusal) -> dict[str, str | None]:
+    """The `error` member, as in a body and in an error event of a stream."""
+    return {"message": refusal.message, "type": refusal.kind, "code": refusal.code, "param": refusal.param}
+
+
+def bad_request(message: str, param: str | None = None) -> Refusal:
+    """400 for a request whose bytes were understood but whose content was not."""
+    return Refusal(400, "invalid_request", message, param)
+
+
+def bad_bytes(message: str) -> Refusal:
+    """400 for bytes that are not one clear HTTP/1.1 request; the connection ends."""
+    return Refusal(400, "bad_request", message, final=True, close=True)

@@ -1,0 +1,111 @@
+"""The gateway's whole knowledge in one file: a restarted container serves from it while the API server is away.
+
+`understudy gateway --snapshot FILE` runs from such a file alone: laptops, benchmarks, fuzzing. The file holds
+key hashes and the master key, hence mode 0600; times and counters are not in it. JSON, all lists may be absent:
+
+    {"version": 1,
+     "master": "<hex of the key that engine keys are derived from; absent: engines are asked without a key>",
+     "keys": [{"secret": "key-a", "hash": "<hex SHA-256 of the key's text>", "namespaces": ["*"], "names": ["*"]}],
+     "tables": [{"namespace": "default", "name": "story", "uid": "u1", "generation": 1,
+                 "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",
+                          "variants": [{"revision": "6f1c9a02", "track": "stable", "weight": 90,
+                                        "service": "story-6f1c9a02"}, …]}}],
+     "endpoints": [{"namespace": "default", "service": "story-6f1c9a02", "slice": "story-6f1c9a02-x",
+                    "addresses": [{"host": "10.0.0.7", "port": 8000, "ready": true}]}]}
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from understudy.domain.names import ENGINE_PORT
+from understudy.gateway.table import Address
+from understudy.gateway.world import World
+
+VERSION: Final = 1
+
+
+class SnapshotError(ValueError):
+    """A file that is not a snapshot; the message says what is wrong with it."""
+
+
+def dump(world: World) -> dict[str, Any]:
+    """The world as a snapshot's JSON object."""
+    return {
+        "version": VERSION,
+        "master": world.master.hex(),
+        "keys": [
+            {"secret": secret, "hash": digest, "namespaces": list(namespaces), "names": list(names)}
+            for secret, (digest, namespaces, names) in world.key_scopes.items()
+        ],
+        "tables": [
+            {
+                "namespace": served.namespace,
+                "name": served.name,
+                "uid": served.uid,
+                "generation": served.generation,
+                "spec": world.specs[key],
+            }
+            for key, served in world.tables.items()
+        ],
+        "endpoints": [
+            {
+                "namespace": namespace,
+                "service": service,
+                "slice": name,
+                "addresses": [{"host": a.host, "port": a.port, "ready": a.ready} for a in addresses],
+            }
+            for (namespace, service), slices in world.slices.items()
+            for name, addresses in slices.items()
+        ],
+    }
+
+
+def load(document: Mapping[str, Any], world: World) -> None:
+    """Tell a world everything in a snapshot; raises SnapshotError when it is not one."""
+    if document.get("version") != VERSION:
+        raise SnapshotError(f"version: want {VERSION}, got {document.get('version')!r}")
+    try:
+        world.set_master(bytes.fromhex(document.get("master", "")))
+        for key in document.get("keys", ()):
+            world.set_key(key["secret"], key["hash"], key["namespaces"], key["names"])
+        for table in document.get("tables", ()):
+            world.set_table(
+                table["namespace"], table["name"], table.get("uid", ""), table.get("generation", 1), table["spec"]
+            )
+        for item in document.get("endpoints", ()):
+            addresses = [
+                Address(a["host"], a.get("port", ENGINE_PORT), a.get("ready", True)) for a in item["addresses"]
+            ]
+            world.set_slice(item["namespace"], item.get("slice", item["service"]), item["service"], addresses)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SnapshotError(f"{type(error).__name__}: {error}") from error
+
+
+def read_file(path: Path, world: World) -> None:
+    """Tell a world everything in the file `path`; raises SnapshotError or OSError."""
+    try:
+        document = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise SnapshotError(f"not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise SnapshotError("want a JSON object")
+    load(document, world)
+
+
+def write_file(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace the file `path` in one step, readable by its owner alone; raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(document))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,169 @@
+"""What requests are routed by: one immutable value, compiled from tables, endpoints and keys, swapped by a pointer.
+
+Everything that a request needs is looked up, nothing is computed: thresholds of the split, the head that goes
+to the engine, the endpoints that are ready.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from understudy.domain.names import child_name, engine_key
+from understudy.domain.table import Table, Track
+from understudy.gateway.policy.balance import Endpoint
+from understudy.gateway.policy.conversation import thresholds
+from understudy.gateway.policy.evidence import Counters, Evidence
+from understudy.gateway.policy.keys import AccessKey
+from understudy.gateway.policy.operations import FORWARDED
+
+# Order of the split: the candidate first, so that raising its weight moves nobody but stable's conversations.
+_ORDER: Final[Mapping[Track, int]] = {"canary": 0, "stable": 1, "shadow": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A RoutingTable that is served by, with its version and where it came from."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One endpoint of a revision as its slice says: takes new requests (`ready`), or only if no other does."""
+
+    host: str
+    port: int
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variant:
+    """One revision that takes requests. `heads` are the request heads up to the length, by path and streaming."""
+
+    revision: str
+    track: Track
+    weight: int
+    model: str
+    endpoints: tuple[Endpoint, ...]
+    counters: Counters
+    heads: Mapping[tuple[str, bool], bytes]
+    answer_fields: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One deployment. `split` is in the order of `ends`; `stable` is where failures of the candidate go."""
+
+    key: str
+    served: Served
+    variants: tuple[Variant, ...]
+    split: tuple[Variant, ...]
+    ends: tuple[int, ...]
+    stable: Variant | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every plain name that the deployment goes by."""
+        return (self.served.name, *self.served.table.served_names)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Routes:
+    """The whole table. `names` holds served names and `namespace/name` of every deployment."""
+
+    deployments: Mapping[str, Entry] = field(default_factory=dict)
+    names: Mapping[str, Entry] = field(default_factory=dict)
+    keys: Mapping[str, AccessKey] = field(default_factory=dict)
+
+
+class Endpoints:
+    """Endpoint objects by revision and address, so that load and standing survive a change of table."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], dict[Address, Endpoint]] = {}
+
+    def of(self, deployment: str, revision: str, addresses: Iterable[Address]) -> tuple[Endpoint, ...]:
+        """The endpoints to use of `addresses`: the ready ones, or all of them while none is ready."""
+        before = self._known.get((deployment, revision), {})
+        now: dict[Address, Endpoint] = {}
+        same = {(a.host, a.port): e for a, e in before.items()}
+        for address in addresses:
+            # An endpoint that changes its readiness starts anew: the kubelet has looked at it since.
+            kept = before.get(address) or (None if address.ready else same.get((address.host, address.port)))
+            now[address] = kept or Endpoint(address.host, address.port)
+        self._known[(deployment, revision)] = now
+        ready = tuple(e for a, e in now.items() if a.ready)
+        return ready or tuple(now.values())
+
+    def forget(self, deployment: str, revisions: frozenset[str]) -> None:
+        """Drop what is known of a deployment's revisions other than `revisions`."""
+        for key in [k for k in self._known if k[0] == deployment and k[1] not in revisions]:
+            del self._known[key]
+
+
+def compile_entry(
+    served: Served,
+    addresses: Mapping[str, Iterable[Address]],
+    master: bytes,
+    endpoints: Endpoints,
+    evidence: Evidence,
+) -> Entry:
+    """One deployment's entry; `addresses` are its revisions' endpoints by revision."""
+    key = f"{served.namespace}/{served.name}"
+    variants = []
+    for variant in served.table.variants:
+        model = child_name(served.name, variant.revision)
+        secret = engine_key(master, served.namespace, served.name, variant.revision) if master else ""
+        variants.append(
+            Variant(
+                revision=variant.revision,
+                track=variant.track,
+                weight=variant.weight,
+                model=model,
+                endpoints=endpoints.of(key, variant.revision, addresses.get(variant.revision, ())),
+                counters=evidence.counters(key, variant.revision),
+                heads=_heads(model, secret),
+                answer_fields=(
+                    f"x-understudy-revision: {variant.revision}\r\nx-understudy-track: {variant.track}\r\n"
+                ).encode(),
+            )
+        )
+    current = frozenset(v.revision for v in variants)
+    endpoints.forget(key, current)
+    evidence.prune(key, current)
+    split = tuple(sorted((v for v in variants if v.track != "shadow"), key=lambda v: _ORDER[v.track]))
+    stable = next((v for v in variants if v.track == "stable"), None)
+    ends = thresholds([v.weight for v in split])
+    return Entry(key=key, served=served, variants=tuple(variants), split=split, ends=ends, stable=stable)
+
+
+def compile_routes(entries: Mapping[str, Entry], keys: Mapping[str, AccessKey], before: Routes) -> Routes:
+    """All entries by every name. Of two that list one name, the holder keeps it, else the first by key has it."""
+    names: dict[str, Entry] = {}
+    for key in sorted(entries):
+        entry = entries[key]
+        names[key] = entry
+        for name in entry.served.table.served_names:
+            holder = before.names.get(name)
+            if name not in names or (holder is not None and holder.key == key):
+                names[name] = entry
+    return Routes(deployments=dict(entries), names=names, keys=keys)
+
+
+def _heads(model: str, secret: str) -> dict[tuple[str, bool], bytes]:
+    authorization = f"Authorization: Bearer {secret}\r\n" if secret else ""
+    heads = {}
+    for operation in FORWARDED:
+        for stream in (False, True):
+            accept = "text/event-stream" if stream else "application/json"
+            heads[(operation.path, stream)] = (
+                f"POST {operation.path} HTTP/1.1\r\nHost: {model}\r\n{authorization}"
+                f"Content-Type: application/json\r\nAccept: {accept}\r\nAccept-Encoding: identity\r\nContent-Length: "
+            ).encode()
+    return heads

@@ -1,0 +1,44 @@
+"""Heads of answers, built field by field: nothing of the engine's head reaches a client."""
+
+from typing import Final
+
+from understudy.gateway.policy.refusal import REASONS, Refusal, error_body
+
+STREAM_END: Final = b"0\r\n\r\n"
+_CLOSE: Final = b"Connection: close\r\n"
+_STREAM: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
+    b"X-Accel-Buffering: no\r\n"
+)
+
+
+def plain_answer(
+    status: int, body: bytes, fields: bytes, *, close: bool, head_only: bool = False, kind: bytes = b"application/json"
+) -> bytes:
+    """A whole answer; `fields` are further header lines that end in CRLF, `kind` is the content type."""
+    return b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
+        status,
+        REASONS.get(status, b"Unknown"),
+        kind,
+        len(body),
+        fields,
+        _CLOSE if close else b"",
+        b"" if head_only else body,
+    )
+
+
+def refusal_answer(refusal: Refusal, fields: bytes, *, close: bool, head_only: bool = False) -> bytes:
+    """A whole error answer."""
+    if refusal.retry_after:
+        fields += b"Retry-After: %d\r\n" % refusal.retry_after
+    if refusal.final:
+        fields += b"x-should-retry: false\r\n"
+    if refusal.allow:
+        fields += b"Allow: %b\r\n" % refusal.allow.encode()
+    return plain_answer(refusal.status, error_body(refusal), fields, close=close, head_only=head_only)
+
+
+def stream_head(fields: bytes, *, chunked: bool, close: bool) -> bytes:
+    """The head of an event stream. Without `chunked` (HTTP/1.0) the stream ends with the connection."""
+    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    return b"%b%b%b%b\r\n" % (_STREAM, framing, fields, _CLOSE if close or not chunked else b"")

@@ -1,0 +1,218 @@
+"""One try at one endpoint: connect, send, and read the answer, whole or event by event.
+
+It is told what happens on the engine's connection and tells the exchange what that means; once `over`, it is
+told nothing more.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from understudy.gateway.policy.answers import has_choices, is_refusal, says_something, tokens_used
+from understudy.gateway.policy.balance import Endpoint, succeeded
+from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.table import Variant
+from understudy.gateway.wire.relay import Relay, StreamFailedError
+
+if TYPE_CHECKING:
+    from understudy.gateway.wire.exchange import Exchange
+    from understudy.gateway.wire.upstream import Upstream
+
+_LOST = Refusal(502, "engine_lost", "the engine was lost in the middle of its answer")
+_ERROR = Refusal(502, "engine_error", "the engine failed in the middle of its answer")
+_MAX_MESSAGE = 4096
+
+
+class Attempt:
+    """One try. `relay` is set once an event stream has begun to arrive."""
+
+    __slots__ = (
+        "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_status", "_upstream",
+        "endpoint", "relay", "variant",
+    )  # fmt: skip
+
+    def __init__(self, exchange: "Exchange", variant: Variant, endpoint: Endpoint, load: int, now: float) -> None:
+        self._exchange = exchange
+        self.variant = variant
+        self.endpoint = endpoint
+        self.relay: Relay | None = None
+        self._load = load
+        self._began = now
+        self._last_token = 0.0
+        self._connecting: asyncio.Task[None] | None = None
+        self._upstream: Upstream | None = None
+        self._status = 0
+        self._parts: list[bytes] = []
+        self._size = 0
+        variant.counters.open += 1
+        endpoint.open += 1
+        endpoint.tokens += load
+
+    def begin(self, *, reuse: bool) -> None:
+        """Take a connection, a kept one only if `reuse`, and send."""
+        pool = self._exchange.plane.pool
+        upstream = pool.take(self.endpoint) if reuse else None
+        if upstream is not None:
+            self.connected(upstream)
+        else:
+            self._connecting = pool.connect(self.endpoint, self)
+
+    def over(self, *, clean: bool) -> None:
+        """Hear no more. `clean`: the answer was read whole, so the connection may be kept."""
+        self.variant.counters.open -= 1
+        self.endpoint.open -= 1
+        self.endpoint.tokens -= self._load
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._upstream is not None:
+            if clean:
+                self._upstream.release()
+            else:
+                self._upstream.abort()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    # What the connection tells.
+
+    def connected(self, upstream: "Upstream") -> None:
+        """A connection is there: the request goes out."""
+        self._connecting = None
+        self._upstream = upstream
+        upstream.send(self, self._exchange.request_to(self.variant))
+
+    def connect_failed(self) -> None:
+        """There is no connection to be had."""
+        self._connecting = None
+        self._exchange.failed("connect")
+
+    def answer_head(self, status: int, content_type: bytes, encoding: bytes) -> None:
+        """The head of the answer."""
+        exchange = self._exchange
+        self._status = status
+        if encoding not in (b"", b"identity"):
+            exchange.failed("malformed")
+        elif status == 200:
+            if exchange.stream != content_type.startswith(b"text/event-stream"):
+                exchange.failed("malformed")
+            elif exchange.stream:
+                self.relay = Relay(self.variant.model, exchange.name, wants_usage=exchange.wants_usage)
+        elif not is_refusal(status):
+            exchange.failed("status" if status >= 500 or status in (408, 429) else "malformed")
+
+    def answer_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        relay = self.relay
+        if relay is None:
+            self._parts.append(data)
+            self._size += len(data)
+            if self._size > self._exchange.plane.limits.max_answer:
+                self._exchange.failed("malformed")
+            return
+        try:
+            relay.feed(data)
+        except StreamFailedError as error:
+            if self._last_token:
+                self._exchange.cut("malformed" if error.malformed else "truncated", _ERROR)
+            else:
+                self._exchange.failed("malformed" if error.malformed else "status")
+
+    def answer_flush(self, *, ended: bool) -> None:
+        """Everything of one read has been told; `ended` when the answer is complete."""
+        relay = self.relay
+        if relay is None:
+            if ended:
+                self._whole_ended()
+            return
+        if relay.begun:
+            self._send(relay)
+        if ended:
+            self._stream_ended(relay)
+
+    def answer_malformed(self) -> None:
+        """The engine does not speak HTTP."""
+        if self._last_token:
+            self._exchange.cut("malformed", _ERROR)
+        else:
+            self._exchange.failed("malformed")
+
+    def answer_lost(self, upstream: "Upstream") -> None:
+        """The connection ended before the answer did."""
+        if self.relay is not None and self.relay.done:
+            self._stream_ended(self.relay)
+        elif self._last_token:
+            self._exchange.cut("truncated", _LOST)
+        elif upstream.started:
+            self._exchange.failed("broken")
+        else:
+            self._exchange.failed("stale" if upstream.reused else "killed")
+
+    # What it comes to.
+
+    def _send(self, relay: Relay) -> None:
+        events = relay.take()
+        if not events:
+            return
+        now = self._exchange.plane.clock()
+        first = not self._last_token
+        if first:
+            self.variant.counters.first_token(now - self._began)
+            succeeded(self.endpoint)
+        else:
+            self.variant.counters.gap(now - self._last_token)
+        self._last_token = now
+        self._exchange.send(events, now, first=first)
+
+    def _stream_ended(self, relay: Relay) -> None:
+        if relay.done:
+            self._send(relay)
+            counters = self.variant.counters
+            counters.used(*(relay.usage or (0, relay.chunks)))
+            counters.empty += not relay.said
+            self._exchange.stream_ended()
+        elif self._last_token:
+            self._exchange.cut("truncated", _LOST)
+        else:
+            self._exchange.failed("broken")
+
+    def _whole_ended(self) -> None:
+        try:
+            answer: Any = orjson.loads(b"".join(self._parts))
+        except orjson.JSONDecodeError:
+            answer = None
+        variant = self.variant
+        if self._status != 200:
+            variant.counters.refused()
+            self._exchange.engine_refused(self._refusal(answer))
+            return
+        if not isinstance(answer, dict) or answer.get("model", variant.model) != variant.model:
+            self._exchange.failed("malformed")
+            return
+        if "model" in answer:
+            answer["model"] = self._exchange.name
+        variant.counters.answered()
+        variant.counters.used(*(tokens_used(answer) or (0, 0)))
+        variant.counters.empty += has_choices(answer) and not says_something(answer)
+        succeeded(self.endpoint)
+        self._exchange.answered(orjson.dumps(answer))
+
+    def _refusal(self, answer: Any) -> Refusal:
+        """The engine's own refusal, in our words but for its message."""
+        error = answer.get("error", answer) if isinstance(answer, dict) else {}
+        error = error if isinstance(error, dict) else {}
+        message = str(error.get("message") or "the engine refused the request")[:_MAX_MESSAGE]
+        param = error.get("param")
+        return Refusal(
+            self._status,
+            "engine_refused",
+            message.replace(self.variant.model, self._exchange.name),
+            param if isinstance(param, str) else None,
+        )

@@ -1,0 +1,338 @@
+"""One request on its way: dispatch, retries, the answer to the client, and every way in which it can end.
+
+Until the first event has gone to the client a failed attempt may be followed by another; after it, only the
+truth can: an error event.
+"""
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
+from understudy.gateway.policy.choose import choose_endpoint, choose_variant
+from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
+from understudy.gateway.policy.evidence import Counters, ErrorKind
+from understudy.gateway.policy.head import Head
+from understudy.gateway.policy.keys import AccessKey
+from understudy.gateway.policy.operations import Operation
+from understudy.gateway.policy.refusal import Refusal, error_object
+from understudy.gateway.policy.retry import (
+    CHARGED,
+    POISONED,
+    Course,
+    Failure,
+    Step,
+    ends_connection,
+    gave_up,
+    next_step,
+    rationed,
+)
+from understudy.gateway.table import Entry, Variant
+from understudy.gateway.wire.answer import STREAM_END, stream_head
+from understudy.gateway.wire.attempt import Attempt
+
+if TYPE_CHECKING:
+    from understudy.gateway.wire.connection import Connection
+
+_DEFAULT_OUTPUT: Final = 256
+_NO_CAPACITY: Final = Refusal(503, "no_capacity", "no engine is ready for this model at the moment", retry_after=2)
+_STALLED: Final = Refusal(504, "engine_stalled", "the engine stopped in the middle of its answer")
+_TOO_LONG: Final = Refusal(504, "deadline", "the answer took longer than this deployment allows")
+
+
+class Exchange:
+    """One request from dispatch to the end of its answer. `name` is the model as the client calls it."""
+
+    __slots__ = (
+        "_attempt", "_charges", "_client", "_conversation", "_course", "_desperate", "_document", "_entry_key", "_head",
+        "_key", "_load", "_operation", "_payload", "_payload_model", "_request_fields", "_spoke", "_timeouts",
+        "_traceparent", "_wait_until", "_whole_until", "name", "plane", "stream", "wants_usage",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: "Connection",
+        operation: Operation,
+        head: Head,
+        document: dict[str, Any],
+        entry: Entry,
+        key: AccessKey,
+    ) -> None:
+        plane = client.plane
+        fields = head.fields
+        self.plane = plane
+        self.name: str = document["model"]
+        self.stream = document.get("stream") is True
+        self.wants_usage = False
+        if self.stream:
+            options = document.get("stream_options") or {}
+            self.wants_usage = options.get("include_usage") is True
+            document["stream_options"] = {**options, "include_usage": True}
+        if operation.salted and key.salt:
+            document["cache_salt"] = key.salt
+        self._client = client
+        self._operation = operation
+        self._head = head
+        self._document = document
+        self._entry_key = entry.key
+        self._key = key
+        self._request_fields = b"x-request-id: %b\r\n" % plane.ids.next()
+        own_id = client_request_id(fields.get(b"x-request-id"))
+        if own_id is not None:
+            self._request_fields += b"x-client-request-id: %b\r\n" % own_id
+        trace = traceparent(fields.get(b"traceparent"))
+        self._traceparent = b"traceparent: %b\r\n" % trace if trace is not None else b""
+        self._timeouts = entry.served.table.timeouts
+        self._whole_until = plane.clock() + self._timeouts.whole
+        self._wait_until = 0.0
+        self._attempt: Attempt | None = None
+        self._course = Course()
+        self._charges: list[tuple[Counters, ErrorKind, Endpoint]] = []
+        self._conversation = b""
+        self._desperate = True
+        self._load = 0
+        self._payload = b""
+        self._payload_model = ""
+        self._spoke = False
+
+    def start(self) -> None:
+        """Send the request on its way."""
+        plane = self.plane
+        now = plane.clock()
+        plane.budget.request(now)
+        if plane.poisons and plane.poisons.holds(self._digest(), now):
+            self._refuse(POISONED)
+        else:
+            self.dispatch()
+
+    def dispatch(self) -> None:
+        """Choose variant and endpoint by the table of this moment and begin an attempt, or wait for one to choose."""
+        plane = self.plane
+        plane.waiting.pop(self, None)
+        now = plane.clock()
+        entry = plane.world.routes.deployments.get(self._entry_key)
+        if entry is None or not entry.split:
+            self._wait(now)
+            return
+        variant = entry.split[0]
+        if len(entry.split) > 1:
+            variant = choose_variant(entry, self._position(entry), plane.pins)
+        draw = (plane.random(), plane.random())
+        chosen = choose_endpoint(entry, variant, now, self._course.tried, draw, desperate=self._desperate)
+        if chosen is None:
+            self._wait(now)
+            return
+        if chosen[0] is not variant:
+            self._pin(entry)
+        self._begin(*chosen, now, reuse=True)
+
+    def _position(self, entry: Entry) -> int:
+        if not self._conversation:
+            found, source = conversation_id(
+                self._head.fields.get(b"x-session-id"),
+                self._document,
+                self._key.hash,
+                from_user=entry.served.table.session_from_user,
+            )
+            self.plane.conversations[source] += 1
+            self._conversation = found or self._request_fields
+        return position(self._conversation, entry.key, entry.served.table.salt)
+
+    def _pin(self, entry: Entry) -> None:
+        if len(entry.split) > 1:
+            self.plane.failovers += 1
+            self.plane.pins.add(entry, self._position(entry))
+
+    def _wait(self, now: float) -> None:
+        plane = self.plane
+        if not self._wait_until:
+            self._wait_until = now + plane.limits.wait_seconds
+        if now >= self._wait_until or len(plane.waiting) >= plane.limits.max_waiting:
+            self._refuse(_NO_CAPACITY)
+            return
+        # Whoever was tried may be tried again: what wakes this request is news.
+        self._course.tried.clear()
+        self._course.connects = 0
+        self._desperate = False
+        plane.waiting[self] = None
+        self._client.deadline = self._wait_until
+
+    def _begin(self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool) -> None:
+        if variant.model != self._payload_model:
+            self._payload_model = self._document["model"] = variant.model
+            self._payload = orjson.dumps(self._document)
+            self._load = len(self._payload) // 4 + _output_bound(self._document)
+        first = self._timeouts.first_token if self.stream else self._timeouts.whole
+        self._client.deadline = min(now + first, self._whole_until)
+        attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now)
+        attempt.begin(reuse=reuse)
+
+    def request_to(self, variant: Variant) -> bytes:
+        """The request as the engine gets it."""
+        head = variant.heads[(self._operation.path, self.stream)]
+        return b"%b%d\r\n%b\r\n%b" % (head, len(self._payload), self._traceparent, self._payload)
+
+    # What the attempt tells.
+
+    def failed(self, failure: Failure) -> None:
+        """The attempt failed before the client got anything: charge it, and try elsewhere where that may help."""
+        attempt = self._end_attempt(clean=False)
+        if attempt is None:
+            return
+        plane, course = self.plane, self._course
+        variant, endpoint = attempt.variant, attempt.endpoint
+        now = plane.clock()
+        kills = course.kills
+        step = next_step(course, failure, endpoint, on_candidate=variant.track == "canary")
+        if step is Step.SAME:
+            self._begin(variant, endpoint, now, reuse=False)
+            return
+        if ends_connection(failure):
+            eject(endpoint, now)
+        else:
+            failed(endpoint, now)
+        if course.kills > kills:
+            # Charged later, and not at all if the request turns out to be what kills.
+            self._charges.append((variant.counters, CHARGED[failure], endpoint))
+        else:
+            variant.counters.failed(CHARGED[failure])
+        if step is Step.POISON:
+            self._poisoned(now)
+        elif step is Step.GIVE_UP or (rationed(failure) and not plane.budget.take(now)):
+            self._refuse(gave_up(failure))
+        else:
+            self._retry(step)
+
+    def _retry(self, step: Step) -> None:
+        self.plane.retries += 1
+        entry = self.plane.world.routes.deployments.get(self._entry_key)
+        if step is Step.STABLE and entry is not None:
+            self._pin(entry)
+        self.dispatch()
+
+    def send(self, events: bytes, now: float, *, first: bool) -> None:
+        """Events of the stream; the first ones settle that this attempt is the answer."""
+        client = self._client
+        out = self._framed(events)
+        if first:
+            self._spoke = True
+            self._settle()
+            out = stream_head(self._answer_fields(), chunked=bool(self._head.minor), close=client.closes()) + out
+        if not client.paused:
+            client.deadline = min(now + self._timeouts.between_tokens, self._whole_until)
+        client.write(out)
+
+    def stream_ended(self) -> None:
+        """The stream has come to its end mark."""
+        self._end_attempt(clean=True)
+        self._end_stream(close=False)
+
+    def cut(self, kind: ErrorKind | None, refusal: Refusal) -> None:
+        """The stream cannot go on: what has come is sent, then an error event, and no end mark.
+
+        `kind` is charged to the revision; None when the engine is not to blame.
+        """
+        attempt = self._end_attempt(clean=False)
+        if attempt is None or attempt.relay is None:
+            return
+        if kind is not None:
+            attempt.variant.counters.errors[kind] += 1
+            eject(attempt.endpoint, self.plane.clock())
+        event = b"data: %b\n\n" % orjson.dumps({"error": error_object(refusal)})
+        self._client.write(self._framed(attempt.relay.take() + event))
+        self._end_stream(close=True)
+
+    def answered(self, body: bytes) -> None:
+        """The engine's whole answer."""
+        fields = self._answer_fields()
+        self._settle()
+        self._end_attempt(clean=True)
+        self._client.answer(200, body, fields)
+
+    def engine_refused(self, refusal: Refusal) -> None:
+        """The engine will not answer this request, and that is the client's to know."""
+        fields = self._answer_fields()
+        self._settle()
+        self._end_attempt(clean=True)
+        self._client.refuse(refusal, fields)
+
+    def _answer_fields(self) -> bytes:
+        return self._request_fields + (self._attempt.variant.answer_fields if self._attempt is not None else b"")
+
+    def _framed(self, events: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(events), events) if self._head.minor else events
+
+    def _end_stream(self, *, close: bool) -> None:
+        self.plane.answered += 1
+        if self._head.minor:
+            self._client.write(STREAM_END)
+        self._client.finish(close=close or self._client.closes() or not self._head.minor)
+
+    def _end_attempt(self, *, clean: bool) -> Attempt | None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.over(clean=clean)
+        return attempt
+
+    def _poisoned(self, now: float) -> None:
+        for _, _, endpoint in self._charges:
+            succeeded(endpoint)
+        self._charges.clear()
+        self.plane.poisons.add(self._digest(), now)
+        self._refuse(POISONED)
+
+    def _digest(self) -> bytes:
+        self._document["model"] = self.name
+        self._payload_model = ""
+        return hashlib.blake2b(orjson.dumps(self._document), digest_size=16).digest()
+
+    def _settle(self) -> None:
+        for counters, kind, _ in self._charges:
+            counters.failed(kind)
+        self._charges.clear()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.plane.waiting.pop(self, None)
+        self._settle()
+        self._client.refuse(refusal, self._request_fields)
+
+    # The client's side.
+
+    def pause(self) -> None:
+        """The client does not keep up: read no more from the engine."""
+        if self._attempt is not None:
+            self._attempt.pause()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        self._client.deadline = min(self.plane.clock() + self._timeouts.between_tokens, self._whole_until)
+        if self._attempt is not None:
+            self._attempt.resume()
+
+    def cancel(self) -> None:
+        """The client is gone: the engine is told by the end of its connection."""
+        self.plane.waiting.pop(self, None)
+        self._end_attempt(clean=False)
+        self._settle()
+
+    def expired(self, now: float) -> None:
+        """The deadline that was set last has passed."""
+        if self in self.plane.waiting:
+            self._refuse(_NO_CAPACITY)
+        elif self._spoke:
+            late = now >= self._whole_until
+            self.cut(None if late else "truncated", _TOO_LONG if late else _STALLED)
+        else:
+            if now >= self._whole_until:
+                self._course.give_up()
+            self.failed("timeout")
+
+
+def _output_bound(document: dict[str, Any]) -> int:
+    """Tokens that the answer may have, as a measure of load."""
+    for field in ("max_completion_tokens", "max_tokens"):
+        value = document.get(field)
+        if isinstance(value, int) and value > 0:
+            return value
+    return _DEFAULT_OUTPUT

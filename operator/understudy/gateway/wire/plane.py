@@ -1,0 +1,117 @@
+"""What all connections of one worker share: routes, the pool, limits, counters, and the clock that sweeps them."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from understudy.gateway.policy.choose import Pins
+from understudy.gateway.policy.conversation import SOURCES
+from understudy.gateway.policy.keys import FailedKeys
+from understudy.gateway.policy.retry import Poisons, RetryBudget
+from understudy.gateway.wire.ids import RequestIds
+from understudy.gateway.wire.upstream import Pool
+from understudy.gateway.world import World
+
+if TYPE_CHECKING:
+    from understudy.gateway.wire.connection import Connection
+    from understudy.gateway.wire.exchange import Exchange
+
+# How late a timeout may fire: one sweep over all connections is far cheaper than a timer for each.
+SWEEP_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one worker: seconds, bytes, and bytes per second."""
+
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    body_rate: float = 1024.0
+    connect_seconds: float = 2.0
+    slow_reader_seconds: float = 60.0
+    idle_seconds: float = 75.0
+    # Below the five seconds after which vLLM closes an idle connection.
+    upstream_idle_seconds: float = 4.0
+    wait_seconds: float = 5.0
+    max_waiting: int = 1000
+    max_body: int = 32 * 1024 * 1024
+    body_pool: int = 64 * 1024 * 1024
+    max_answer: int = 64 * 1024 * 1024
+
+
+class Plane:
+    """One worker's shared state. `open_access` serves everybody without a key."""
+
+    __slots__ = (
+        "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining", "failed_keys",
+        "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused", "retries",
+        "waiting", "world",
+    )  # fmt: skip
+
+    def __init__(self, world: World, limits: Limits, *, open_access: bool = False) -> None:
+        self.world = world
+        self.limits = limits
+        self.open_access = open_access
+        self.clock: Callable[[], float] = asyncio.get_running_loop().time
+        self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds)
+        self.connections: set[Connection] = set()
+        self.waiting: dict[Exchange, None] = {}
+        self.draining = False
+        self.body_bytes = 0
+        self.random = random.random
+        self.ids = RequestIds()
+        self.budget = RetryBudget()
+        self.poisons = Poisons()
+        self.pins = Pins()
+        self.failed_keys = FailedKeys()
+        self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
+        self.refused: dict[str, float] = {}
+        self.answered = 0
+        self.retries = 0
+        self.failovers = 0
+
+    def wake(self) -> None:
+        """Try again for every request that waits for an endpoint: the routes have changed."""
+        for exchange in tuple(self.waiting):
+            exchange.dispatch()
+
+    def sweep(self) -> None:
+        """Let everything whose time is over end; called every SWEEP_SECONDS."""
+        now = self.clock()
+        for connection in tuple(self.connections):
+            if connection.deadline <= now:
+                connection.expired(now)
+        self.pool.sweep(now)
+        if self.waiting:
+            self.wake()
+
+    async def sweep_forever(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep()
+
+    def open_requests(self) -> int:
+        """Requests that have begun and not ended."""
+        return sum(1 for connection in self.connections if connection.busy)
+
+    def gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
+        """What metrics show beside the evidence: name to help text and values by kind ("" for a single one)."""
+        return {
+            "understudy_connections": ("Clients connected", {"": len(self.connections)}),
+            "understudy_waiting_requests": ("Requests that wait for an engine", {"": len(self.waiting)}),
+            "understudy_body_bytes": ("Request bodies in memory", {"": self.body_bytes}),
+            "understudy_answered_total": ("Requests answered by an engine", {"": self.answered}),
+            "understudy_refused_total": ("Requests refused, by code", dict(self.refused) or {"none": 0}),
+            "understudy_retries_total": ("Attempts after a failed one", {"": self.retries}),
+            "understudy_failovers_total": ("Conversations moved to stable", {"": self.failovers}),
+            "understudy_conversations_total": ("Where conversation ids came from", dict(self.conversations)),
+        }
+
+    def close_idle(self) -> None:
+        """End every connection that carries no request."""
+        for connection in tuple(self.connections):
+            if not connection.busy:
+                connection.close()

@@ -1,0 +1,53 @@
+"""From the bytes of a whole request to the exchange that answers it, or the refusal."""
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from understudy.gateway.policy.document import read_object
+from understudy.gateway.policy.head import Head
+from understudy.gateway.policy.keys import AccessKey
+from understudy.gateway.policy.operations import Operation, check_fields
+from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.table import Entry, Routes
+from understudy.gateway.wire.exchange import Exchange
+
+if TYPE_CHECKING:
+    from understudy.gateway.wire.connection import Connection
+
+_STARTED: Final = int(time.time())
+
+
+def open_exchange(
+    connection: "Connection", operation: Operation, head: Head, body: bytes | bytearray, key: AccessKey
+) -> Exchange | Refusal:
+    """The exchange for a request, not started yet."""
+    plane = connection.plane
+    document = read_object(body)
+    if isinstance(document, Refusal):
+        return document
+    refusal = check_fields(operation, document)
+    if refusal is not None:
+        return refusal
+    name: str = document["model"]
+    entry = plane.world.routes.names.get(name)
+    if entry is None or not key.allows(entry.served.namespace, entry.names):
+        # One answer for both, so that names of others cannot be found out.
+        return Refusal(404, "model_not_found", f"there is no model {name[:128]!r}", "model")
+    return Exchange(connection, operation, head, document, entry, key)
+
+
+def list_models(routes: Routes, key: AccessKey) -> bytes:
+    """The body of `/v1/models`: every name that the key may use."""
+    cards = [
+        {"id": name, "object": "model", "created": _STARTED, "owned_by": entry.served.namespace}
+        for name, entry in sorted(routes.names.items())
+        if _listed(name, entry) and key.allows(entry.served.namespace, entry.names)
+    ]
+    return orjson.dumps({"object": "list", "data": cards})
+
+
+def _listed(name: str, entry: Entry) -> bool:
+    # `namespace/name` always works; it is shown only where nothing shorter does.
+    return "/" not in name or name in entry.served.table.served_names or not entry.served.table.served_names

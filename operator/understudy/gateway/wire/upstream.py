@@ -1,0 +1,212 @@
+"""Connections to engines: one request at a time on each, kept for the next one when nothing was left in doubt."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+import httptools
+
+from understudy.gateway.policy.balance import Endpoint
+
+if TYPE_CHECKING:
+    from understudy.gateway.wire.attempt import Attempt
+
+_MAX_FIELDS: Final = 100
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to an engine. `reused` is whether it has answered before; `started` whether this answer has begun.
+
+    What arrives is told to `attempt`; with None there, nobody is to hear more and the connection ends.
+    """
+
+    __slots__ = (
+        "_content_type", "_encoding", "_ended", "_fields", "_overread", "_parser", "_paused", "_pool", "attempt",
+        "endpoint", "idle_since", "reused", "started", "transport",
+    )  # fmt: skip
+
+    def __init__(self, pool: "Pool", endpoint: Endpoint) -> None:
+        self._pool = pool
+        self._parser = httptools.HttpResponseParser(self)
+        self._ended = False
+        self._overread = False
+        self._paused = False
+        self._fields = 0
+        self.endpoint = endpoint
+        self.attempt: Attempt | None = None
+        self.transport: asyncio.Transport | None = None
+        self.reused = False
+        self.started = False
+        self._content_type = b""
+        self._encoding = b""
+        self.idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asyncio's."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def send(self, attempt: "Attempt", request: bytes) -> None:
+        """Send one request; its answer goes to `attempt`."""
+        self.attempt = attempt
+        self.started = False
+        self._ended = False
+        self._fields = 0
+        self._content_type = self._encoding = b""
+        if self.transport is not None:
+            self.transport.write(request)
+
+    def release(self) -> None:
+        """Nobody listens any more: keep the connection if its answer has ended cleanly, else end it."""
+        self.attempt = None
+        self.resume()
+        if self._ended and not self._overread and self._parser.should_keep_alive():
+            self._pool.give(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection now; the engine sees it at once and stops working for nobody."""
+        self.attempt = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause(self) -> None:
+        """Read no more until `resume`: the client does not keep up."""
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.transport is not None and self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Asyncio's."""
+        attempt = self.attempt
+        if attempt is None:
+            # An engine that speaks without being asked cannot be trusted with the next request.
+            self._pool.discard(self)
+            self.abort()
+            return
+        self.started = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self.attempt is not None:
+                self.attempt.answer_malformed()
+            return
+        if self.attempt is not None:
+            attempt.answer_flush(ended=self._ended)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Asyncio's."""
+        del exc
+        self.transport = None
+        attempt, self.attempt = self.attempt, None
+        if attempt is None:
+            self._pool.discard(self)
+        else:
+            attempt.answer_lost(self)
+
+    def on_message_begin(self) -> None:
+        """The parser's: anything after the end of the one answer is more than was asked for."""
+        self._overread = self._ended
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser's."""
+        self._fields += 1
+        if len(name) in (12, 16):
+            name = name.lower()
+            if name == b"content-type":
+                self._content_type = value.lower()
+            elif name == b"content-encoding":
+                self._encoding = value.lower()
+
+    def on_headers_complete(self) -> None:
+        """The parser's."""
+        if self.attempt is None or self._ended:
+            return
+        status = self._parser.get_status_code()
+        if status == 100:
+            return
+        if self._fields > _MAX_FIELDS or status < 200:
+            self.attempt.answer_malformed()
+            return
+        self.attempt.answer_head(status, self._content_type, self._encoding)
+
+    def on_body(self, data: bytes) -> None:
+        """The parser's."""
+        if self.attempt is not None and not self._ended:
+            self.attempt.answer_body(data)
+
+    def on_message_complete(self) -> None:
+        """The parser's."""
+        self._ended = self._parser.get_status_code() != 100
+
+
+class Pool:
+    """Idle connections by endpoint, the last used first; none is kept for longer than `idle_seconds`."""
+
+    __slots__ = ("_connect_seconds", "_idle", "_idle_seconds", "_loop")
+
+    def __init__(self, connect_seconds: float, idle_seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connect_seconds = connect_seconds
+        self._idle_seconds = idle_seconds
+        self._idle: dict[Endpoint, list[Upstream]] = {}
+
+    def take(self, endpoint: Endpoint) -> Upstream | None:
+        """An idle connection to `endpoint`, if there is one that still lives."""
+        idle = self._idle.get(endpoint)
+        while idle:
+            upstream = idle.pop()
+            transport = upstream.transport
+            if transport is not None and not transport.is_closing():
+                upstream.reused = True
+                return upstream
+        return None
+
+    def give(self, upstream: Upstream) -> None:
+        """Take back a connection whose answer has ended."""
+        upstream.idle_since = self._loop.time()
+        self._idle.setdefault(upstream.endpoint, []).append(upstream)
+
+    def discard(self, upstream: Upstream) -> None:
+        """Forget a connection that has ended."""
+        idle = self._idle.get(upstream.endpoint)
+        if idle is not None and upstream in idle:
+            idle.remove(upstream)
+
+    def connect(self, endpoint: Endpoint, attempt: "Attempt") -> "asyncio.Task[None]":
+        """Connect and tell `attempt` of it: `connected` or `connect_failed`. Cancel the task to stop."""
+        return self._loop.create_task(self._connect(endpoint, attempt))
+
+    async def _connect(self, endpoint: Endpoint, attempt: "Attempt") -> None:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, upstream = await self._loop.create_connection(
+                    lambda: Upstream(self, endpoint), endpoint.host, endpoint.port
+                )
+        except OSError:
+            attempt.connect_failed()
+            return
+        if upstream.transport is None:
+            attempt.connect_failed()
+        else:
+            attempt.connected(upstream)
+
+    def sweep(self, now: float) -> None:
+        """End the connections that have been idle for too long."""
+        for endpoint, idle in tuple(self._idle.items()):
+            while idle and now - idle[0].idle_since >= self._idle_seconds:
+                idle.pop(0).abort()
+            if not idle:
+                del self._idle[endpoint]
+
+    def close(self) -> None:
+        """End all idle connections."""
+        for idle in tuple(self._idle.values()):
+            for upstream in tuple(idle):
+                upstream.abort()
+        self._idle.clear()

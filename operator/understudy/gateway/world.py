@@ -1,0 +1,188 @@
+"""What the gateway has been told so far, by watch or by snapshot, and when it is believed.
+
+A table that does not parse or carries a lower epoch is refused and the one before stays; a table's deletion
+counts only once it was retired, or after a minute: losing a table must never be a slip.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from understudy.domain.state import DeploymentState
+from understudy.domain.table import InvalidTableError, parse_table
+from understudy.gateway.policy.balance import usable
+from understudy.gateway.policy.evidence import Evidence
+from understudy.gateway.policy.keys import AccessKey, make_key
+from understudy.gateway.table import Address, Endpoints, Entry, Routes, Served, compile_entry, compile_routes
+
+DELETION_DELAY: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A table that was refused: its generation, and why."""
+
+    generation: int
+    reason: str
+
+
+class World:
+    """Tables, endpoints and keys as they stand; `compile` turns them into routes.
+
+    `slices` are by (namespace, Service), then by slice name. Times are monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.evidence = Evidence()
+        self.routes = Routes()
+        self.tables: dict[str, Served] = {}
+        self.specs: dict[str, Mapping[str, Any]] = {}
+        self.rejected: dict[str, Rejected] = {}
+        self.slices: dict[tuple[str, str], dict[str, tuple[Address, ...]]] = {}
+        self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
+        self.master = b""
+        self.version = 0
+        self._endpoints = Endpoints()
+        self._services: dict[tuple[str, str], str] = {}
+        self._deleted: dict[str, float] = {}
+        self._entries: dict[str, Entry] = {}
+        self._dirty: set[str] = set()
+        self._all_dirty = False
+
+    def set_table(self, namespace: str, name: str, uid: str, generation: int, spec: Mapping[str, Any]) -> None:
+        """Take a table, unless it must not be served."""
+        key = f"{namespace}/{name}"
+        self._deleted.pop(key, None)
+        served = self.tables.get(key)
+        try:
+            table = parse_table(name, spec)
+        except (InvalidTableError, TypeError, AttributeError) as error:
+            self.rejected[key] = Rejected(generation, str(error))
+            return
+        if served is not None and served.uid == uid and table.epoch < served.table.epoch:
+            reason = f"spec.epoch: {table.epoch} is lower than {served.table.epoch}, which is served"
+            self.rejected[key] = Rejected(generation, reason)
+            return
+        self.rejected.pop(key, None)
+        self.tables[key] = Served(namespace, name, uid, generation, table)
+        self.specs[key] = spec
+        self._dirty.add(key)
+
+    def table_gone(self, namespace: str, name: str, now: float) -> None:
+        """A table no longer exists: forget it if it was retired, else after DELETION_DELAY."""
+        key = f"{namespace}/{name}"
+        served = self.tables.get(key)
+        if served is None:
+            self.rejected.pop(key, None)
+        elif served.table.retired:
+            self._drop(key)
+        else:
+            self._deleted.setdefault(key, now)
+
+    def expire(self, now: float) -> bool:
+        """Forget tables whose deletion has lasted; whether any was."""
+        due = [key for key, at in self._deleted.items() if now - at >= DELETION_DELAY]
+        for key in due:
+            self._drop(key)
+        return bool(due)
+
+    def set_slice(self, namespace: str, name: str, service: str, addresses: Iterable[Address]) -> None:
+        """Take one EndpointSlice."""
+        if self._services.get((namespace, name), service) != service:
+            self.slice_gone(namespace, name)
+        self._services[(namespace, name)] = service
+        self.slices.setdefault((namespace, service), {})[name] = tuple(addresses)
+        self._touch_service(namespace, service)
+
+    def slice_gone(self, namespace: str, name: str) -> None:
+        """An EndpointSlice no longer exists."""
+        service = self._services.pop((namespace, name), None)
+        if service is None:
+            return
+        of_service = self.slices[(namespace, service)]
+        del of_service[name]
+        if not of_service:
+            del self.slices[(namespace, service)]
+        self._touch_service(namespace, service)
+
+    def set_key(self, secret: str, digest: str, namespaces: Iterable[str], names: Iterable[str]) -> None:
+        """Take one access key; `secret` names where it came from."""
+        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names))
+
+    def key_gone(self, secret: str) -> None:
+        """Revoke the access key of `secret`."""
+        self.key_scopes.pop(secret, None)
+
+    def set_master(self, master: bytes) -> None:
+        """Take the key that engine keys and cache salts are derived from."""
+        if master != self.master:
+            self.master = master
+            self._all_dirty = True
+
+    def compile(self) -> Routes:
+        """The routes as of now; they are current from this call on."""
+        for key in self.tables if self._all_dirty else self._dirty:
+            served = self.tables.get(key)
+            if served is None:
+                self._entries.pop(key, None)
+            else:
+                addresses = self.addresses(key)
+                self._entries[key] = compile_entry(served, addresses, self.master, self._endpoints, self.evidence)
+        self._dirty.clear()
+        self._all_dirty = False
+        keys: dict[str, AccessKey] = {}
+        for digest, namespaces, names in self.key_scopes.values():
+            keys[digest] = make_key(digest, namespaces, names, self.master)
+        self.routes = compile_routes(self._entries, keys, self.routes)
+        self.version += 1
+        return self.routes
+
+    def addresses(self, key: str) -> dict[str, list[Address]]:
+        """Endpoints of a deployment's variants by revision."""
+        served = self.tables[key]
+        found: dict[str, list[Address]] = {}
+        for variant in served.table.variants:
+            slices = self.slices.get((served.namespace, variant.service), {})
+            found[variant.revision] = [address for name in sorted(slices) for address in slices[name]]
+        return found
+
+    def state(self, now: float, *, only_active: bool = False) -> dict[str, DeploymentState]:
+        """Every deployment as said on `/state`; `only_active` leaves out those with one variant and no other work."""
+        states = {}
+        for key in {**self.tables, **self.rejected, **self.evidence.by_deployment}:
+            state = self._deployment_state(key, now)
+            working = sum(1 for r in state.revisions.values() if r.open_requests)
+            if key not in self.tables and key not in self.rejected and not working:
+                continue
+            served = self.tables.get(key)
+            still = served is not None and len(served.table.variants) == 1 and working <= 1
+            if not only_active or state.rejected or not still:
+                states[key] = state
+        return states
+
+    def _deployment_state(self, key: str, now: float) -> DeploymentState:
+        entry = self._entries.get(key)
+        counts = {} if entry is None else {v.revision: usable(v.endpoints, now) for v in entry.variants}
+        rejected = self.rejected.get(key)
+        counters = self.evidence.by_deployment.get(key, {})
+        return DeploymentState(
+            table_uid=entry.served.uid if entry else "",
+            table_generation=entry.served.generation if entry else 0,
+            epoch=entry.served.table.epoch if entry else 0,
+            rejected=rejected.reason if rejected else "",
+            rejected_generation=rejected.generation if rejected else 0,
+            revisions={revision: c.state(counts.get(revision, 0)) for revision, c in counters.items()},
+        )
+
+    def _drop(self, key: str) -> None:
+        self._deleted.pop(key, None)
+        self.tables.pop(key, None)
+        self.specs.pop(key, None)
+        self.rejected.pop(key, None)
+        self._dirty.add(key)
+
+    def _touch_service(self, namespace: str, service: str) -> None:
+        # A Service is named after its deployment and revision: `<name>-<hash8>`.
+        key = f"{namespace}/{service[:-9]}"
+        if key in self.tables:
+            self._dirty.add(key)

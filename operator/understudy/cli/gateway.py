@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
+from understudy.domain.duration import seconds
 from understudy.domain.names import GATEWAY_ADMIN_PORT, GATEWAY_DATA_PORT
 from understudy.gateway import kubeapi
 from understudy.gateway.admin import AdminSettings
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", choices=("keys", "none"), default="keys", help="none serves everybody")
     source = parser.add_argument_group("what is served")
     source.add_argument("--snapshot", type=Path, metavar="FILE", help="serve from this file alone, without a cluster")
-    source.add_argument("--state-file", type=Path, metavar="FILE", help="keep the last known world here, start from it")
+    source.add_argument("--state-dir", type=Path, metavar="DIR", help="keep the last known world here, start from it")
     source.add_argument("--namespace", default="understudy-system", help="where access keys and the master key lie")
     source.add_argument("--watch-namespace", action="append", default=[], metavar="NS", help="repeatable; default: all")
     source.add_argument("--api-server", metavar="URL", help="default: the one of the pod's cluster")
@@ -37,16 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     admin.add_argument("--admin-auth", choices=("token", "none"), default="token", help="none: /state for everybody")
     subject = "system:serviceaccount:<ns>:<name> that may read /state and /metrics; repeatable"
     admin.add_argument("--admin-subject", action="append", default=[], metavar="USER", help=subject)
-    times = parser.add_argument_group("times in seconds")
-    times.add_argument("--grace", type=float, default=10.0, help="new requests are taken this long after SIGTERM")
-    times.add_argument("--shutdown-timeout", type=float, default=110.0, help="open ones get this long after that")
-    times.add_argument("--header-timeout", type=float, default=limits.header_seconds)
-    times.add_argument("--body-timeout", type=float, default=limits.body_seconds)
-    times.add_argument("--connect-timeout", type=float, default=limits.connect_seconds)
-    times.add_argument("--idle-timeout", type=float, default=limits.idle_seconds)
-    times.add_argument("--slow-reader-timeout", type=float, default=limits.slow_reader_seconds)
-    times.add_argument("--wait", type=float, default=limits.wait_seconds, help="for an engine, when none is ready")
+    times = parser.add_argument_group("times, such as 90s or 500ms")
+    _time(times, "--grace", 10.0, "new requests are taken this long after SIGTERM")
+    _time(times, "--shutdown-timeout", 110.0, "open ones get this long after that")
+    _time(times, "--header-timeout", limits.header_seconds, "for a request's header")
+    _time(times, "--body-timeout", limits.body_seconds, "for its body, unless at least 1 KiB/s comes")
+    _time(times, "--connect-timeout", limits.connect_seconds, "for a connection to an engine")
+    _time(times, "--idle-timeout", limits.idle_seconds, "for the next request on a connection")
+    _time(times, "--slow-reader-timeout", limits.slow_reader_seconds, "for a client that reads nothing")
+    _time(times, "--wait", limits.wait_seconds, "for an engine, when none is ready")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+
+
+def _time(group: Any, flag: str, default: float, text: str) -> None:
+    group.add_argument(flag, type=_duration, default=default, metavar="TIME", help=f"{text} (default: {default:g}s)")
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,7 +102,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         system_namespace=args.namespace,
         watch_namespaces=tuple(args.watch_namespace),
         snapshot=args.snapshot,
-        state_file=args.state_file,
+        state_file=args.state_dir / "world.json" if args.state_dir is not None else None,
         open_access=args.auth == "none",
         grace_seconds=args.grace,
         shutdown_seconds=args.shutdown_timeout,

@@ -35,7 +35,7 @@ SUBCOMMANDS = (
     ),
     Subcommand(
         "keys",
-        "create, list and revoke access keys for the gateway",
+        "create access keys for the gateway",
         "A key is printed once, when it is created; the cluster keeps only its SHA-256.",
     ),
 )

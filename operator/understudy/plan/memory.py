@@ -25,13 +25,13 @@ class Evidence:
     """What the gateways have counted since one weight of one rollout was programmed.
 
     `tag` names the rollout, phase and weight that it belongs to; evidence under another tag never
-    counts. `since` (Unix seconds) is when the step began; `counted` is False until the weight was
-    programmed for the first time; `soak` is observed seconds. `subject` is the revision on trial,
+    counts. `lasted` is seconds since the step began; `counted` is False until the weight was
+    programmed for the first time; `soak` is the seconds that count as observed. `subject` is the revision on trial,
     `other` its comparator.
     """
 
     tag: str
-    since: float
+    lasted: float = 0.0
     counted: bool = False
     soak: float = 0.0
     subject: Counts = (0, 0)
@@ -60,12 +60,14 @@ class Memory:
     """Everything that one pass leaves to the next; only read back by the same `process`.
 
     `monotonic` is the time of the pass, `persisted` that of the last one that wrote evidence into the
-    snapshot, `told` that of the last one that changed the status's sentences.
+    snapshot, `told` that of the last one that changed the status's sentences. Cursors and window belong
+    to the trial named `trial`.
     """
 
     process: str
     monotonic: float
     clocks: Mapping[str, Clock] = field(default_factory=dict)
+    trial: str = ""
     evidence: Evidence | None = None
     cursors: Mapping[str, Cursor] = field(default_factory=dict)
     window: tuple[Block, ...] = ()

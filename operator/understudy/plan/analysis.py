@@ -1,0 +1,130 @@
+"""The verdict on the revision on trial: hard checks that turn it back (T0), and the gate it must pass (T2).
+
+T0 is a chain of checks, each a function of the world that returns a fault or None. A fault that
+something else may have caused (`shared`) counts only while a comparator runs that does not show it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from understudy.plan.evidence import totals
+from understudy.plan.faults import Fault
+from understudy.plan.memory import Counts
+from understudy.plan.trial import trial_of
+from understudy.plan.world import Pod, Revision, World
+
+# Fewer requests on the comparator say nothing about its own error rate.
+MIN_COMPARED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The two sides of a trial; `other` is None when nothing runs that could be compared."""
+
+    subject: Revision
+    other: Revision | None
+
+
+Check = Callable[[World, Bench], Fault | None]
+
+
+def wrong_identity(_: World, bench: Bench) -> Fault | None:
+    """A pod answers as another model than it should be."""
+    for pod in bench.subject.pods:
+        if pod.report is not None and pod.report.identity not in ("", "ok") and not pod.disrupted:
+            return Fault("WrongModelIdentity", f"{pod.name}: {pod.report.identity}", safety=True)
+    return None
+
+
+def pod_fault(_: World, bench: Bench) -> Fault | None:
+    """A pod crashed, cannot get its image, missed its start deadline, or fails its health probe."""
+    theirs = bench.other.fault if bench.other is not None else None
+    for pod in bench.subject.pods:
+        if pod.fault is not None and not (pod.fault.shared and theirs is not None and theirs.shared):
+            return pod.fault
+    return None
+
+
+def probe_prompts(world: World, bench: Bench) -> Fault | None:
+    """A prompt fails too often on a pod, and does not fail on the comparator."""
+    probes = world.spec.probes
+    for pod in bench.subject.pods:
+        for name, message in _failing(pod, probes.failure_threshold):
+            if bench.other is None or not any(_fails_now(p, name) for p in bench.other.pods):
+                return Fault("ProbeFailed", f"{pod.name}: probe {name}: {message}", shared=True)
+    return None
+
+
+def error_ceiling(world: World, bench: Bench) -> Fault | None:
+    """More requests fail than is ever acceptable, and not on the comparator."""
+    subject, other = totals(world.window)
+    limit, least = world.terms.error_rate, world.terms.min_requests
+    if subject[0] < least or rate(subject) < limit:
+        return None
+    if bench.other is not None and other[0] >= MIN_COMPARED and rate(other) >= limit:
+        return None
+    return Fault(
+        "ErrorRate",
+        f"{subject[1]} of {subject[0]} requests failed on {bench.subject.name}"
+        f" (limit {limit:.0%}; {other[1]} of {other[0]} on its comparator)",
+        shared=True,
+    )
+
+
+HARD_CHECKS: Final[tuple[Check, ...]] = (wrong_identity, pod_fault, probe_prompts, error_ceiling)
+
+
+def hard_fault(world: World, checks: Iterable[Check] = HARD_CHECKS) -> Fault | None:
+    """What turns the revision on trial back now, None if nothing does."""
+    who = trial_of(world.state)
+    if not who.subject:
+        return None
+    return judge(world, world.revision(who.subject), world.revision(who.other), checks)
+
+
+def judge(world: World, subject: Revision, against: Revision, checks: Iterable[Check] = HARD_CHECKS) -> Fault | None:
+    """The first hard fault of `subject`; `against` is its comparator if any pod of it serves."""
+    bench = Bench(subject, against if against.serving else None)
+    faults = (check(world, bench) for check in checks)
+    return next((f for f in faults if f is not None and counts(f, bench)), None)
+
+
+def counts(fault: Fault, bench: Bench) -> bool:
+    """Without a comparator only what is the revision's own doing counts."""
+    return bench.other is not None or not fault.shared
+
+
+def lacking(world: World) -> str:
+    """What T2 still waits for at the current weight, as a phrase; "" when the gate is passed."""
+    evidence, state, terms = world.evidence, world.state, world.terms
+    if evidence is None or not evidence.counted:
+        return "the weight has not been seen in force"
+    if state.skip_to >= state.weight:
+        return ""
+    seen = evidence.subject[0]
+    if seen < terms.min_samples:
+        return f"{seen} of {terms.min_samples} samples"
+    soak = terms.soak(state.weight)
+    return f"{evidence.soak:.0f} of {soak:.0f} s under observation" if evidence.soak < soak else ""
+
+
+def rate(counted: Counts) -> float:
+    """Failed attempts per attempt, 0 to 1; 0 when there were none."""
+    return counted[1] / counted[0] if counted[0] else 0.0
+
+
+def _failing(pod: Pod, threshold: int) -> list[tuple[str, str]]:
+    """Prompts of which `threshold` of the last five runs failed, with the latest failure's message."""
+    if pod.report is None or pod.disrupted:
+        return []
+    failed: dict[str, list[str]] = {}
+    for run in pod.report.recent:
+        if not run.ok:
+            failed.setdefault(run.name, []).append(run.message)
+    return [(name, messages[-1]) for name, messages in failed.items() if len(messages) >= threshold]
+
+
+def _fails_now(pod: Pod, prompt: str) -> bool:
+    runs = [run.ok for run in pod.report.recent if run.name == prompt] if pod.report is not None else []
+    return bool(runs) and not runs[-1]

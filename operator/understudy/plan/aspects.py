@@ -1,0 +1,175 @@
+"""The conditions of a ModelDeployment: every aspect is one small function, emitted in every status.
+
+kstatus reads Reconciling before Stalled, so at most one of the two is True.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from understudy.domain.conditions import Condition, find
+from understudy.plan.analysis import hard_fault
+from understudy.plan.decision import Decision, asked
+from understudy.plan.guards import guarding
+from understudy.plan.names import taken
+from understudy.plan.probing import ANSWERED
+from understudy.plan.programmed import describe
+from understudy.plan.snapshots import drifted
+from understudy.plan.trial import trial_of
+from understudy.plan.world import World
+
+MOVING: Final = ("Preparing", "Shadow", "Canary", "Promoting", "Restoring", "Reverting", "Replacing")
+# A new process has not asked the gateways and the pods yet; what was said before holds so long, in seconds.
+SETTLING: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What conditions are judged on: the world with its new registers, the decision, and writes that were stopped."""
+
+    world: World
+    decision: Decision
+    violations: tuple[str, ...] = ()
+
+
+def stall(case: Case) -> tuple[str, str] | None:
+    """Reason and message if only a change from outside helps; what the machine waits for comes last."""
+    world, decision = case.world, case.decision
+    if case.violations:
+        return "InvariantViolated", "; ".join(case.violations)
+    if world.observed.refused:
+        return "Refused", world.observed.refused
+    if decision.stalled:
+        return decision.reason, decision.message
+    if world.unguarded:
+        return "GuardrailNotEnforced", world.unguarded
+    lost = taken(world)
+    if lost and decision.state.phase in ("Stable", "Watching", "RolledBack"):
+        names = ", ".join(f"{name} is held by {holder}" for name, holder in sorted(lost.items()))
+        return "NameTaken", f"{names}; choose another name, or let its holder drop it"
+    return None
+
+
+def answering(world: World) -> bool:
+    """A completion of stable succeeded within the last minute, as far as a process this young can know."""
+    reports = [pod.report for pod in world.stable.pods if pod.report is not None]
+    done = [r.completed_at for r in reports if r.completed_at is not None]
+    if done:
+        return world.now.monotonic - max(done) <= ANSWERED
+    before = find(world.before.get("conditions") or (), "Ready")
+    return before is not None and before["status"] == "True" and world.elapsed("unanswered") < ANSWERED
+
+
+def ready(case: Case) -> Condition:
+    """The spec's revision is stable, all its pods are ready, and it answered a completion."""
+    world, decision = case.world, case.decision
+    state, stable = world.state, world.stable
+    if world.replicas == 0 and not state.candidate:
+        return Condition("Ready", "True", "ScaledToZero", "replicas is 0")
+    if state.phase not in ("Stable", "Watching") or not state.stable or stable.name != asked(world):
+        return Condition("Ready", "False", decision.reason, decision.message)
+    if stable.serving < world.replicas:
+        fault = next((p.fault for p in stable.pods if p.fault is not None and not p.serving), None)
+        reason = fault.reason if fault is not None else "PodsNotReady"
+        what = f"{stable.serving} of {world.replicas} pods of {stable.name} are ready"
+        return Condition("Ready", "False", reason, f"{what}: {fault.message}" if fault is not None else what)
+    if not answering(world):
+        return Condition("Ready", "False", "NoCompletion", f"{stable.name} has not answered a completion yet")
+    return Condition("Ready", "True", "Serving", f"{stable.name} serves and answers")
+
+
+def reconciling(case: Case) -> Condition:
+    """Work is under way, or something that may still come is waited for."""
+    decision = case.decision
+    waits = decision.reason in ("ModelNotFound", "SecretNotFound", "ConfigMapNotFound", "GuardrailNotFound")
+    if stall(case) is None and (decision.state.phase in MOVING or waits) and decision.reason != "ScaledToZero":
+        return Condition("Reconciling", "True", decision.reason, decision.message)
+    return Condition("Reconciling", "False", decision.state.phase, "")
+
+
+def stalled(case: Case) -> Condition:
+    """Nothing goes on without a change from outside."""
+    why = stall(case)
+    return Condition("Stalled", "True", *why) if why is not None else Condition("Stalled", "False", "Progressing", "")
+
+
+def available(case: Case) -> Condition:
+    """Some good revision takes requests."""
+    world = case.world
+    serving = [r for r in world.state.live() if world.written(r) and world.revision(r).serving]
+    if serving:
+        return Condition("Available", "True", "Serving", f"{', '.join(serving)} takes requests")
+    if world.replicas == 0:
+        return Condition("Available", "False", "ScaledToZero", "replicas is 0")
+    if not world.state.stable:
+        return Condition("Available", "False", "NotDeployed", "no revision has been promoted yet")
+    return Condition("Available", "False", "NoReadyPods", f"no pod of {world.state.stable} is ready")
+
+
+def progressing(case: Case) -> Condition:
+    """A rollout is under way."""
+    decision = case.decision
+    moving = decision.state.phase in MOVING and not decision.stalled and decision.reason != "ScaledToZero"
+    status: Final = "True" if moving else "False"
+    return Condition("Progressing", status, decision.state.phase, decision.message)
+
+
+def traffic_programmed(case: Case) -> Condition:
+    """Every gateway serves by the table as written."""
+    world, fleet, kind = case.world, case.world.fleet, "TrafficProgrammed"
+    if world.table is None:
+        return Condition(kind, "False", "NoTable", "no routing table has been written")
+    if world.programmed or (fleet.acknowledged and world.replicas == 0):
+        return Condition(kind, "True", "Programmed", "every gateway serves by the routing table")
+    before = find(world.before.get("conditions") or (), kind)
+    if fleet.silent and before is not None and world.elapsed("silent") < SETTLING:
+        return Condition(kind, before["status"], before["reason"], before.get("message", ""))
+    if fleet.size == 0:
+        return Condition(kind, "False", "NoGateway", describe(fleet))
+    return Condition(kind, "False", "TableRejected" if fleet.rejected else "NotProgrammed", describe(fleet))
+
+
+def analysis_healthy(case: Case) -> Condition:
+    """The revision on trial shows no hard fault."""
+    world, kind = case.world, "AnalysisHealthy"
+    subject = trial_of(world.state).subject
+    if not subject:
+        entry = world.state.failure(asked(world))
+        if entry is not None:
+            return Condition(kind, "False", entry.reason, entry.message)
+        return Condition(kind, "True", "NothingOnTrial", "")
+    fault = hard_fault(world)
+    if fault is not None:
+        return Condition(kind, "False", fault.reason, fault.message)
+    return Condition(kind, "True", "NoFault", f"{subject} shows no fault")
+
+
+def guardrails_enforced(case: Case) -> Condition:
+    """Guardrails that hold for the deployment are enforced: none are, yet."""
+    present = [g["metadata"]["name"] for g in guarding(case.world.observed, case.world.spec)]
+    names = [*present, *case.world.unknown_guardrails]
+    kind = "GuardrailsEnforced"
+    if not names:
+        return Condition(kind, "True", "NoGuardrails", "no Guardrail holds for this deployment")
+    return Condition(kind, "False", "NotImplemented", f"not enforced yet: {', '.join(sorted(names))}")
+
+
+Aspect = Callable[[Case], Condition]
+ASPECTS: Final[tuple[Aspect, ...]] = (
+    ready,
+    reconciling,
+    stalled,
+    available,
+    progressing,
+    traffic_programmed,
+    analysis_healthy,
+    guardrails_enforced,
+)
+
+
+def conditions(case: Case) -> list[Condition]:
+    """All of them, and ConfigDrifted when the stable revision would not come up as it was."""
+    changed = drifted(case.world.observed, case.world.stable.snapshot)
+    what = f"{', '.join(changed)} has changed since {case.world.state.stable} was made"
+    extra = [Condition("ConfigDrifted", "True", "ContentChanged", what)] if changed else []
+    return [*(aspect(case) for aspect in ASPECTS), *extra]

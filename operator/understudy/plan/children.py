@@ -1,0 +1,136 @@
+"""The children that the registers ask for: the writes of one pass, in the order that keeps every request safe.
+
+The table comes first, so that a revert is never behind anything; pods are raised in one pass and get
+their share in a later one, when they have been seen to answer; pods go last, and only when nobody
+can be using them.
+"""
+
+from collections.abc import Iterable
+
+from understudy.domain.names import LABEL_REVISION
+from understudy.plan.actions import Action, Apply
+from understudy.plan.decision import Guard
+from understudy.plan.desired.children import (
+    configmap_copy_manifest,
+    engine_key_manifest,
+    pool_manifest,
+    service_manifest,
+    table_manifest,
+)
+from understudy.plan.observed import Object
+from understudy.plan.release import why_not
+from understudy.plan.routes import Share, desired_table
+from understudy.plan.snapshots import delete
+from understudy.plan.world import Blocked, Revision, World
+
+
+def table_write(world: World, parts: tuple[Share, ...]) -> list[Action]:
+    """The routing table; none is made while a guardrail that must hold is not enforced."""
+    if world.table is None and (world.unguarded or world.unknown_guardrails):
+        return []
+    manifest = table_manifest(desired_table(world, parts), _owner(world))
+    said = ", ".join(f"{part.revision} {part.weight} %" for part in parts) or "nothing serves yet"
+    return [_apply(manifest, world.observed.table, f"route: {said}")]
+
+
+def revision_writes(world: World) -> list[Action]:
+    """Record, key, Service and pool of every revision that has a part."""
+    writes: list[Action] = []
+    for name in world.state.live():
+        revision = world.revision(name)
+        record = revision.snapshot or _new_record(world, name)
+        if record is None:
+            continue
+        if revision.snapshot is None:
+            writes.append(Apply(obj=record, why=f"record {name}"))
+        writes.extend(_copies(world, record))
+        replicas = desired_replicas(world, revision)
+        if revision.pool is None and replicas == 0 and not revision.pods:
+            continue
+        owner = _owner(world)
+        key = engine_key_manifest(record, world.observed.settings.master_key, owner)
+        writes.append(_apply(key, revision.engine_key, f"engine key of {name}"))
+        writes.append(_apply(service_manifest(record, owner), revision.service, f"Service of {name}"))
+        writes.append(_apply(pool_manifest(record, replicas, owner), revision.pool, f"{replicas} pods of {name}"))
+    return writes
+
+
+def desired_replicas(world: World, revision: Revision) -> int:
+    """Pods that a revision with a part should have."""
+    state, wanted = world.state, world.replicas
+    busy = state.phase in ("Canary", "Promoting", "Reverting", "Restoring") or bool(state.candidate)
+    if revision.name == state.stable:
+        # Scaled to zero in mid-rollout: back first, then down.
+        return wanted or (revision.wanted if busy else 0)
+    if revision.name == state.previous:
+        starved = any(pod.unschedulable for pod in world.stable.pods)
+        return 0 if starved and not why_not(world, revision.name) else min(revision.wanted, wanted)
+    if state.phase == "Reverting":
+        return 0 if not why_not(world, revision.name) else revision.wanted
+    if state.phase == "Preparing" and not revision.exists and any(r.exists for r in world.others()):
+        return 0
+    if state.phase == "Restoring" or not state.stable:
+        return wanted or revision.wanted
+    return max(world.need(max(state.weight, world.terms.next_weight(0))), _needed_now(world))
+
+
+def farewell(world: World, guards: Iterable[Guard] | None = None) -> list[Action]:
+    """Revisions that have no part any more: down when nobody uses them, deleted when their pods are gone."""
+    writes: list[Action] = []
+    for revision in world.others():
+        if revision.wanted > 0 and revision.pool is not None:
+            wait = why_not(world, revision.name) if guards is None else why_not(world, revision.name, guards)
+            if not wait and revision.snapshot is not None:
+                manifest = pool_manifest(revision.snapshot, 0, _owner(world))
+                writes.append(_apply(manifest, revision.pool, f"{revision.name} has left"))
+            elif not wait:
+                writes.append(delete(revision.pool, f"{revision.name} has left, and no record of it"))
+        elif not revision.pods:
+            children = (revision.pool, revision.service, revision.engine_key, *_its_copies(world, revision.name))
+            writes.extend(delete(child, f"{revision.name} has left") for child in children if child is not None)
+    return writes
+
+
+def _needed_now(world: World) -> int:
+    """Pods for the share that is written, which a lowered spec must not take away."""
+    share = world.written(world.state.candidate)
+    return world.need(share) if share else 1
+
+
+def _new_record(world: World, name: str) -> Object | None:
+    """The record to write for a new revision; None when the spec asks for another one by now."""
+    target, pool = world.target, world.revision(name).pool
+    if isinstance(target, Blocked) or target.revision != name:
+        return None
+    if pool is None:
+        return target.snapshot
+    # The record was deleted by hand: running pods keep the template that they have.
+    return {**target.snapshot, "spec": {**target.snapshot["spec"], "podTemplate": pool["spec"]["template"]}}
+
+
+def _copies(world: World, record: Object) -> list[Action]:
+    """Immutable copies of the ConfigMaps that the pods mount, where they are missing."""
+    writes: list[Action] = []
+    for reference in record["spec"].get("references") or ():
+        copy, source = reference.get("copy"), world.observed.configmaps.get(reference["name"])
+        if not copy or copy in world.observed.configmaps or source is None:
+            continue
+        # Only the content that was hashed may be copied; an edit since then is another revision.
+        if world.observed.references.get(("ConfigMap", reference["name"])) == reference.get("hash"):
+            manifest = configmap_copy_manifest(record, source, copy, _owner(world))
+            writes.append(Apply(obj=manifest, why=f"copy of ConfigMap {reference['name']}"))
+    return writes
+
+
+def _its_copies(world: World, revision: str) -> Iterable[Object]:
+    labelled = world.observed.configmaps.values()
+    return (c for c in labelled if (c["metadata"].get("labels") or {}).get(LABEL_REVISION) == revision)
+
+
+def _owner(world: World) -> Object:
+    return world.observed.deployment or {}
+
+
+def _apply(manifest: Object, observed: Object | None, why: str) -> Apply:
+    meta = observed["metadata"] if observed is not None else {}
+    return Apply(obj=manifest, uid=meta.get("uid", ""), resource_version=meta.get("resourceVersion", ""), why=why)

@@ -1,0 +1,228 @@
+"""From plain Kubernetes objects to a World: reading only, nothing is decided here.
+
+deployment ─► spec, state ─┐
+model, references ─► target├─► World
+pools, pods, nodes, probes ─► revisions ┤   (clocks carry on from the previous pass)
+table, gateways ─► fleet, evidence ─────┘
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from understudy.domain.duration import instant, seconds
+from understudy.domain.names import LABEL_REVISION
+from understudy.plan import clocks, guards, trial
+from understudy.plan.faults import PodFacts, condition, fault_of
+from understudy.plan.memory import Clock
+from understudy.plan.observed import Object, Observed, ProbeReport
+from understudy.plan.programmed import Fleet, TableView, programmed, view_fleet, view_table
+from understudy.plan.state import State, read_state
+from understudy.plan.strategy import terms
+from understudy.plan.target import resolve
+from understudy.plan.world import Blocked, Pod, Revision, World
+
+# Added to the engine's own start-up time: pulling is inside it, the kubelet's lag is not.
+START_GRACE: Final = 60.0
+
+
+def observe(observed: Observed) -> World | Blocked:
+    """The world of one deployment that exists; Blocked if its spec cannot be read at all."""
+    deployment = observed.deployment or {}
+    try:
+        spec = ModelDeploymentSpec.model_validate(deployment.get("spec") or {})
+    except ValidationError as error:
+        return Blocked("InvalidSpec", _first_mistake(error), passing=False)
+    state = read_state(deployment.get("status") or {}) or State()
+    snapshots = {str(s["spec"]["revision"]): s for s in observed.snapshots}
+    target = resolve(observed, spec, snapshots, state)
+    table = view_table(observed.key.name, observed.table)
+    fleet = view_fleet(observed.key, table, observed.gateways)
+    grouped = _by_revision(observed.pods)
+    running = clocks.advance(
+        observed.memory, observed.now, _stamps(observed, spec, state, target, table, fleet, grouped)
+    )
+    revisions = _revisions(observed, spec, state, snapshots, grouped, running)
+    unguarded, unknown = guards.unguarded(observed, spec)
+    world = World(
+        observed=observed,
+        spec=spec,
+        state=state,
+        target=target,
+        terms=terms(spec.rollout, state.frozen if state.candidate or state.previous else {}),
+        revisions=revisions,
+        table=table,
+        fleet=fleet,
+        programmed=programmed(fleet, table),
+        clocks=running,
+        evidence=None,
+        cursors={},
+        window=(),
+        unguarded=unguarded,
+        unknown_guardrails=unknown,
+    )
+    return trial.weigh(world)
+
+
+def _first_mistake(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"spec.{where}: {first['msg']}"
+
+
+def _by_revision(pods: Iterable[Object]) -> dict[str, list[Object]]:
+    grouped: dict[str, list[Object]] = {}
+    for pod in pods:
+        # A pod that has ended holds nothing and serves nobody; the ReplicaSet replaces it.
+        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            grouped.setdefault((pod["metadata"].get("labels") or {}).get(LABEL_REVISION, ""), []).append(pod)
+    return grouped
+
+
+def _stamps(
+    observed: Observed,
+    spec: ModelDeploymentSpec,
+    state: State,
+    target: object,
+    table: TableView | None,
+    fleet: Fleet,
+    grouped: Mapping[str, list[Object]],
+) -> dict[str, float | None]:
+    """Which clocks run now, and since when."""
+    stamps: dict[str, float | None] = {}
+    for pod in (pod for pods in grouped.values() for pod in pods):
+        stamps.update(_pod_stamps(pod))
+    serving = {r: sum(_is_serving(p) for p in pods) for r, pods in grouped.items()}
+    weights = table.weights() if table is not None else {}
+    if state.stable and spec.replicas and not serving.get(state.stable):
+        stamps["stable-down"] = None
+    share = weights.get(state.candidate, 0)
+    if state.candidate and serving.get(state.candidate, 0) < -(-share * spec.replicas // 100):
+        stamps["thin"] = None
+    if state.stable and not any(_completed(observed, pod) for pod in grouped.get(state.stable, ())):
+        stamps["unanswered"] = None
+    if fleet.silent:
+        stamps["silent"] = None
+    if isinstance(target, Blocked):
+        stamps[f"blocked:{target.reason}"] = None
+    if fleet.acknowledged or fleet.size == 0:
+        stamps.update({f"drain:{r}": None for r in observed.pools if not weights.get(r)})
+    wanted = spec.served_names or (observed.key.name,)
+    if table is not None and table.table is not None:
+        stamps.update({f"drop:{n}": None for n in table.table.served_names if n not in wanted})
+    return stamps
+
+
+def _pod_stamps(pod: Object) -> dict[str, float | None]:
+    uid, status = pod["metadata"]["uid"], pod.get("status") or {}
+    if _is_ready(pod):
+        return {}
+    scheduled = condition(status, "PodScheduled")
+    if scheduled.get("status") != "True":
+        return {f"pending:{uid}": _instant(pod["metadata"].get("creationTimestamp"))}
+    return {
+        f"start:{uid}": _instant(scheduled.get("lastTransitionTime")),
+        f"unready:{uid}": _instant(condition(status, "Ready").get("lastTransitionTime")),
+    }
+
+
+def _revisions(
+    observed: Observed,
+    spec: ModelDeploymentSpec,
+    state: State,
+    snapshots: Mapping[str, Object],
+    grouped: Mapping[str, list[Object]],
+    running: Mapping[str, Clock],
+) -> dict[str, Revision]:
+    deadline = seconds(spec.engine.startup_timeout) + START_GRACE
+    lost = _lost_nodes(observed)
+    names = {*snapshots, *observed.pools, *observed.services, *observed.engine_keys, *grouped}
+    return {
+        name: Revision(
+            name=name,
+            pool=observed.pools.get(name),
+            service=observed.services.get(name),
+            engine_key=observed.engine_keys.get(name),
+            snapshot=snapshots.get(name),
+            wanted=int(((observed.pools.get(name) or {}).get("spec") or {}).get("replicas", 0)),
+            pods=tuple(
+                _pod(pod, lost(pod), state.since, deadline, running, observed.probes.get(pod["metadata"]["uid"]))
+                for pod in grouped.get(name, ())
+            ),
+        )
+        for name in sorted(names)
+        if name
+    }
+
+
+def _pod(
+    pod: Object,
+    node_lost: bool,
+    since: float,
+    deadline: float,
+    running: Mapping[str, Clock],
+    report: ProbeReport | None,
+) -> Pod:
+    uid, status = pod["metadata"]["uid"], pod.get("status") or {}
+    facts = PodFacts(
+        name=pod["metadata"]["name"],
+        status=status,
+        terminating="deletionTimestamp" in pod["metadata"],
+        node_lost=node_lost,
+        since=since,
+        scheduled_for=_elapsed(running, f"start:{uid}"),
+        unready_for=_elapsed(running, f"unready:{uid}"),
+        start_deadline=deadline,
+    )
+    serving = facts.ready and not facts.disrupted
+    scheduled = condition(status, "PodScheduled")
+    return Pod(
+        uid=uid,
+        name=facts.name,
+        address=str(status.get("podIP", "")),
+        serving=serving,
+        proven=serving and report is not None and report.identity == "ok" and report.completed_at is not None,
+        disrupted=facts.disrupted,
+        waiting_for=_elapsed(running, f"pending:{uid}"),
+        unschedulable=str(scheduled.get("message", "")) if scheduled.get("reason") == "Unschedulable" else "",
+        fault=fault_of(facts),
+        report=report,
+    )
+
+
+def _lost_nodes(observed: Observed) -> Any:
+    """A function of a pod: whether its node is known to be gone or not ready."""
+    ready = {
+        node["metadata"]["name"]: condition(node.get("status") or {}, "Ready").get("status") == "True"
+        for node in observed.nodes
+    }
+
+    def lost(pod: Object) -> bool:
+        node = (pod.get("spec") or {}).get("nodeName")
+        return bool(ready and node) and not ready.get(node, False)
+
+    return lost
+
+
+def _is_ready(pod: Object) -> bool:
+    return condition(pod.get("status") or {}, "Ready").get("status") == "True"
+
+
+def _is_serving(pod: Object) -> bool:
+    return _is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
+def _completed(observed: Observed, pod: Object) -> bool:
+    report = observed.probes.get(pod["metadata"]["uid"])
+    return report is not None and report.completed_at is not None
+
+
+def _elapsed(running: Mapping[str, Clock], name: str) -> float | None:
+    clock = running.get(name)
+    return clock.elapsed if clock is not None else None
+
+
+def _instant(text: str | None) -> float | None:
+    return instant(text) if text else None

@@ -1,0 +1,1 @@
+"""One module per phase: its rules, each a function of the world, and the chain that orders them."""

@@ -1,0 +1,114 @@
+"""Canary: the candidate has a share of the conversations, and earns the next one."""
+
+from typing import Final
+
+from understudy.plan.analysis import lacking
+from understudy.plan.decision import Decision, Rule, hold, move, revert, revert_failed
+from understudy.plan.faults import Fault
+from understudy.plan.phases.resting import unguarded
+from understudy.plan.phases.trying import failing, paused, scaled_to_zero, superseded, unscheduled
+from understudy.plan.programmed import describe
+from understudy.plan.world import Blocked, World
+
+# Pods that are lost by nobody's fault may come back within this time, in seconds.
+THIN_PATIENCE: Final = 30.0
+# So long must stable have no pod before a candidate that has proved itself takes everything, in seconds.
+STABLE_DOWN_PATIENCE: Final = 30.0
+
+
+def thinned(world: World) -> Decision | None:
+    """Too few pods for the share, for too long, by nobody's fault: back, and begin again by itself."""
+    if world.elapsed("thin") < THIN_PATIENCE:
+        return None
+    share = world.written(world.state.candidate)
+    message = f"{world.candidate.serving} of {world.need(share)} pods that {share} % need, for {THIN_PATIENCE:.0f} s"
+    return revert(world, "PodsLost", f"{world.state.candidate}: {message}")
+
+
+def starved(world: World) -> Decision | None:
+    """Nobody talked to the candidate, and the terms say to go back then."""
+    evidence, terms = world.evidence, world.terms
+    if evidence is None or not terms.no_data_reverts or evidence.subject[0] >= terms.min_samples:
+        return None
+    if evidence.lasted < terms.no_data_timeout or world.state.skip_to >= world.state.weight:
+        return None
+    seen = f"{evidence.subject[0]} of {terms.min_samples} samples"
+    return revert_failed(world, Fault("Inconclusive", f"{seen} after {terms.no_data_timeout:.0f} s"))
+
+
+def stable_down(world: World) -> Decision | None:
+    """Stable has had no pod for a while and the candidate answers: the remaining steps are skipped."""
+    candidate = world.candidate
+    if world.elapsed("stable-down") < STABLE_DOWN_PATIENCE or candidate.proven == 0 or world.state.skip_to >= 100:
+        return None
+    message = f"{world.state.stable} has no ready pod; {candidate.name} takes over without further steps"
+    return move(world, "StableDown", message, warn=True, weight=100, skip_to=100)
+
+
+def unclear(world: World) -> Decision | None:
+    """The spec has become one that cannot be carried out: no further until it is mended."""
+    target = world.target
+    if not isinstance(target, Blocked) or target.passing:
+        return None
+    return hold(world, target.reason, target.message, stalled=True)
+
+
+def no_gateway(world: World) -> Decision | None:
+    """Nobody routes anything, so nothing can be proved."""
+    return hold(world, "NoGateway", "there is no gateway pod") if world.fleet.size == 0 else None
+
+
+def too_few(world: World) -> Decision | None:
+    """The share is not written yet: its pods are not all there."""
+    state = world.state
+    if world.written(state.candidate) >= state.weight:
+        return None
+    waiting = unscheduled(world, world.candidate)
+    if waiting is not None:
+        return waiting
+    need = world.need(state.weight)
+    return hold(world, "Scaling", f"{world.candidate.proven} of {need} pods for {state.weight} % have answered")
+
+
+def unprogrammed(world: World) -> Decision | None:
+    """Not every gateway serves by the table yet."""
+    return None if world.programmed else hold(world, "NotProgrammed", describe(world.fleet))
+
+
+def unproven(world: World) -> Decision | None:
+    """Too few samples, or too short a time."""
+    wait = lacking(world)
+    return hold(world, "WaitingForEvidence", wait) if wait else None
+
+
+def step_on(world: World) -> Decision | None:
+    """The next share."""
+    state = world.state
+    if state.weight >= 100:
+        return None
+    weight = world.terms.next_weight(state.weight)
+    return move(world, "Step", f"{state.candidate} passed {state.weight} %; {weight} % next", weight=weight)
+
+
+def pass_all(world: World) -> Decision | None:
+    """The last step is passed."""
+    return move(world, "Promoting", f"{world.state.candidate} passed every step", phase="Promoting")
+
+
+CANARY: Final[tuple[Rule, ...]] = (
+    failing,
+    scaled_to_zero,
+    superseded,
+    thinned,
+    starved,
+    stable_down,
+    paused,
+    unclear,
+    unguarded,
+    no_gateway,
+    too_few,
+    unprogrammed,
+    unproven,
+    step_on,
+    pass_all,
+)

@@ -1,0 +1,84 @@
+"""Restoring: stable failed after its promotion; the previous revision takes over again.
+
+The candidate register holds the revision that comes back, the stable one the revision that failed.
+There is no third move: if the restored revision fails too, a human decides.
+"""
+
+from typing import Final
+
+from understudy.plan.analysis import HARD_CHECKS, judge
+from understudy.plan.decision import Decision, Rule, effective, hold, move, revert
+from understudy.plan.faults import Fault
+from understudy.plan.phases.promoting import enthrone
+from understudy.plan.phases.trying import unscheduled
+from understudy.plan.routes import is_warm
+from understudy.plan.snapshots import drifted
+from understudy.plan.world import World
+
+
+def asleep(world: World) -> Decision | None:
+    """No pods are wanted: the registers go back, nothing has to come up."""
+    return _commit(world, "replicas is 0") if world.replicas == 0 else None
+
+
+def given_up(world: World) -> Decision | None:
+    """The restored revision fails too, and the user asks for a new one."""
+    wish = effective(world)
+    if _fault(world) is None or wish in ("", world.state.candidate, world.state.stable):
+        return None
+    return revert(world, "Superseded", f"the restore of {world.state.candidate} failed; making way for {wish}")
+
+
+def failed_too(world: World) -> Decision | None:
+    """The restored revision fails as well."""
+    fault = _fault(world)
+    if fault is None:
+        return None
+    both = f"{world.state.stable} failed and so does {world.state.candidate}: {fault.message}; change the spec"
+    return hold(world, "RestoreFailed", both, stalled=True)
+
+
+def drifted_cold(world: World) -> Decision | None:
+    """Its pods are gone, and new ones would read a Secret that has changed since."""
+    changed = drifted(world.observed, world.candidate.snapshot)
+    if not changed or world.candidate.exists:
+        return None
+    what = f"{world.state.candidate} cannot come back as it was: {', '.join(changed)} has changed since"
+    return hold(world, "ConfigDrifted", what, stalled=True)
+
+
+def cold(world: World) -> Decision | None:
+    """It has to come up first."""
+    if is_warm(world):
+        return None
+    waiting = unscheduled(world, world.candidate)
+    if waiting is not None:
+        return waiting
+    need = world.need(100)
+    return hold(world, "Restoring", f"{world.candidate.serving} of {need} pods of {world.state.candidate} are ready")
+
+
+def unwritten(world: World) -> Decision | None:
+    """The table does not say so yet, or a gateway does not serve by it."""
+    if world.written(world.state.candidate) == 100 and (world.fleet.acknowledged or world.fleet.size == 0):
+        return None
+    return hold(world, "Restoring", f"all conversations go back to {world.state.candidate}")
+
+
+def commit(world: World) -> Decision | None:
+    """The previous revision is stable again; there is nothing further to go back to."""
+    return _commit(world, "restored")
+
+
+def _fault(world: World) -> Fault | None:
+    own = tuple(check for check in HARD_CHECKS if check.__name__ in ("wrong_identity", "pod_fault"))
+    return judge(world, world.candidate, world.revision(""), own)
+
+
+def _commit(world: World, why: str) -> Decision:
+    state = world.state
+    message = f"{state.candidate} serves again; {state.stable} failed"
+    return move(world, "Restored", message, state=enthrone(world, state, why), previous="", phase="RolledBack")
+
+
+RESTORING: Final[tuple[Rule, ...]] = (asleep, given_up, failed_too, drifted_cold, cold, unwritten, commit)

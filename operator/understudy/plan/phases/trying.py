@@ -1,0 +1,53 @@
+"""A candidate is being prepared or proved: rules that Preparing, Canary and Promoting share."""
+
+from understudy.plan.analysis import hard_fault
+from understudy.plan.decision import Decision, effective, hold, revert, revert_failed
+from understudy.plan.world import Revision, World
+
+
+def failing(world: World) -> Decision | None:
+    """A hard fault turns the candidate back and brands it, while there is something to go back to."""
+    fault = hard_fault(world) if world.state.stable else None
+    return revert_failed(world, fault) if fault is not None else None
+
+
+def scaled_to_zero(world: World) -> Decision | None:
+    """Nothing is wanted any more: back first, then down."""
+    if world.replicas > 0:
+        return None
+    return revert(world, "ScaledToZero", f"replicas is 0: {world.state.candidate} is withdrawn")
+
+
+def superseded(world: World) -> Decision | None:
+    """The spec asks for something else: through stable, never from one candidate to the next in place."""
+    wish = effective(world)
+    if wish in ("", world.state.candidate):
+        return None
+    return revert(world, "Superseded", f"{world.state.candidate} is superseded by {wish}")
+
+
+def paused(world: World) -> Decision | None:
+    """The user asked to wait."""
+    return hold(world, "Paused", "paused; request `resume` to go on") if world.state.paused else None
+
+
+def unscheduled(world: World, revision: Revision) -> Decision | None:
+    """Pods find no node: waiting, and after the deadline saying so; never the revision's fault."""
+    waiting = [pod for pod in revision.pods if pod.unschedulable]
+    if not waiting:
+        return None
+    longest = max(waiting, key=lambda pod: pod.waiting_for or 0.0)
+    reason = "InsufficientGPU" if world.spec.accelerator is not None else "InsufficientCapacity"
+    stalled = (longest.waiting_for or 0.0) >= world.terms.scheduling
+    return hold(world, reason, f"{longest.name}: {longest.unschedulable}", stalled=stalled)
+
+
+def podless(world: World, revision: Revision) -> Decision | None:
+    """The pool asks for pods and none is made: a quota or an admission policy says why."""
+    if revision.wanted == 0 or revision.pods or revision.pool is None:
+        return None
+    conditions = (revision.pool.get("status") or {}).get("conditions") or ()
+    why = next((str(c.get("message", "")) for c in conditions if c.get("type") == "ReplicaFailure"), "")
+    if not why:
+        return None
+    return hold(world, "PodsNotCreated", f"{world.child(revision.name)}: {why}", stalled=True)

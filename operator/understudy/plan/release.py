@@ -1,0 +1,45 @@
+"""When a revision's pods may go: out of the table, known to every gateway, streams at an end or the deadline over."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from understudy.domain.duration import words
+from understudy.plan.decision import Guard
+from understudy.plan.programmed import describe
+from understudy.plan.routes import shares, wrong_model
+from understudy.plan.world import World
+
+
+def routed(world: World, revision: str) -> str:
+    """The observed table, or the one about to be written, still gives it conversations."""
+    given = world.written(revision) or next((s.weight for s in shares(world) if s.revision == revision), 0)
+    return f"{revision} still has {given} % of the conversations" if given else ""
+
+
+def unacknowledged(world: World, revision: str) -> str:
+    """Some gateway may still serve by a table that names it."""
+    if world.fleet.acknowledged or world.fleet.size == 0:
+        return ""
+    return f"{revision} stays until every gateway has let go of it: {describe(world.fleet)}"
+
+
+def streaming(world: World, revision: str) -> str:
+    """Requests are open on it, or there is no gateway to ask, and the drain deadline is not over."""
+    opened = world.fleet.open_requests(revision)
+    if world.elapsed(f"drain:{revision}") >= world.drain or (opened == 0 and world.fleet.size > 0):
+        return ""
+    if wrong_model(world.state, revision):
+        return ""  # every further token would be another model's
+    left = words(max(0.0, world.drain - world.elapsed(f"drain:{revision}")))
+    what = f"{opened} open requests" if world.fleet.size else "no gateway to ask for open requests"
+    return f"{revision} drains for at most {left}: {what}"
+
+
+RELEASE_GUARDS: Final[tuple[Guard, ...]] = (routed, unacknowledged, streaming)
+
+
+def why_not(world: World, revision: str, guards: Iterable[Guard] = RELEASE_GUARDS) -> str:
+    """Why the revision's pods must stay; "" when they may go."""
+    if revision == world.state.candidate and not world.state.exposed and not world.written(revision):
+        return ""  # it never had a conversation
+    return next((reason for guard in guards if (reason := guard(world, revision))), "")

@@ -1,0 +1,112 @@
+"""Who gets which share of the conversations: the RoutingTable that the registers ask for, as far as pods allow."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from understudy.domain.duration import seconds
+from understudy.domain.names import child_name
+from understudy.domain.table import Table, Timeouts, Track, Variant
+from understudy.plan.decision import Guard
+from understudy.plan.names import served
+from understudy.plan.state import State
+from understudy.plan.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One revision's part of the conversations, in percent."""
+
+    revision: str
+    track: Track
+    weight: int
+
+
+def too_few_pods(world: World, revision: str) -> str:
+    """Not enough of its pods have answered for what it is to get; one is enough when stable has none."""
+    proven = world.revision(revision).proven
+    need = 1 if world.stable.serving == 0 else world.need(world.state.weight)
+    return f"{proven} of {need} pods have answered" if proven < need else ""
+
+
+def no_pool(world: World, revision: str) -> str:
+    """Its pool asks for no pods."""
+    return "" if world.revision(revision).wanted > 0 else f"{revision} has no pods"
+
+
+WEIGHT_GUARDS: Final[tuple[Guard, ...]] = (no_pool, too_few_pods)
+
+
+def shares(world: World, guards: Iterable[Guard] = WEIGHT_GUARDS) -> tuple[Share, ...]:
+    """Every revision of the table with its share; empty while nothing has ever been promoted."""
+    state = world.state
+    if not state.stable:
+        return ()
+    if state.phase in ("Canary", "Promoting"):
+        return _split(world, _allowed(world, guards))
+    if state.phase == "Restoring" and (is_warm(world) or world.written(state.candidate) == 100):
+        return _split(world, 100)
+    if keeps_weights(world):
+        return _split(world, world.written(state.candidate))
+    return (Share(state.stable, "stable", 100),)
+
+
+def keeps_weights(world: World) -> bool:
+    """While reverting: stable has no pod to go back to and the candidate has, and at least answers as itself."""
+    state = world.state
+    return (
+        state.phase == "Reverting"
+        and bool(state.stable)
+        and world.replicas > 0
+        and world.stable.serving == 0
+        and world.candidate.serving > 0
+        and world.written(state.candidate) > 0
+        and not wrong_model(state, state.candidate)
+    )
+
+
+def is_warm(world: World) -> bool:
+    """The restored revision can take everything, or at least more than a stable one that has nothing good."""
+    state, candidate = world.state, world.candidate
+    if world.stable.serving == 0 or wrong_model(state, state.stable):
+        return candidate.serving > 0
+    return candidate.serving >= world.need(100)
+
+
+def wrong_model(state: State, revision: str) -> bool:
+    """The revision failed because it answered as another model: nobody may be left with it."""
+    entry = state.failure(revision)
+    return entry is not None and entry.reason == "WrongModelIdentity"
+
+
+def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
+    """The table that says so, with everything else that gateways need to know."""
+    spec, live = world.spec, {part.revision for part in parts}
+    before = world.table.table.epoch if world.table is not None and world.table.table is not None else 0
+    return Table(
+        # A Lease that was made anew counts from zero; gateways would refuse its epochs for ever.
+        epoch=max(world.observed.epoch, before),
+        served_names=served(world),
+        variants=tuple(Variant(p.revision, p.track, p.weight, child_name(world.name, p.revision)) for p in parts),
+        salt=world.state.candidate if world.state.candidate in live else "",
+        timeouts=Timeouts(
+            first_token=seconds(spec.timeouts.first_token),
+            between_tokens=seconds(spec.timeouts.between_tokens),
+            whole=seconds(spec.timeouts.whole),
+        ),
+        session_from_user=spec.session.from_user,
+    )
+
+
+def _split(world: World, weight: int) -> tuple[Share, ...]:
+    state = world.state
+    return (Share(state.candidate, "canary", weight), Share(state.stable, "stable", 100 - weight))
+
+
+def _allowed(world: World, guards: Iterable[Guard]) -> int:
+    """The candidate's share: what its step says if its pods carry it, else what it has."""
+    state = world.state
+    have = world.written(state.candidate)
+    if state.weight <= have:
+        return have
+    return have if any(guard(world, state.candidate) for guard in guards) else state.weight

@@ -1,0 +1,45 @@
+"""`status.plan`: what happens next, as one sentence for people."""
+
+from understudy.domain.duration import seconds, words
+from understudy.plan.decision import Decision
+from understudy.plan.world import World
+
+
+def next_sentence(world: World, decision: Decision) -> str:
+    """What the machine waits for and what comes then; `world` has the new registers."""
+    state = world.state
+    match decision.reason:
+        case "WaitingForEvidence":
+            return f"{_evidence(world)}, then {_then(world)}"
+        case "NotProgrammed" | "Scaling" | "NoGateway" | "Paused":
+            return f"{decision.message}; then {_then(world)}"
+        case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" if state.stable:
+            return f"{decision.message}; then {world.terms.next_weight(0)} % of the conversations"
+        case _:
+            return decision.message
+
+
+def _evidence(world: World) -> str:
+    evidence, terms = world.evidence, world.terms
+    if evidence is None or not evidence.counted:
+        return f"waiting to see {world.state.weight} % in force"
+    left = terms.min_samples - evidence.subject[0]
+    if left > 0:
+        rate = evidence.subject[0] / evidence.lasted if evidence.lasted > 0 else 0.0
+        forecast = f" (about {words(left / rate)} at today's rate)" if rate > 0 else " (none has come yet)"
+        return f"{left} more requests on {world.state.candidate}{forecast}"
+    soak = max(0.0, terms.soak(world.state.weight) - evidence.soak)
+    return f"{words(soak)} more under observation at {world.state.weight} %"
+
+
+def _then(world: World) -> str:
+    weight = world.state.weight
+    if world.written(world.state.candidate) < weight:
+        return f"{weight} %"
+    if weight < 100:
+        return f"{world.terms.next_weight(weight)} %"
+    return f"{world.state.candidate} becomes stable and {world.state.stable} stays warm for {_watch(world)}"
+
+
+def _watch(world: World) -> str:
+    return words(seconds(world.spec.rollout.watch))

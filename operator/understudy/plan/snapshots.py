@@ -1,0 +1,185 @@
+"""The records of revisions: what each says of itself, how many are kept, and what happens when nobody owns them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from understudy.domain.conditions import Condition, transition
+from understudy.domain.duration import instant, stamp
+from understudy.domain.names import ANNOTATION_KEEP, API_VERSION, MANAGER_STATUS
+from understudy.plan.actions import Action, Apply, Delete
+from understudy.plan.analysis import lacking
+from understudy.plan.evidence import record_fields
+from understudy.plan.observed import Object, Observed
+from understudy.plan.state import State
+from understudy.plan.trial import tag_of, trial_of
+from understudy.plan.world import Blocked, Revision, World
+
+# Evidence is written at most this often, in seconds.
+PERSIST: Final = 5.0
+# Records of a deployment that is gone stay this long, in seconds.
+ORPHANED: Final = 7 * 86400.0
+MAX_PROMOTIONS: Final = 20
+
+
+def drifted(observed: Observed, snapshot: Object | None) -> tuple[str, ...]:
+    """Secrets whose content is no longer what the revision was made with, as `Secret <name>`."""
+    references = snapshot["spec"].get("references") or () if snapshot is not None else ()
+    return tuple(
+        f"Secret {r['name']}"
+        for r in references
+        if r["kind"] == "Secret" and (observed.references.get(("Secret", r["name"])) or "") != r.get("hash", "")
+    )
+
+
+def record(world: World, persist: bool) -> list[Action]:
+    """Status writes for every snapshot that says something else than it should.
+
+    `persist` allows the evidence of the revision on trial to be written as well.
+    """
+    writes: list[Action] = []
+    for revision in world.revisions.values():
+        if revision.snapshot is None:
+            continue
+        status = _status(world, revision, revision.snapshot, persist)
+        if status != revision.status:
+            writes.append(write_status(revision.snapshot, status, f"record {revision.name} as {status['state']}"))
+    return writes
+
+
+def write_status(snapshot: Object, status: Mapping[str, Any], why: str) -> Apply:
+    """A status write of exactly the observed snapshot."""
+    meta = snapshot["metadata"]
+    return Apply(
+        obj={
+            "apiVersion": API_VERSION,
+            "kind": "ModelSnapshot",
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+            "status": status,
+        },
+        manager=MANAGER_STATUS,
+        subresource="status",
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        why=why,
+    )
+
+
+def surplus(world: World) -> list[Action]:
+    """Deletions of the oldest records beyond `spec.snapshots.keep` that nothing needs and nobody pinned."""
+    asked = world.target.revision if not isinstance(world.target, Blocked) else ""
+    recorded = [r for r in world.revisions.values() if r.snapshot is not None]
+    count = len(recorded) - world.spec.snapshots.keep
+    free = [
+        r
+        for r in sorted(recorded, key=_age)
+        if r.name not in (*world.state.live(), asked, world.state.pinned)
+        and not r.exists
+        and r.pool is None
+        and r.snapshot is not None
+        and not _pinned(r.snapshot)
+    ]
+    # An unreadable spec names no target: it might be any of them.
+    if isinstance(world.target, Blocked):
+        return []
+    return [delete(r.snapshot, "more records than spec.snapshots.keep") for r in free[: max(0, count)] if r.snapshot]
+
+
+def orphans(observed: Observed) -> tuple[list[Action], float | None]:
+    """What to do with records whose deployment is gone, and in how many seconds to look again."""
+    actions: list[Action] = []
+    waits: list[float] = []
+    for snapshot in observed.snapshots:
+        status = dict(snapshot.get("status") or {})
+        since = status.get("orphanedAt")
+        if since is None:
+            actions.append(
+                write_status(snapshot, {**status, "orphanedAt": stamp(observed.now.wall)}, "its deployment is gone")
+            )
+            waits.append(ORPHANED)
+        elif not _pinned(snapshot):
+            left = instant(since) + ORPHANED - observed.now.wall
+            if left > 0:
+                waits.append(left)
+            else:
+                actions.append(delete(snapshot, "its deployment has been gone for seven days"))
+    return actions, min((min(wait, 3600.0) for wait in waits), default=None)
+
+
+def delete(obj: Object, why: str) -> Delete:
+    """Deletion of exactly the observed object."""
+    meta = obj["metadata"]
+    return Delete(
+        obj["apiVersion"], obj["kind"], meta["namespace"], meta["name"], meta["uid"], meta["resourceVersion"], why
+    )
+
+
+def _status(world: World, revision: Revision, snapshot: Object, persist: bool) -> dict[str, Any]:
+    old = revision.status
+    promotions = _promotions(world.state, revision.name, old)
+    state, failure = _outcome(world.state, revision.name, old, bool(promotions))
+    status: dict[str, Any] = {
+        **{name: old[name] for name in ("verdict", "step", "soakSeconds", "evidence", "cursors") if name in old},
+        "observedGeneration": 1,
+        "state": state,
+        **({"failure": failure} if failure else {}),
+        "promotions": promotions,
+        **({"number": promotions[-1]["number"], "promotedAt": promotions[-1]["at"]} if promotions else {}),
+        "conditions": _conditions(world, snapshot, old),
+    }
+    # Evidence of another weight than the registers now ask for would be dropped when read.
+    current = world.evidence is not None and world.evidence.tag == tag_of(world.state)
+    if persist and current and world.evidence is not None and revision.name == trial_of(world.state).subject:
+        status.update(record_fields(world.evidence, world.cursors, world.now.wall))
+        status["step"] = world.terms.position(world.state.weight)
+        status["verdict"] = f"Inconclusive: {wait}" if (wait := lacking(world)) else "Pass"
+    if failure:
+        status["verdict"] = f"Fail: {failure['reason']}"
+    return status
+
+
+def _promotions(state: State, revision: str, old: Mapping[str, Any]) -> list[dict[str, Any]]:
+    known: list[dict[str, Any]] = [dict(p) for p in old.get("promotions") or ()]
+    numbers = {p["number"] for p in known}
+    new = [
+        {"number": h.number, "at": h.at} for h in state.history if h.revision == revision and h.number not in numbers
+    ]
+    return sorted((*known, *new), key=lambda p: int(p["number"]))[-MAX_PROMOTIONS:]
+
+
+def _outcome(
+    state: State, revision: str, old: Mapping[str, Any], promoted: bool
+) -> tuple[str, Mapping[str, Any] | None]:
+    """The record's state, and why it failed if it did. A failure that left the registers' list stays recorded."""
+    entry = state.failure(revision)
+    if entry is not None:
+        return "Failed", {
+            "class": entry.reason,
+            "reason": entry.reason,
+            "message": entry.message,
+            "at": entry.at,
+            "generation": entry.generation,
+        }
+    if old.get("state") == "Failed" and revision not in state.live():
+        return "Failed", old.get("failure")
+    return ("Promoted" if promoted else "Candidate"), None
+
+
+def _conditions(world: World, snapshot: Object, old: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if not any(r["kind"] == "Secret" for r in snapshot["spec"].get("references") or ()):
+        return []
+    changed = drifted(world.observed, snapshot)
+    condition = (
+        Condition("ConfigDrifted", "True", "ContentChanged", f"{', '.join(changed)} has changed since it was made")
+        if changed
+        else Condition("ConfigDrifted", "False", "Same")
+    )
+    return transition(old.get("conditions") or (), [condition], 1, world.now.wall)
+
+
+def _age(revision: Revision) -> tuple[str, str]:
+    created = revision.snapshot["metadata"].get("creationTimestamp", "") if revision.snapshot is not None else ""
+    return (max(str(revision.status.get("promotedAt", "")), str(created)), revision.name)
+
+
+def _pinned(snapshot: Object) -> bool:
+    return ANNOTATION_KEEP in (snapshot["metadata"].get("annotations") or {})

@@ -1,0 +1,67 @@
+"""The terms of a rollout: what the spec says about how a candidate takes over, as numbers.
+
+Strategy, analysis and deadlines freeze when the candidate is chosen; steps, watch and drain apply live.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.api.v1alpha1.rollout import Rollout, Step
+from understudy.api.v1alpha1.shape import to_manifest
+from understudy.domain.duration import seconds
+
+# Immediate: all at once when the pods are ready; only the hard checks can still turn it back.
+_AT_ONCE = (Step(weight=100, soak="0s"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Seconds, counts and shares of one rollout. `steps` are (weight in percent, soak in seconds), rising."""
+
+    immediate: bool
+    steps: tuple[tuple[int, float], ...]
+    min_samples: int
+    error_rate: float
+    min_requests: int
+    scheduling: float
+    no_data_timeout: float
+    no_data_reverts: bool
+    watch: float
+
+    def next_weight(self, above: int) -> int:
+        """The first step above a weight; 100 beyond the last."""
+        return next((weight for weight, _ in self.steps if weight > above), 100)
+
+    def soak(self, weight: int) -> float:
+        """Seconds under observation at a weight; of the last step not above it, if no step is exactly there."""
+        reached = [soak for step, soak in self.steps if step <= weight]
+        return reached[-1] if reached else self.steps[0][1]
+
+    def position(self, weight: int) -> int:
+        """Number of the step, from 1, that a weight belongs to; 0 for no weight."""
+        return sum(1 for step, _ in self.steps if step < weight) + 1 if weight else 0
+
+
+def freeze(rollout: Rollout) -> dict[str, Any]:
+    """What holds for a whole rollout, as status keeps it."""
+    whole = to_manifest(rollout)
+    return {name: whole[name] for name in ("strategy", "capacity", "analysis", "deadlines")}
+
+
+def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
+    """The terms of the rollout in progress; `frozen` is empty when there is none."""
+    fixed = Rollout.model_validate({**to_manifest(rollout), **frozen})
+    analysis = fixed.analysis
+    immediate = fixed.strategy == "Immediate"
+    return Terms(
+        immediate=immediate,
+        steps=tuple((s.weight, seconds(s.soak)) for s in (_AT_ONCE if immediate else rollout.steps)),
+        min_samples=0 if immediate else analysis.min_samples,
+        error_rate=analysis.ceilings.error_rate,
+        min_requests=analysis.ceilings.min_requests,
+        scheduling=seconds(fixed.deadlines.scheduling),
+        no_data_timeout=seconds(analysis.no_data.timeout),
+        no_data_reverts=analysis.no_data.then == "Revert",
+        watch=seconds(rollout.watch),
+    )

@@ -1,0 +1,61 @@
+"""What the spec asks for: a revision, or the reason why it cannot become one now."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from understudy.plan.desired.children import snapshot_manifest
+from understudy.plan.desired.refusal import Missing, Refusal
+from understudy.plan.desired.revision import render_revision
+from understudy.plan.observed import Object, Observed
+from understudy.plan.state import State
+from understudy.plan.world import Blocked, Wanted
+
+NOT_AVAILABLE: Final = "is not available yet"
+
+
+def resolve(
+    observed: Observed, spec: ModelDeploymentSpec, snapshots: Mapping[str, Object], state: State
+) -> Wanted | Blocked:
+    """The revision that the spec asks for, with its record; Blocked says what to write or to wait for.
+
+    A record that exists is used as it is, so that its pods come back exactly as they were.
+    """
+    for refusal in unavailable(spec):
+        return Blocked("InvalidSpec", refusal.message, passing=False)
+    if observed.model is None:
+        missing = f"Model {spec.model_ref.name} does not exist in namespace {observed.key.namespace}"
+        return Blocked("ModelNotFound", missing, passing=True)
+    ordered = sorted(snapshots.values(), key=lambda s: _familiarity(s, state))
+    rendered = render_revision(
+        observed.deployment or {}, observed.model, observed.references, observed.settings, ordered
+    )
+    match rendered:
+        case Refusal():
+            return Blocked("InvalidSpec", rendered.message, passing=False)
+        case Missing():
+            return Blocked(f"{rendered.references[0][0]}NotFound", rendered.message, passing=True)
+    snapshot = snapshots.get(rendered.revision) or snapshot_manifest(rendered)
+    if snapshot["spec"]["hash"] != rendered.hash:
+        clash = f"another revision is already called {rendered.revision}; change any field that shapes the pod"
+        return Blocked("InvalidSpec", clash, passing=False)
+    return Wanted(rendered.revision, rendered.model, snapshot)
+
+
+def unavailable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:
+    """Parts of the API that this release does not carry out, and must not silently treat as something else."""
+    rollout = spec.rollout
+    if rollout.strategy == "BlueGreen":
+        yield Refusal("spec.rollout.strategy", f"BlueGreen {NOT_AVAILABLE}", "use Canary or Immediate")
+    if rollout.shadow is not None:
+        yield Refusal("spec.rollout.shadow", f"shadowing {NOT_AVAILABLE}", "remove it and use steps")
+    if rollout.capacity.mode in ("Borrow", "Recreate"):
+        problem = f"{rollout.capacity.mode} {NOT_AVAILABLE}"
+        yield Refusal("spec.rollout.capacity.mode", problem, "use Auto or Surge, which add pods before they take any")
+
+
+def _familiarity(snapshot: Object, state: State) -> tuple[int, str]:
+    """Sorts what serves before what is proved before the rest: of two names for one intent the first is kept."""
+    revision = str(snapshot["spec"]["revision"])
+    live = state.live()
+    return (live.index(revision) if revision in live else len(live), revision)

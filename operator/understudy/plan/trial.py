@@ -1,0 +1,105 @@
+"""Who is on trial against whom, and the evidence that counts for the current weight."""
+
+from dataclasses import dataclass, replace
+
+from understudy.plan import evidence as counting
+from understudy.plan.clocks import since_last_pass
+from understudy.plan.evidence import Record
+from understudy.plan.memory import Cursor, Evidence, Memory
+from understudy.plan.state import State
+from understudy.plan.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """`subject` is the revision on trial, `other` what it is compared with ("" = nothing)."""
+
+    subject: str
+    other: str
+
+
+def trial_of(state: State) -> Trial:
+    """The trial that a state is in; no subject when nothing is being proved."""
+    if state.phase == "Watching":
+        return Trial(state.stable, state.previous)
+    if state.phase in ("Canary", "Promoting", "Preparing"):
+        return Trial(state.candidate, state.stable)
+    return Trial("", "")
+
+
+def tag_of(state: State) -> str:
+    """What evidence must be tagged with to count now; empty when none counts."""
+    if state.phase == "Canary":
+        return f"{state.run}/{state.weight}"
+    return f"{state.run}/watch" if state.phase == "Watching" else ""
+
+
+def trial_name(state: State) -> str:
+    """One trial from its candidate's first pod to the end of the watch: cursors and window belong to it."""
+    subject = trial_of(state).subject
+    return f"{state.run}/{subject}" if subject else ""
+
+
+def weigh(world: World) -> World:
+    """The world with the gateways' counters read: evidence, cursors and window carried on from the last pass."""
+    state, now = world.state, world.now
+    who = trial_of(state)
+    if not who.subject:
+        return world
+    passed = since_last_pass(world.observed.memory, now)
+    memory = world.observed.memory if passed is not None else None
+    own = memory if memory is not None and memory.trial == trial_name(state) else None
+    record = counting.read_record(world.revision(who.subject).status)
+    if record is not None and not record.evidence.tag.startswith(f"{state.run}/"):
+        record = None
+    cursors, looked = _where_from(own, record, passed, now.wall)
+    counted = counting.count(world.observed.key, who.subject, who.other, world.observed.gateways, cursors, looked)
+    window = counting.slide(
+        own.window if own is not None else (), counted.subject, counted.other, now.monotonic, world.terms.min_requests
+    )
+    evidence = _carried(own, record, tag_of(state), looked)
+    if evidence is not None:
+        evidence = _grown(world, evidence, counted, passed)
+    return replace(world, evidence=evidence, cursors=counted.cursors, window=window)
+
+
+def _where_from(
+    own: Memory | None, record: Record | None, passed: float | None, wall: float
+) -> tuple[dict[str, Cursor], float | None]:
+    if own is not None:
+        return dict(own.cursors), passed
+    if record is not None:
+        return dict(record.cursors), max(0.0, wall - record.polled)
+    return {}, None
+
+
+def _carried(own: Memory | None, record: Record | None, tag: str, looked: float | None) -> Evidence | None:
+    """Evidence under this tag, from memory before the snapshot, with the time that passed; new if there is none."""
+    if not tag:
+        return None
+    kept = (own.evidence if own is not None else None, record.evidence if record is not None else None)
+    found = next((e for e in kept if e is not None and e.tag == tag), None)
+    return Evidence(tag) if found is None else replace(found, lasted=found.lasted + (looked or 0.0))
+
+
+def _grown(world: World, evidence: Evidence, counted: counting.Counted, passed: float | None) -> Evidence:
+    """Evidence with this pass added: nothing before the weight is programmed, or while pods are missing."""
+    state = world.state
+    if state.phase == "Watching":
+        soak = min(passed or 0.0, 2 * world.observed.settings.poll_interval)
+        return replace(evidence, counted=True, soak=evidence.soak + soak)
+    subject = world.candidate
+    if world.written(state.candidate) != state.weight or not world.programmed:
+        return evidence
+    if not evidence.counted:
+        # The first sight of the programmed weight is where counting begins.
+        return replace(evidence, counted=True)
+    soak = 0.0
+    if subject.serving >= world.need(state.weight):
+        soak = min(passed or 0.0, 2 * world.observed.settings.poll_interval)
+    return replace(
+        evidence,
+        soak=evidence.soak + soak,
+        subject=counting.add(evidence.subject, counted.subject),
+        other=counting.add(evidence.other, counted.other),
+    )

@@ -1,0 +1,203 @@
+"""The observed world as typed values: what every rule of the rollout machine looks at.
+
+`observe` builds a World once per pass; rules only read it. It carries the machine's registers too,
+so that a rule is a function of one argument.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from understudy.domain.duration import seconds
+from understudy.domain.names import child_name
+from understudy.plan.faults import Fault
+from understudy.plan.memory import Block, Clock, Cursor, Evidence
+from understudy.plan.observed import Now, Object, Observed, ProbeReport
+from understudy.plan.programmed import Fleet, TableView
+from understudy.plan.state import State
+from understudy.plan.strategy import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod: `serving` is ready and not going away; `proven` also answered as the right model and completed once.
+
+    `waiting_for` is the observed seconds without a node, None once it has one.
+    """
+
+    uid: str
+    name: str
+    address: str
+    serving: bool
+    proven: bool
+    disrupted: bool
+    waiting_for: float | None
+    unschedulable: str
+    fault: Fault | None
+    report: ProbeReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision's children. `wanted` is the pool's replicas as observed, 0 without a pool."""
+
+    name: str
+    pool: Object | None
+    service: Object | None
+    engine_key: Object | None
+    snapshot: Object | None
+    wanted: int
+    pods: tuple[Pod, ...]
+
+    @property
+    def serving(self) -> int:
+        """Pods that can take requests."""
+        return sum(pod.serving for pod in self.pods)
+
+    @property
+    def proven(self) -> int:
+        """Pods that can take requests and have shown that they are what they should be."""
+        return sum(pod.proven for pod in self.pods)
+
+    @property
+    def fault(self) -> Fault | None:
+        """The first fault of any pod."""
+        return next((pod.fault for pod in self.pods if pod.fault is not None), None)
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The snapshot's status; empty without one."""
+        return (self.snapshot.get("status") or {}) if self.snapshot is not None else {}
+
+    @property
+    def exists(self) -> bool:
+        """Anything of it may still hold an accelerator."""
+        return self.wanted > 0 or bool(self.pods)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The revision that the spec asks for; `snapshot` is its record, as observed or to be written."""
+
+    revision: str
+    model: str
+    snapshot: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why the spec cannot become a revision now; `passing` causes are given two minutes to go away."""
+
+    reason: str
+    message: str
+    passing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a rule may read.
+
+    `target` is what the spec asks for; `terms` how a rollout goes (frozen ones while one is in
+    progress); `unguarded` says why nothing may be served newly ("" = it may); `evidence` belongs to
+    the current weight, `window` to the last half minute.
+    """
+
+    observed: Observed
+    spec: ModelDeploymentSpec
+    state: State
+    target: Wanted | Blocked
+    terms: Terms
+    revisions: Mapping[str, Revision]
+    table: TableView | None
+    fleet: Fleet
+    programmed: bool
+    clocks: Mapping[str, Clock]
+    evidence: Evidence | None
+    cursors: Mapping[str, Cursor]
+    window: tuple[Block, ...]
+    unguarded: str
+    unknown_guardrails: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The deployment's name."""
+        return self.observed.key.name
+
+    @property
+    def namespace(self) -> str:
+        """The deployment's namespace."""
+        return self.observed.key.namespace
+
+    @property
+    def now(self) -> Now:
+        """The clocks of this pass."""
+        return self.observed.now
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec."""
+        return int(self.meta.get("generation", 0))
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Metadata of the ModelDeployment."""
+        meta: Mapping[str, Any] = self.observed.deployment["metadata"] if self.observed.deployment else {}
+        return meta
+
+    @property
+    def before(self) -> Mapping[str, Any]:
+        """The status as observed."""
+        status: Mapping[str, Any] = (self.observed.deployment or {}).get("status") or {}
+        return status
+
+    @property
+    def replicas(self) -> int:
+        """Pods that the spec asks for."""
+        return self.spec.replicas
+
+    @property
+    def drain(self) -> float:
+        """Seconds that open requests may take to end."""
+        return seconds(self.spec.rollout.drain)
+
+    def need(self, weight: int) -> int:
+        """Ready pods that carry `weight` percent of the conversations; at least one."""
+        return max(1, math.ceil(weight * self.replicas / 100))
+
+    def revision(self, name: str) -> Revision:
+        """The revision's children; an empty one if nothing of it exists."""
+        return self.revisions.get(name) or Revision(name, None, None, None, None, 0, ())
+
+    @property
+    def stable(self) -> Revision:
+        """The revision that serves."""
+        return self.revision(self.state.stable)
+
+    @property
+    def candidate(self) -> Revision:
+        """The revision that is being proved."""
+        return self.revision(self.state.candidate)
+
+    def others(self) -> tuple[Revision, ...]:
+        """Revisions that have no part any more, and still have children."""
+        live = self.state.live()
+        return tuple(r for name, r in sorted(self.revisions.items()) if name not in live)
+
+    def written(self, revision: str) -> int:
+        """The revision's share in the observed table, in percent."""
+        return self.table.weights().get(revision, 0) if self.table is not None else 0
+
+    def elapsed(self, clock: str) -> float:
+        """Observed seconds on a clock; 0 for one that does not run."""
+        running = self.clocks.get(clock)
+        return running.elapsed if running is not None else 0.0
+
+    def child(self, revision: str) -> str:
+        """Name of the revision's pool, Service and snapshot."""
+        return child_name(self.name, revision)
+
+    def moved(self, state: State) -> "World":
+        """The same world with other registers."""
+        return replace(self, state=state)

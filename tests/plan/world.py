@@ -1,0 +1,674 @@
+"""A whole cluster as values: API server, kubelet, scheduler, gateways and clients, for the planner to be run in.
+
+Time is simulated and nothing waits. The API server checks preconditions as the real one does; the
+kubelet starts pods as the revision's `Behaviour` says; gateways take up tables after a lag and count
+requests. `Cluster.turn` lets a second go by and makes one pass of the operator, and every plan is
+checked against every invariant.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from understudy.domain.duration import instant, stamp
+from understudy.domain.key import Key
+from understudy.domain.names import API_VERSION, LABEL_DEPLOYMENT, LABEL_REVISION
+from understudy.domain.state import DeploymentState, GatewayState, RevisionState
+from understudy.domain.table import Table, parse_table
+from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe
+from understudy.plan.memory import Memory
+from understudy.plan.observed import GatewayPod, Now, Object, Observed, ProbeReport, PromptResult, Settings
+from understudy.plan.planner import plan
+from understudy.plan.rollout import CHAINS, Chains
+
+NAMESPACE, NAME = "tales", "story"
+KEY = Key(NAMESPACE, NAME)
+SETTINGS = Settings(master_key=b"m" * 32, sim_image="sim:1", gateway_url="http://gateway", poll_interval=1.0)
+START = 1_800_000_000.0
+GRACE = 2.0  # seconds from a pod's deletion to its end
+
+Kind = str
+Ref = tuple[Kind, str]
+
+
+class ApiConflictError(Exception):
+    """The API server refuses a write whose precondition does not hold."""
+
+
+@dataclass
+class Behaviour:
+    """How pods of an image behave. Times are in seconds."""
+
+    start: float = 2.0
+    exit_code: int | None = None  # the engine ends so, `start` seconds after it began
+    oom: bool = False
+    pull: tuple[str, str] | None = None  # reason and message of a pull that fails
+    identity: str = "ok"
+    fails_prompt: bool = False
+    unhealthy: bool = False  # the readiness probe fails
+    error_rate: float = 0.0
+
+
+@dataclass
+class Pod:
+    """One pod as it is, not as anybody sees it."""
+
+    uid: str
+    name: str
+    revision: str
+    image: str
+    created: float
+    node: str = ""
+    scheduled: float | None = None
+    started: float | None = None
+    ready: bool = False
+    turned: float = 0.0  # when Ready last changed
+    deleted: float | None = None
+    disrupted: bool = False
+    restarts: int = 0
+    ended: dict[str, Any] | None = None
+    crashed_at: float | None = None
+
+
+@dataclass
+class Gateway:
+    """One gateway process: the table it serves by and what it has counted."""
+
+    uid: str
+    name: str
+    start_id: str
+    began: float
+    lag: float = 0.2
+    silent: bool = False
+    table: Object | None = None
+    seen_at: float = 0.0
+    pending: tuple[float, Object | None] | None = None
+    attempts: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    open: dict[str, int] = field(default_factory=dict)
+    answered: tuple[float, GatewayState] | None = None
+
+
+class Cluster:
+    """The simulated world around one ModelDeployment, and an operator that can be killed in it."""
+
+    def __init__(self, gateways: int = 2, capacity: int = 8, chains: Chains = CHAINS) -> None:
+        self.wall, self.mono, self.true_time = START, 100.0, 0.0
+        self.process, self.memory, self.epoch = "p1", None, 1
+        self.memory: Memory | None = None
+        self.objects: dict[Ref, dict[str, Any]] = {}
+        self.pods: dict[str, Pod] = {}
+        self.nodes = {"node-a": True, "node-b": True}
+        self.capacity = capacity
+        self.behaviours: dict[str, Behaviour] = {}
+        self.gateways: list[Gateway] = []
+        self.rate = 10.0
+        self.long_streams = False
+        self.probed: tuple[Probe, ...] = ()
+        self.reports: dict[str, ProbeReport] = {}
+        self.references: dict[tuple[str, str], str | None] = {}
+        self.guardrails: tuple[Object, ...] = ()
+        self.name_holders: dict[str, Key] = {}
+        self.refused = ""
+        self.chains = chains
+        self.events: list[Emit] = []
+        self.last = Plan()
+        self.past: list[dict[Ref, dict[str, Any]]] = []
+        self.fail_action: int | None = None
+        self._ids = itertools.count(1)
+        self._credit: dict[tuple[str, str], float] = {}
+        self.on_write: list[Callable[[Action], None]] = []
+        for _ in range(gateways):
+            self.add_gateway()
+
+    # What users do.
+
+    def apply_model(self, path: str = "/models/tiny") -> None:
+        """Create or change the Model."""
+        self.put("Model", "tiny", {"spec": {"source": {"enginePath": path}}})
+
+    def apply(self, image: str = "v1", **spec: Any) -> None:
+        """Create or change the ModelDeployment; `image` is what tells revisions apart."""
+        merged = {
+            "modelRef": {"name": "tiny"},
+            "replicas": 1,
+            "engine": {"type": "sim", "image": image, "startupTimeout": "60s", "shutdownTimeout": "5s"},
+            "rollout": rollout(),
+            **spec,
+        }
+        self.put("ModelDeployment", NAME, {"spec": merged})
+
+    def edit(self, **spec: Any) -> None:
+        """Change some fields of the spec."""
+        self.put("ModelDeployment", NAME, {"spec": {**self.deployment["spec"], **spec}})
+
+    def ask(self, request: str) -> None:
+        """Annotate the ModelDeployment with a request."""
+        meta = {**self.deployment["metadata"], "annotations": {"understudy.dev/request": request}}
+        self._store("ModelDeployment", NAME, {**self.deployment, "metadata": meta})
+
+    def delete_deployment(self, *, orphan: bool = False) -> None:
+        """Delete the ModelDeployment; the garbage collector takes what it owns, unless told to orphan."""
+        del self.objects["ModelDeployment", NAME]
+        for ref, obj in list(self.objects.items()):
+            if obj["metadata"].get("ownerReferences") and not orphan:
+                self._remove(ref)
+
+    # What is looked at.
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """The ModelDeployment."""
+        return self.objects["ModelDeployment", NAME]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Its status."""
+        status: dict[str, Any] = self.deployment.get("status") or {}
+        return status
+
+    @property
+    def phase(self) -> str:
+        """Its phase, "" before the first pass."""
+        return str(self.status.get("phase", ""))
+
+    @property
+    def table(self) -> Table | None:
+        """The routing table as it is stored."""
+        found = self.objects.get(("RoutingTable", NAME))
+        return parse_table(NAME, found["spec"]) if found is not None else None
+
+    def weights(self) -> dict[str, int]:
+        """Shares by image, as stored."""
+        images = self.images()
+        return {images[v.revision]: v.weight for v in self.table.variants} if self.table else {}
+
+    def images(self) -> dict[str, str]:
+        """Image of each recorded revision."""
+        return {
+            s["spec"]["revision"]: s["spec"]["intent"]["engine"]["image"]
+            for s in self.of_kind("ModelSnapshot").values()
+        }
+
+    def image(self, register: str) -> str:
+        """Image of the revision in a register of the status: stable, candidate, previous."""
+        revision = self.status.get(register)
+        return self.images().get(revision, revision) if revision else ""
+
+    def revision(self, image: str) -> str:
+        """Revision of an image."""
+        return next(r for r, i in self.images().items() if i == image)
+
+    def replicas(self) -> dict[str, int]:
+        """Desired replicas of every pool, by image."""
+        images = self.images()
+        return {
+            images[p["metadata"]["labels"][LABEL_REVISION]]: p["spec"]["replicas"]
+            for p in self.of_kind("Deployment").values()
+        }
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        """One condition of the status."""
+        return next((c for c in self.status.get("conditions", ()) if c["type"] == kind), {})
+
+    def says(self, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        found = self.condition(kind)
+        return found.get("status", ""), found.get("reason", "")
+
+    def of_kind(self, kind: Kind) -> dict[str, dict[str, Any]]:
+        """All objects of a kind, by name."""
+        return {name: obj for (k, name), obj in self.objects.items() if k == kind}
+
+    def pods_of(self, image: str) -> list[Pod]:
+        """Pods of an image that are there."""
+        return [p for p in self.pods.values() if p.image == image]
+
+    # Faults.
+
+    def restart_operator(self) -> None:
+        """The leader dies; another process goes on with nothing in memory and clocks of its own."""
+        self.process, self.memory, self.epoch = f"p{next(self._ids)}", None, self.epoch + 1
+        self.mono = 7.0 * next(self._ids)
+        self.probed, self.reports = (), {}
+        for gateway in self.gateways:
+            gateway.answered = None
+
+    def add_gateway(self) -> Gateway:
+        """One more gateway pod."""
+        number = next(self._ids)
+        gateway = Gateway(f"g-{number}", f"gateway-{number}", f"start-{number}", self.true_time)
+        table = self.objects.get(("RoutingTable", NAME))
+        gateway.table = table
+        self.gateways.append(gateway)
+        return gateway
+
+    def restart_gateway(self, gateway: Gateway) -> None:
+        """The process ends and another begins to count from zero, by the table it has on disk."""
+        gateway.start_id, gateway.began = f"start-{next(self._ids)}", self.true_time
+        gateway.attempts, gateway.failed, gateway.open = {}, {}, {}
+
+    def delete_pod(self, pod: Pod, *, evicted: bool = False) -> None:
+        """The pod is deleted; evicted: with the condition that says so."""
+        pod.disrupted = evicted
+        self._end(pod)
+
+    def lose_node(self, node: str) -> None:
+        """A node stops answering."""
+        self.nodes[node] = False
+
+    def crash(self, pod: Pod, code: int = 1) -> None:
+        """The engine of a running pod ends, and the kubelet starts it again."""
+        self._terminate(pod, code)
+
+    def vandalise(self, kind: Kind, name: str) -> None:
+        """Somebody deletes a child by hand."""
+        self._remove((kind, name))
+
+    # Time.
+
+    def turn(self, seconds: float = 1.0, *, stale: int = 0) -> Plan:
+        """Let time go by, then make one pass of the operator on a view `stale` turns old."""
+        self.pass_time(seconds)
+        return self.reconcile(stale=stale)
+
+    def pass_time(self, seconds: float) -> None:
+        """Everything but the operator moves."""
+        self.past = [*self.past[-3:], dict(self.objects)]
+        self.wall, self.mono, self.true_time = self.wall + seconds, self.mono + seconds, self.true_time + seconds
+        self._control_pools()
+        self._run_pods()
+        self._run_gateways(seconds)
+        self._run_probes()
+
+    def until(self, done: Callable[["Cluster"], bool], limit: int = 300, seconds: float = 1.0) -> "Cluster":
+        """Turn until it is so; fails after `limit` turns."""
+        for _ in range(limit):
+            if done(self):
+                return self
+            self.turn(seconds)
+        raise AssertionError(f"not within {limit} turns: {self.phase}, {self.last.reasons}, {self.weights()}")
+
+    def until_phase(self, *phases: str, limit: int = 300) -> "Cluster":
+        """Turn until the phase is one of these."""
+        return self.until(lambda c: c.phase in phases, limit)
+
+    def turns(self, count: int, seconds: float = 1.0) -> "Cluster":
+        """Turn so often."""
+        for _ in range(count):
+            self.turn(seconds)
+        return self
+
+    # The operator.
+
+    def observe(self, *, stale: int = 0) -> Observed:
+        """What the operator's caches, polls and probes say."""
+        seen = self.past[-stale] if stale and len(self.past) >= stale else self.objects
+        children: dict[str, dict[str, Object]] = {"Deployment": {}, "Service": {}, "Secret": {}}
+        snapshots, configmaps = [], {}
+        for (kind, name), obj in sorted(seen.items()):
+            if kind in children:
+                children[kind][obj["metadata"]["labels"][LABEL_REVISION]] = obj
+            elif kind == "ModelSnapshot":
+                snapshots.append(obj)
+            elif kind == "ConfigMap":
+                configmaps[name] = obj
+        return Observed(
+            key=KEY,
+            now=Now(self.wall, self.mono, self.process),
+            epoch=self.epoch,
+            deployment=seen.get(("ModelDeployment", NAME)),
+            model=seen.get(("Model", "tiny")),
+            snapshots=tuple(snapshots),
+            table=seen.get(("RoutingTable", NAME)),
+            pools=children["Deployment"],
+            services=children["Service"],
+            engine_keys=children["Secret"],
+            pods=tuple(self._pod_object(p) for p in self.pods.values()),
+            nodes=tuple(
+                {
+                    "metadata": {"name": n},
+                    "status": {"conditions": [{"type": "Ready", "status": "True" if up else "Unknown"}]},
+                }
+                for n, up in self.nodes.items()
+            ),
+            references=dict(self.references),  # type: ignore[arg-type]
+            configmaps=configmaps,
+            guardrails=self.guardrails,
+            name_holders=self.name_holders,
+            gateways=tuple(
+                GatewayPod(
+                    g.uid,
+                    g.name,
+                    g.answered[1] if g.answered else None,
+                    self.true_time - g.answered[0] if g.answered else float("inf"),
+                )
+                for g in self.gateways
+            ),
+            probes={u: r for u, r in self.reports.items() if any(p.pod_uid == u for p in self.probed)},
+            settings=SETTINGS,
+            memory=self.memory,
+            refused=self.refused,
+        )
+
+    def reconcile(self, *, stale: int = 0) -> Plan:
+        """One pass: observe, plan, carry out."""
+        observed = self.observe(stale=stale)
+        decided = plan(observed, self.chains)
+        self.last, self.memory = decided, decided.memory
+        self.probed = decided.probes
+        status = [self._status_action(observed, decided)] if self._status_changed(observed, decided) else []
+        order = [*status, *decided.actions] if decided.status_first else [*decided.actions, *status]
+        written: dict[Ref, str] = {}
+        for index, action in enumerate(order):
+            if index == self.fail_action:
+                break
+            try:
+                self._carry_out(action, written)
+            except ApiConflictError:
+                break
+        return decided
+
+    def _status_changed(self, observed: Observed, decided: Plan) -> bool:
+        if decided.status is None or observed.deployment is None:
+            return False
+        return bool((observed.deployment.get("status") or {}) != decided.status)
+
+    def _status_action(self, observed: Observed, decided: Plan) -> Apply:
+        assert observed.deployment is not None
+        meta = observed.deployment["metadata"]
+        body = {"apiVersion": API_VERSION, "kind": "ModelDeployment", "status": decided.status}
+        return Apply(
+            obj={**body, "metadata": {"name": NAME, "namespace": NAMESPACE}},
+            subresource="status",
+            uid=meta["uid"],
+            resource_version=meta["resourceVersion"],
+        )
+
+    # The API server.
+
+    def put(self, kind: Kind, name: str, body: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> None:
+        """A user's apply."""
+        old = self.objects.get((kind, name))
+        meta = old["metadata"] if old else self._new_meta(name, labels or {})
+        changed = old is None or old.get("spec") != body.get("spec")
+        meta = {**meta, "generation": meta["generation"] + (1 if old and changed else 0)}
+        self._store(kind, name, {**(old or {}), "kind": kind, **body, "metadata": meta})
+
+    def _new_meta(self, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+        uid = f"u-{next(self._ids)}"
+        created = stamp(self.wall)
+        meta = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1, "creationTimestamp": created}
+        return {**meta, "labels": dict(labels)}
+
+    def _store(self, kind: Kind, name: str, obj: Mapping[str, Any]) -> None:
+        meta = {**obj["metadata"], "resourceVersion": str(next(self._ids))}
+        self.objects[kind, name] = {**obj, "metadata": meta}
+        if kind == "RoutingTable":
+            self._announce()
+
+    def _carry_out(self, action: Action, written: dict[Ref, str]) -> None:
+        if isinstance(action, Emit):
+            self.events.append(action)
+            return
+        for listener in self.on_write:
+            listener(action)
+        if isinstance(action, Delete):
+            self._delete(action)
+        else:
+            self._apply(action, written)
+
+    def _delete(self, action: Delete) -> None:
+        found = self.objects.get((action.kind, action.name))
+        if found is None:
+            return
+        if found["metadata"]["uid"] != action.uid:
+            raise ApiConflictError
+        if action.resource_version and found["metadata"]["resourceVersion"] != action.resource_version:
+            raise ApiConflictError
+        self._remove((action.kind, action.name))
+
+    def _apply(self, action: Apply, written: dict[Ref, str]) -> None:
+        kind, name = action.obj["kind"], action.obj["metadata"]["name"]
+        found = self.objects.get((kind, name))
+        if found is None:
+            if action.uid or action.subresource:
+                raise ApiConflictError
+            meta = self._new_meta(name, action.obj["metadata"].get("labels", {}))
+            meta |= {k: v for k, v in action.obj["metadata"].items() if k not in meta}
+            self._store(kind, name, {**action.obj, "metadata": meta})
+            written[kind, name] = self.objects[kind, name]["metadata"]["resourceVersion"]
+            return
+        version = found["metadata"]["resourceVersion"]
+        if action.uid and found["metadata"]["uid"] != action.uid:
+            raise ApiConflictError
+        if action.resource_version and action.resource_version != version and written.get((kind, name)) != version:
+            raise ApiConflictError
+        if action.subresource == "status":
+            if found.get("status") == action.obj["status"]:
+                return
+            self._store(kind, name, {**found, "status": action.obj["status"]})
+        else:
+            body = {k: v for k, v in action.obj.items() if k != "metadata"}
+            owners = action.obj["metadata"].get("ownerReferences")
+            same_owner = owners == found["metadata"].get("ownerReferences")
+            if same_owner and all(found.get(k) == v for k, v in body.items()):
+                return
+            bump = 1 if found.get("spec") != body.get("spec") else 0
+            meta = {**found["metadata"], "generation": found["metadata"]["generation"] + bump}
+            if owners:
+                meta["ownerReferences"] = owners
+            self._store(kind, name, {**found, **body, "metadata": meta})
+        written[kind, name] = self.objects[kind, name]["metadata"]["resourceVersion"]
+
+    def _remove(self, ref: Ref) -> None:
+        self.objects.pop(ref, None)
+        if ref[0] == "Deployment":
+            for pod in self.pods.values():
+                if f"{NAME}-{pod.revision}" == ref[1]:
+                    self._end(pod)
+        if ref[0] == "RoutingTable":
+            self._announce()
+
+    # Controllers, scheduler, kubelet.
+
+    def _control_pools(self) -> None:
+        for pool in self.of_kind("Deployment").values():
+            revision = pool["metadata"]["labels"][LABEL_REVISION]
+            alive = [p for p in self.pods.values() if p.revision == revision and p.deleted is None]
+            wanted = pool["spec"]["replicas"]
+            for pod in sorted(alive, key=lambda p: (p.ready, -p.created))[: max(0, len(alive) - wanted)]:
+                self._end(pod)
+            image = pool["spec"]["template"]["spec"]["containers"][0]["image"]
+            for _ in range(wanted - len(alive)):
+                number = next(self._ids)
+                name = f"{NAME}-{revision}-{number}"
+                self.pods[name] = Pod(f"pod-{number}", name, revision, image, self.wall, turned=self.wall)
+        for name in [n for n, p in self.pods.items() if p.deleted is not None and self.true_time - p.deleted >= GRACE]:
+            del self.pods[name]
+
+    def _run_pods(self) -> None:
+        for pod in self.pods.values():
+            if pod.deleted is not None:
+                continue
+            if pod.scheduled is None and not self._schedule(pod):
+                continue
+            self._run_engine(pod, self.behaviours.get(pod.image, Behaviour()))
+
+    def _schedule(self, pod: Pod) -> bool:
+        up = [n for n, ready in self.nodes.items() if ready]
+        held = sum(1 for p in self.pods.values() if p.scheduled is not None)
+        if not up or held >= self.capacity:
+            return False
+        pod.node, pod.scheduled = up[held % len(up)], self.wall
+        return True
+
+    def _run_engine(self, pod: Pod, behaviour: Behaviour) -> None:
+        if behaviour.pull is not None and pod.started is None:
+            return
+        if not self.nodes[pod.node]:
+            self._set_ready(pod, ready=False)
+            return
+        if pod.started is None:
+            pod.started = self.wall
+        up = self.wall - pod.started
+        if behaviour.exit_code is not None and up >= behaviour.start:
+            self._terminate(pod, behaviour.exit_code, oom=behaviour.oom)
+        else:
+            self._set_ready(pod, ready=up >= behaviour.start and not behaviour.unhealthy)
+
+    def _terminate(self, pod: Pod, code: int, *, oom: bool = False) -> None:
+        if pod.started is None:
+            return
+        pod.restarts += 1
+        reason = "OOMKilled" if oom else "Error"
+        pod.ended = {"exitCode": code, "reason": reason, "finishedAt": stamp(self.wall)}
+        pod.started = self.wall
+        self._set_ready(pod, ready=False)
+
+    def _set_ready(self, pod: Pod, *, ready: bool) -> None:
+        if pod.ready != ready:
+            pod.ready, pod.turned = ready, self.wall
+
+    def _end(self, pod: Pod) -> None:
+        if pod.deleted is None:
+            pod.deleted = self.true_time
+            self._set_ready(pod, ready=False)
+
+    def _pod_object(self, pod: Pod) -> Object:
+        behaviour = self.behaviours.get(pod.image, Behaviour())
+        scheduled: dict[str, Any] = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(pod.created)}
+        if pod.scheduled is None:
+            why = f"0/2 nodes are available: {self.capacity} slots are taken"
+            scheduled |= {"status": "False", "reason": "Unschedulable", "message": why}
+        else:
+            scheduled["lastTransitionTime"] = stamp(pod.scheduled)
+        ready = {"type": "Ready", "status": str(pod.ready), "lastTransitionTime": stamp(pod.turned)}
+        conditions = [scheduled, ready]
+        if pod.disrupted:
+            conditions.append({"type": "DisruptionTarget", "status": "True"})
+        state: dict[str, Any] = {}
+        if pod.scheduled is not None and behaviour.pull is not None and pod.started is None:
+            state = {"waiting": {"reason": behaviour.pull[0], "message": behaviour.pull[1]}}
+        elif pod.started is not None:
+            state = {"running": {"startedAt": stamp(pod.started)}}
+        engine = {"name": "engine", "state": state, "restartCount": pod.restarts}
+        if pod.ended:
+            engine["lastState"] = {"terminated": pod.ended}
+        meta = {"name": pod.name, "uid": pod.uid, "creationTimestamp": stamp(pod.created)}
+        meta["labels"] = {LABEL_DEPLOYMENT: NAME, LABEL_REVISION: pod.revision}
+        if pod.deleted is not None:
+            meta["deletionTimestamp"] = stamp(self.wall)
+        status = {"phase": "Running" if pod.started else "Pending", "conditions": conditions}
+        if pod.started is not None:
+            status |= {"podIP": "10.0.0.1", "containerStatuses": [engine]}
+        elif pod.scheduled is not None:
+            status |= {"containerStatuses": [engine]}
+        return {"metadata": meta, "spec": {"nodeName": pod.node} if pod.node else {}, "status": status}
+
+    # Gateways and clients.
+
+    def _announce(self) -> None:
+        table = self.objects.get(("RoutingTable", NAME))
+        for gateway in self.gateways:
+            if table is not None:  # a table that vanishes is served for another minute
+                gateway.pending = (self.true_time + gateway.lag, table)
+
+    def _run_gateways(self, seconds: float) -> None:
+        for gateway in self.gateways:
+            if gateway.pending and self.true_time >= gateway.pending[0] and not gateway.silent:
+                gateway.table, gateway.pending = gateway.pending[1], None
+            self._serve(gateway, seconds)
+            if not gateway.silent:
+                gateway.answered = (self.true_time, self._state(gateway))
+
+    def ready_pods(self, revision: str) -> int:
+        """Pods of a revision that take requests."""
+        return sum(1 for p in self.pods.values() if p.revision == revision and p.ready and p.deleted is None)
+
+    def _serve(self, gateway: Gateway, seconds: float) -> None:
+        variants = parse_table(NAME, gateway.table["spec"]).variants if gateway.table else ()
+        if not self.long_streams:
+            gateway.open = {}
+        images = self.images()
+        for variant in variants:
+            share = self.rate * seconds * variant.weight / 100 / len(self.gateways)
+            key = (gateway.uid, variant.revision)
+            due = self._credit.get(key, 0.0) + share
+            count = int(due)
+            self._credit[key] = due - count
+            if not count:
+                continue
+            behaviour = self.behaviours.get(images.get(variant.revision, ""), Behaviour())
+            bad = count if not self.ready_pods(variant.revision) else round(count * behaviour.error_rate)
+            gateway.attempts[variant.revision] = gateway.attempts.get(variant.revision, 0) + count
+            gateway.failed[variant.revision] = gateway.failed.get(variant.revision, 0) + bad
+            gateway.open[variant.revision] = gateway.open.get(variant.revision, 0) + count - bad
+
+    def open_requests(self, revision: str) -> int:
+        """Requests that are open on a revision, on all gateways."""
+        return sum(g.open.get(revision, 0) for g in self.gateways)
+
+    def _state(self, gateway: Gateway) -> GatewayState:
+        table = gateway.table
+        revisions = {
+            r: RevisionState(
+                attempts=gateway.attempts.get(r, 0),
+                errors={"5xx": gateway.failed.get(r, 0)},
+                open_requests=gateway.open.get(r, 0),
+                usable_endpoints=self.ready_pods(r),
+            )
+            for r in self.images()
+        }
+        state = DeploymentState(
+            table_uid=table["metadata"]["uid"] if table else "",
+            table_generation=table["metadata"]["generation"] if table else 0,
+            epoch=table["spec"]["epoch"] if table else 0,
+            revisions=revisions,
+        )
+        return GatewayState(gateway.start_id, self.true_time - gateway.began, {str(KEY): state} if table else {})
+
+    # Probes.
+
+    def _run_probes(self) -> None:
+        by_uid = {p.uid: p for p in self.pods.values()}
+        self.reports = {u: r for u, r in self.reports.items() if u in by_uid}
+        for probe in self.probed:
+            pod = by_uid.get(probe.pod_uid)
+            if pod is None or not pod.ready or pod.deleted is not None:
+                continue
+            behaviour = self.behaviours.get(pod.image, Behaviour())
+            old = self.reports.get(probe.pod_uid, ProbeReport(probe.pod_uid))
+            if behaviour.identity != "ok":
+                self.reports[probe.pod_uid] = replace(old, identity=behaviour.identity)
+                continue
+            runs = tuple(PromptResult(p.name, not behaviour.fails_prompt, self.mono, "wrong") for p in probe.prompts)
+            done = old.completed_at if behaviour.fails_prompt else self.mono
+            recent = (*old.recent, *runs)[-5 * max(1, len(probe.prompts)) :]
+            self.reports[probe.pod_uid] = ProbeReport(probe.pod_uid, "ok", done, recent)
+
+
+def rollout(**fields: Any) -> dict[str, Any]:
+    """Rollout settings that finish in a few dozen turns."""
+    return {
+        "steps": [{"weight": 10, "soak": "3s"}, {"weight": 50, "soak": "3s"}, {"weight": 100, "soak": "3s"}],
+        "watch": "10s",
+        "drain": "20s",
+        "deadlines": {"scheduling": "30s"},
+        "analysis": {"minSamples": 5, "ceilings": {"errorRate": 0.2, "minRequests": 5}},
+        **fields,
+    }
+
+
+def serving(image: str = "v1", gateways: int = 2, capacity: int = 8, **spec: Any) -> Cluster:
+    """A cluster on which `image` is stable and answers."""
+    cluster = Cluster(gateways, capacity)
+    cluster.apply_model()
+    cluster.apply(image, **spec)
+    return cluster.until(lambda c: c.says("Ready")[0] == "True")
+
+
+def seconds_of(text: str) -> float:
+    """Unix seconds of a stamp."""
+    return instant(text)

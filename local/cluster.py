@@ -143,7 +143,7 @@ def _create(way: registry.Way, image: str, current: Step) -> None:
     command = ["create", "cluster", "--name", CLUSTER, "--image", image, f"--config={draft}", "--wait", "150s"]
     current.run([tools.path("kind"), *command, f"--kubeconfig={cache.kubeconfig()}"], deadline=CREATE_SECONDS)
     current.wait("the node to be ready", kube.ready, deadline=60)
-    current.wait("the cluster's DNS and storage", kube.system_pods_ready, deadline=120)
+    current.wait("the cluster's DNS", kube.system_pods_ready, deadline=120)
     cache.put(_record_file(), json.dumps({"way": way, "image": image, "config": config_key()}))
 
 

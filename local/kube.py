@@ -27,8 +27,8 @@ def ready() -> bool:
 
 
 def system_pods_ready() -> bool:
-    """Whether every pod of the cluster's own namespaces is Ready."""
-    pods = _items("pods", "-n", "kube-system") + _items("pods", "-n", "local-path-storage")
+    """Whether every pod of the control plane and of DNS is Ready."""
+    pods = _items("pods", "-n", "kube-system")
     return len(pods) > 5 and all(_condition(pod, "Ready") for pod in pods)
 
 

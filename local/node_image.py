@@ -25,7 +25,10 @@ ALL_PROGRAMS = (programs.PAUSE, programs.ETCD, programs.COREDNS, programs.STORAG
 
 def tag() -> str:
     """The assembled image's tag, which changes with everything that goes into it."""
-    own_files = [SOURCES / name for name in ("base.Dockerfile", "bridge.conflist", "runc-unprivileged.sh")]
+    own_files = [
+        SOURCES / name
+        for name in ("base.Dockerfile", "bridge.conflist", "runc-unprivileged.sh", "service-range.service")
+    ]
     code = [Path(__file__), Path(component_images.__file__)]
     built = [program.key for program in ALL_PROGRAMS]
     key = cache.content_key([*own_files, *code], *built, *BASE_PACKAGES, str(capability.withheld_here()))
@@ -84,7 +87,8 @@ def _base(current: Step) -> str:
         for path in (context / "kind").rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         shutil.copy(SOURCES / "runc-unprivileged.sh", context / "runc-unprivileged")
-        shutil.copy(SOURCES / "bridge.conflist", context)
+        for name in ("bridge.conflist", "service-range.service"):
+            shutil.copy(SOURCES / name, context)
         shutil.copy(SOURCES / "base.Dockerfile", context / "Dockerfile")
         arguments = ["--build-arg", f"DEBIAN={packages}", "--build-arg", f"WITHHELD={withheld}"]
         current.run(["docker", "build", "-t", base, *arguments, context])

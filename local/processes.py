@@ -12,6 +12,9 @@ from pathlib import Path
 
 from local import cache
 
+# Held so that Python does not warn of processes meant to outlive it, and to reap those stopped in the same run.
+_children: dict[str, subprocess.Popen[bytes]] = {}
+
 
 def start(name: str, command: Sequence[str | Path], log: Path) -> int:
     """Start a process that outlives this one, with its output appended to `log`; returns its number."""
@@ -23,6 +26,7 @@ def start(name: str, command: Sequence[str | Path], log: Path) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _children[name] = process
     cache.put(_record(name), f"{process.pid} {started_at(process.pid)}\n")
     return process.pid
 
@@ -47,6 +51,8 @@ def stop(name: str, grace: float = 20.0) -> bool:
                 time.sleep(0.1)
             if not running(name):
                 break
+    if child := _children.pop(name, None):
+        child.poll()
     _record(name).unlink(missing_ok=True)
     return pid is not None
 

@@ -3,6 +3,7 @@ ARG DEBIAN
 FROM $DEBIAN
 COPY kind/ /
 COPY runc-unprivileged /usr/local/share/understudy/
+COPY service-range.service /etc/systemd/system/
 ARG WITHHELD
 RUN set -eu; \
     chmod 755 /kind /kind/bin /kind/bin/* /usr/local/bin/*; \
@@ -16,7 +17,7 @@ RUN set -eu; \
     ln -sf /usr/bin/containerd /usr/bin/ctr /usr/local/bin/; \
     mkdir -p /opt/cni /etc/cni/net.d /etc/kubernetes/manifests; \
     ln -sfn /usr/lib/cni /opt/cni/bin; \
-    systemctl enable kubelet.service containerd.service undo-mount-hacks.service; \
+    systemctl enable kubelet.service containerd.service undo-mount-hacks.service service-range.service; \
     systemctl mask systemd-binfmt.service; \
     ctr oci spec \
         | jq '.hooks.createContainer += [{"path": "/kind/bin/mount-product-files.sh"}] | del(.process.rlimits)' \

@@ -4,7 +4,7 @@
 # and privileged containers, the cluster's node among them, ask for all of them: take that one out of the request.
 without_capability() {
     if [ -f "$1" ]; then
-        sed -E -i 's/,\s*"CAP_SYS_RESOURCE"//g; s/"CAP_SYS_RESOURCE"\s*,?\s*//g' "$1"
+        sed -z -E -i 's/,\s*"CAP_SYS_RESOURCE"//g; s/"CAP_SYS_RESOURCE"\s*,?\s*//g' "$1"
     fi
 }
 previous=

@@ -20,6 +20,7 @@ from understudy.telemetry.logging import configure
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `understudy gateway`."""
+    parser.formatter_class = argparse.HelpFormatter
     limits = Limits()
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104  # a pod listens on its own address
     parser.add_argument("--port", type=int, default=GATEWAY_DATA_PORT)

@@ -17,10 +17,9 @@ def args(*given: str, weights: dict[str, Any] | None = None, **spec: Any) -> lis
 
 def test_vllm_serves_the_internal_name_on_the_engine_port() -> None:
     revision = render(deployment(engine={"args": ["--enforce-eager"]}))
-    assert engine(revision)["command"] == ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+    assert engine(revision)["command"] == ["vllm", "serve", "/models/tiny"]
     assert engine(revision)["args"] == [
         "--enforce-eager",
-        "--model=/models/tiny",
         f"--served-model-name=teller-{revision.revision}",
         "--host=0.0.0.0",
         "--port=8000",

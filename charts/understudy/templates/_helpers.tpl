@@ -1,22 +1,35 @@
-{{- define "understudy.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
-{{- end }}
-
+{{- /* Names and labels. Components have fixed names: other processes look them up by these. */ -}}
 {{- define "understudy.labels" -}}
 app.kubernetes.io/name: understudy
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{- define "understudy.selector" -}}
-app.kubernetes.io/name: understudy
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- /* Cluster-scoped names carry the namespace, so that namespaced installations do not meet. */ -}}
+{{- define "understudy.clusterName" -}}
+understudy:{{ .root.Release.Namespace }}:{{ .component }}
 {{- end }}
 
-{{- define "understudy.adminSecret" -}}
-{{ .Values.gateway.adminTLSSecret | default "understudy-admin-tls" }}
+{{- define "understudy.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "understudy.tlsSecret" -}}
+{{ .Values.adminTls.existingSecret | default "understudy-admin-tls" }}
+{{- end }}
+
+{{- define "understudy.gatewayUrl" -}}
+{{- $port := .Values.gateway.service.port -}}
+{{- .Values.gateway.url | default (printf "http://understudy-gateway.%s%s" .Release.Namespace (eq (int $port) 80 | ternary "" (printf ":%d" (int $port)))) -}}
+{{- end }}
+
+{{- /* Above the open requests' time: the 10 s in which a gateway still takes new ones. */ -}}
+{{- define "understudy.gatewayGrace" -}}
+{{ add (int .Values.gateway.shutdownTimeout) 20 }}
 {{- end }}
 
 {{- define "understudy.podSecurity" -}}
@@ -33,20 +46,24 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- define "understudy.scheduling" -}}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- /* Where the pods of one component run: .values of the component, .component its name. */ -}}
+{{- define "understudy.placement" -}}
+topologySpreadConstraints:
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels: {app.kubernetes.io/name: understudy, app.kubernetes.io/component: {{ .component }}}
+{{- with .values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.nodeSelector }}
-nodeSelector: {{ toYaml . | nindent 2 }}
+{{- with .values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.tolerations }}
-tolerations: {{ toYaml . | nindent 2 }}
+{{- with .values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.affinity }}
-affinity: {{ toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.priorityClassName }}
+{{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
 {{- end }}

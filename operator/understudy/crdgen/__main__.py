@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from understudy.crdgen.files import differing, generated, write
+from understudy.crdgen.files import broken_by, differing, generated, write
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -12,12 +12,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m understudy.crdgen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the files that differ")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="top of the repository (default: here)")
+    parser.add_argument("--breaking", action="store_true", help="write also what stored objects would not survive")
     options = parser.parse_args(argv)
     files = generated()
     if not options.check:
-        for path in write(files, options.root):
+        broken = [] if options.breaking else broken_by(files, options.root)
+        for change in broken:
+            print(f"incompatible: {change} (stored objects break; --breaking writes it anyway)", file=sys.stderr)
+        for path in [] if broken else write(files, options.root):
             print(f"wrote {path}")
-        return 0
+        return 1 if broken else 0
     stale = differing(files, options.root)
     for path in stale:
         print(f"differs from its source: {path} (run `make generate`)", file=sys.stderr)

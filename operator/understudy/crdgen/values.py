@@ -1,0 +1,253 @@
+"""The chart's values: defaults, meaning and bounds, from which values.yaml and its schema are generated."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from understudy.crdgen.yamltext import to_yaml
+
+_SCHEMA: Final = "http://json-schema.org/draft-07/schema#"
+_CONFIG: Final = ConfigDict(
+    alias_generator=to_camel, populate_by_name=True, extra="forbid", use_attribute_docstrings=True
+)
+
+Namespace = Annotated[str, Field(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+Namespaces = Annotated[list[Namespace], Field(json_schema_extra={"uniqueItems": True})]
+FreeForm = dict[str, Any]
+Strings = dict[str, str]
+
+
+class Image(BaseModel):
+    """Image of operator and gateway."""
+
+    model_config = _CONFIG
+
+    repository: Annotated[str, Field(min_length=1)] = "understudy"
+    """Where it is."""
+    tag: str = ""
+    """Which one; the chart's appVersion when empty."""
+    digest: Annotated[str, Field(pattern="^(sha256:[0-9a-f]{64})?$")] = ""
+    """Wins over the tag."""
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When it is pulled."""
+
+
+class Crds(BaseModel):
+    """CustomResourceDefinitions."""
+
+    model_config = _CONFIG
+
+    install: bool = True
+    """Install and upgrade them with the chart. They stay when it is uninstalled, and with them all objects."""
+
+
+class Resources(BaseModel):
+    """What a container asks for."""
+
+    model_config = _CONFIG
+
+    requests: dict[str, str | int] = Field(default_factory=dict)
+    """Guaranteed amounts."""
+    limits: dict[str, str | int] = Field(default_factory=dict)
+    """Upper bounds."""
+
+
+class Operator(BaseModel):
+    """The operator: one leads, the others stand by."""
+
+    model_config = _CONFIG
+
+    replicas: Annotated[int, Field(ge=0, le=9)] = 2
+    """Pods."""
+    args: list[str] = Field(default_factory=list)
+    """Further arguments of `understudy operator`."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much it says."""
+    resources: Resources = Resources(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "512Mi"})
+    """What its container asks for."""
+    pod_disruption_budget: bool = True
+    """Keep one pod through voluntary disruptions."""
+    node_selector: Strings = Field(default_factory=dict)
+    """Nodes it may run on."""
+    tolerations: list[FreeForm] = Field(default_factory=list)
+    """Taints it tolerates."""
+    affinity: FreeForm = Field(default_factory=dict)
+    """Further preferences; pods are spread over nodes anyway."""
+    priority_class_name: str = ""
+    """Its priority class."""
+    service_account_annotations: Strings = Field(default_factory=dict)
+    """Annotations of its ServiceAccount."""
+
+
+class Service(BaseModel):
+    """How clients reach the gateway."""
+
+    model_config = _CONFIG
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """Kind of Service."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port of the Service."""
+    node_port: Annotated[int, Field(ge=30000, le=32767)] | None = None
+    """Port on every node, for types NodePort and LoadBalancer; chosen by the cluster when null."""
+    annotations: Strings = Field(default_factory=dict)
+    """Annotations of the Service."""
+
+
+class Gateway(BaseModel):
+    """The gateway: answers clients."""
+
+    model_config = _CONFIG
+
+    replicas: Annotated[int, Field(ge=0, le=999)] = 2
+    """Pods."""
+    args: list[str] = Field(default_factory=list)
+    """Further arguments of `understudy gateway`."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much it says."""
+    auth: Literal["keys", "none"] = "keys"
+    """Access keys, or everybody who can reach the port."""
+    url: Annotated[str, Field(pattern="^(https?://[^\\s]+)?$")] = ""
+    """Address that clients use, shown in status.url; the Service's when empty."""
+    service: Service = Service()
+    """How clients reach it."""
+    shutdown_timeout: Annotated[int, Field(ge=1, le=3600)] = 120
+    """How many seconds open requests may take to end when a pod stops."""
+    snapshot_size: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
+    """Room for the copy of tables and keys that a restarted gateway serves from."""
+    resources: Resources = Resources(requests={"cpu": "200m", "memory": "128Mi"}, limits={"memory": "1Gi"})
+    """What its container asks for."""
+    pod_disruption_budget: bool = True
+    """Keep one pod through voluntary disruptions."""
+    node_selector: Strings = Field(default_factory=dict)
+    """Nodes it may run on."""
+    tolerations: list[FreeForm] = Field(default_factory=list)
+    """Taints it tolerates."""
+    affinity: FreeForm = Field(default_factory=dict)
+    """Further preferences; pods are spread over nodes anyway."""
+    priority_class_name: str = ""
+    """Its priority class."""
+    service_account_annotations: Strings = Field(default_factory=dict)
+    """Annotations of its ServiceAccount."""
+
+
+class Rbac(BaseModel):
+    """Roles."""
+
+    model_config = _CONFIG
+
+    aggregate: bool = True
+    """Let the cluster's roles admin, edit and view include Understudy's kinds."""
+
+
+class AdminTls(BaseModel):
+    """Certificate of the gateways' admin port."""
+
+    model_config = _CONFIG
+
+    existing_secret: str = ""
+    """Secret with tls.crt, tls.key and ca.crt for the name understudy-gateway.<namespace>.svc. Empty: the chart makes
+    one at the first install and keeps it; renderers without a cluster (Argo CD) need one of your own."""
+
+
+class NetworkPolicy(BaseModel):
+    """NetworkPolicies; a network plug-in that knows them must enforce them."""
+
+    model_config = _CONFIG
+
+    enabled: bool = True
+    """Make them: for operator and gateway, and for engines in `engineNamespaces`."""
+    engine_namespaces: Namespaces = Field(default_factory=list)
+    """Namespaces whose engines answer to gateway and operator only; those of watchNamespaces when empty."""
+
+
+class ServiceMonitor(BaseModel):
+    """Scraping by the Prometheus operator."""
+
+    model_config = _CONFIG
+
+    enabled: bool = False
+    """Make ServiceMonitors; needs monitoring.coreos.com/v1."""
+    interval: Annotated[str, Field(pattern="^[0-9]+(ms|s|m)$")] = "30s"
+    """How often."""
+    labels: Strings = Field(default_factory=dict)
+    """Labels that your Prometheus selects by."""
+    gateway_subject: Annotated[str, Field(pattern="^(system:serviceaccount:[-a-z0-9]+:[-a-z0-9.]+)?$")] = ""
+    """Who may read the gateways' metrics, as system:serviceaccount:monitoring:prometheus; empty leaves them out."""
+    gateway_token_file: str = "/var/run/secrets/understudy/token"  # noqa: S105 - a path
+    """In Prometheus' pod: its projected ServiceAccount token with the audience understudy."""
+
+
+class Values(BaseModel):
+    """Values of the chart understudy."""
+
+    model_config = _CONFIG
+
+    image: Image = Image()
+    """Image of operator and gateway."""
+    image_pull_secrets: list[Strings] = Field(default_factory=list)
+    """Secrets for its registry, as `[{name: …}]`."""
+    sim_image: str = ""
+    """Image of simulated engines that name none; the same image when empty."""
+    watch_namespaces: Namespaces = Field(default_factory=list)
+    """Namespaced mode: work in these namespaces only. They must exist. Empty: in all."""
+    privileged_namespaces: Namespaces = Field(default_factory=list)
+    """Namespaces whose podTemplates may ask for privileged containers and host paths."""
+    crds: Crds = Crds()
+    """CustomResourceDefinitions."""
+    rbac: Rbac = Rbac()
+    """Roles."""
+    pod_annotations: Strings = Field(default_factory=dict)
+    """Annotations of all pods."""
+    pod_labels: Strings = Field(default_factory=dict)
+    """Labels of all pods."""
+    operator: Operator = Operator()
+    """The operator."""
+    gateway: Gateway = Gateway()
+    """The gateway."""
+    admin_tls: AdminTls = AdminTls()
+    """Certificate of the gateways' admin port."""
+    network_policy: NetworkPolicy = NetworkPolicy()
+    """NetworkPolicies."""
+    service_monitor: ServiceMonitor = ServiceMonitor()
+    """Scraping."""
+    global_: Annotated[FreeForm, Field(alias="global")] = Field(default_factory=dict)
+    """For charts that include this one; not read."""
+
+
+def values_schema() -> dict[str, Any]:
+    """JSON Schema (draft 7, which Helm 3 and 4 both read) of the values."""
+    return {"$schema": _SCHEMA, **_untitled(Values.model_json_schema(by_alias=True))}
+
+
+def values_yaml() -> str:
+    """The default values, each with its meaning."""
+    defaults = Values().model_dump(mode="json", by_alias=True)
+    del defaults["global"]
+    return "\n".join(_commented(defaults, Values, 0)) + "\n"
+
+
+def _commented(values: dict[str, Any], model: type[BaseModel], depth: int) -> list[str]:
+    lines: list[str] = []
+    indent = "  " * depth
+    for field in model.model_fields.values():
+        name = str(field.alias)
+        if name not in values:
+            continue
+        lines += [f"{indent}# {line.strip()}" for line in (field.description or "").splitlines()]
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            lines += [f"{indent}{name}:", *_commented(values[name], inner, depth + 1)]
+        else:
+            lines += [f"{indent}{line}" for line in to_yaml({name: values[name]}).splitlines()]
+    return lines
+
+
+def _untitled(value: Any) -> Any:
+    """Without pydantic's titles, which repeat the names; a field that is called title stays."""
+    if isinstance(value, dict):
+        return {key: _untitled(item) for key, item in value.items() if not (key == "title" and isinstance(item, str))}
+    if isinstance(value, list):
+        return [_untitled(item) for item in value]
+    return value

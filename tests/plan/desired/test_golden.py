@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -58,8 +59,8 @@ def server(kubeconfig: str) -> Iterator[Server]:
         yield server
 
 
-def dry_applied(server: Server, manifest: Manifest) -> str:
-    """What the server has against a manifest, as the operator would apply it; nothing is stored."""
+def dry_applied(server: Server, manifest: Manifest) -> list[str]:
+    """What the server has against a manifest as the operator would apply it, or drops from it; nothing is stored."""
     version, name = manifest["apiVersion"], manifest["metadata"]["name"]
     root = f"apis/{version}" if "/" in version else f"api/{version}"
     path = f"/{root}/namespaces/default/{manifest['kind'].lower()}s/{name}"
@@ -71,7 +72,26 @@ def dry_applied(server: Server, manifest: Manifest) -> str:
         dryRun="All",
         fieldValidation="Strict",
     )
-    return "" if answer.ok else f"{manifest['kind']} {name}: {answer.message}"
+    if not answer.ok:
+        return [f"{manifest['kind']} {name}: {answer.message}"]
+    return [f"{manifest['kind']} {name}: {path} was dropped" for path in dropped(whole, answer.body)]
+
+
+def dropped(sent: Any, kept: Any, path: str = "") -> list[str]:
+    """Paths of what is in `sent` and not in `kept`; items of lists are told apart by their position or name."""
+    if isinstance(sent, dict) and isinstance(kept, dict):
+        return [lost for key in sent for lost in dropped(sent[key], kept.get(key), f"{path}.{key}")]
+    if isinstance(sent, list) and isinstance(kept, list):
+        if len(sent) == len(kept):
+            pairs = list(zip(sent, kept, strict=True))
+            return [lost for number, (one, two) in enumerate(pairs) for lost in dropped(one, two, f"{path}[{number}]")]
+        return [f"{path}[{item.get('name')}]" for item in sent if item["name"] not in {other["name"] for other in kept}]
+    return [] if sent == kept or not sent else [path]
+
+
+def minor(server: Server) -> int:
+    """The server's minor version."""
+    return int("".join(c for c in server.request("GET", "/version").body["minor"] if c.isdigit()))
 
 
 @pytest.mark.cluster
@@ -79,5 +99,10 @@ def dry_applied(server: Server, manifest: Manifest) -> str:
 def test_a_real_api_server_takes_the_examples_and_their_children(source: Path, server: Server) -> None:
     examples = [d for d in documents(source) if d["kind"] != "Namespace"]
     pinned = list(yaml.safe_load_all(golden_file(source).read_text()))
-    refused = [said for manifest in (*examples, *pinned) if (said := dry_applied(server, manifest))]
-    assert refused == []
+    refused = [said for manifest in (*examples, *pinned) for said in dry_applied(server, manifest)]
+    if source.stem == "weights-oci" and minor(server) < 35:
+        # Image volumes come with 1.35; older servers drop the volume and its mount without a word.
+        assert all("[weights]" in said for said in refused)
+        assert len(refused) == 2
+    else:
+        assert refused == []

@@ -37,7 +37,7 @@ from understudy.telemetry.operator import OperatorMetrics
 
 log = logging.getLogger(__name__)
 
-_WAITS = 10.0  # a plan that wants to be asked again sooner than this waits for something
+_WAITS = 2.0  # a plan that wants to be asked again within so many seconds waits for gateways
 _AFTER_REFUSAL = 30.0
 
 
@@ -145,7 +145,7 @@ class Reconciler:
 
     def _follow_up(self, work: Work, decided: Plan) -> None:
         self.sources.prober.set_probes(work.key, decided.probes)
-        waits = decided.requeue_after is not None and decided.requeue_after < _WAITS
+        waits = decided.requeue_after is not None and decided.requeue_after <= _WAITS
         self.sources.poller.set_active(work.key, waits)
         if decided.requeue_after is not None:
             self.queue.add_after(work, decided.requeue_after)

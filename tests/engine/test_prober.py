@@ -1,0 +1,396 @@
+"""The prober: who the pod is, whether it answers, and who hears of it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+
+from tests.engine import virtual
+from understudy.domain.key import Key
+from understudy.engine.prober import HttpEngine, Prober, identity
+from understudy.plan.actions import Probe, Prompt
+from understudy.plan.observed import ProbeReport
+from understudy.telemetry.operator import OperatorMetrics
+
+TALK = Key("shop", "talk")
+YES = Prompt("says-yes", ({"role": "user", "content": "Say yes."},), 8, {"matches": "yes", "within": "5s"})
+NOT_EMPTY = Prompt("answers", ({"role": "user", "content": "Hello."},), 8, {"notEmpty": True})
+
+
+def probe(*prompts: Prompt, uid: str = "pod-1", **changes: Any) -> Probe:
+    return replace(Probe(uid, "10.0.0.1", 8000, "talk-1", "/models/a", 8192, "key", 10.0, prompts), **changes)
+
+
+def listed(model: str = "talk-1", root: str = "/models/a", length: int = 8192) -> dict[str, Any]:
+    return {"data": [{"id": model, "root": root, "max_model_len": length}]}
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": text}}]}
+
+
+class Pod:
+    """An engine that answers as told: exceptions are raised, floats are delays before "yes"."""
+
+    def __init__(self) -> None:
+        self.models: Any = listed()
+        self.answer: Any = said("yes")
+        self.asked: list[tuple[float, str]] = []
+        self.bodies: list[Mapping[str, Any]] = []
+
+    async def get(self, probe: Probe, path: str, seconds: float) -> Any:
+        return await self._reply(path, self.models, seconds)
+
+    async def post(self, probe: Probe, path: str, body: Mapping[str, Any], seconds: float) -> Any:
+        self.bodies.append(body)
+        return await self._reply(path, self.answer, seconds)
+
+    async def _reply(self, path: str, answer: Any, seconds: float) -> Any:
+        self.asked.append((round(virtual.now(), 3), path))
+        if isinstance(answer, float):
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(answer)
+            return said("yes")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def times(self, path: str) -> list[float]:
+        return [at for at, what in self.asked if what == path]
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.pod = Pod()
+        self.metrics = OperatorMetrics()
+        self.woken: list[float] = []
+        self.prober = Prober(
+            self.pod,
+            monotonic=virtual.now,
+            metrics=self.metrics,
+            wake=lambda _key: self.woken.append(round(virtual.now(), 3)),
+        )
+
+    def report(self, uid: str = "pod-1") -> ProbeReport:
+        return self.prober.observed(TALK)[uid]
+
+
+def test_a_pod_that_is_who_it_should_be_is_asked_for_one_token_when_there_are_no_prompts() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(),))
+        await asyncio.sleep(25)
+        assert stage.report().identity == "ok"
+        assert stage.report().completed_at == pytest.approx(20)
+        assert stage.pod.times("/v1/completions") == [0, 10, 20]
+        assert stage.pod.bodies[0]["max_tokens"] == 1
+        assert stage.pod.bodies[0]["model"] == "talk-1"
+        assert stage.woken == [0], "nothing new after the first time"
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_prompts_are_asked_every_interval_and_five_runs_of_each_are_kept() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(YES, NOT_EMPTY),))
+        await asyncio.sleep(95)
+        runs = stage.report().recent
+        assert [(run.name, run.at) for run in runs if run.name == "says-yes"] == [
+            ("says-yes", at) for at in (50, 60, 70, 80, 90)
+        ]
+        assert len(runs) == 10
+        assert all(run.ok for run in runs)
+        assert stage.report().completed_at == 90
+        assert "/v1/completions" not in {path for _, path in stage.pod.asked}
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_wrong_answer_is_a_failure_with_its_reason_and_still_a_completion() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.answer = said("no")
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(1)
+        (run,) = stage.report().recent
+        assert not run.ok
+        assert run.message == "the answer 'no' does not match 'yes'"
+        assert stage.report().completed_at == 0
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (ConnectionRefusedError("connection refused"), "connection refused"),
+        (ValueError("/v1/chat/completions answered 500: broken"), "/v1/chat/completions answered 500: broken"),
+        ({"choices": []}, "list index out of range"),
+        ({"error": "x"}, "'choices'"),
+        (aiohttp.ServerDisconnectedError(), "Server disconnected"),
+    ],
+)
+def test_no_answer_is_a_failure_and_no_completion(fault: Any, message: str) -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.answer = fault
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(1)
+        (run,) = stage.report().recent
+        assert (run.ok, run.message) == (False, message)
+        assert stage.report().completed_at is None
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_an_answer_that_takes_too_long_fails_when_its_time_is_up() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.answer = 3600.0
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(5.5)
+        (run,) = stage.report().recent
+        assert (run.ok, run.at, run.message) == (False, 5, "no answer within 5 s")
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_failures_are_spaced_by_the_interval_whatever_they_take() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.answer = 3600.0
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(36)
+        assert stage.pod.times("/v1/chat/completions") == [0, 10, 20, 30]
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_each_failure_wakes_though_the_last_one_looked_the_same() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.answer = said("no")
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(85)
+        assert {0, 10, 20, 30, 40, 50, 60, 70, 80} <= set(stage.woken)
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_pod_that_is_somebody_else_gets_no_prompt_and_is_told_of_at_once() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.models = listed("other")
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(15)
+        assert stage.report().identity == "serves other instead of talk-1"
+        assert stage.pod.times("/v1/chat/completions") == []
+        assert stage.woken == [0]
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_pod_that_changes_who_it_is_is_found_out_at_the_next_round() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(12)
+        stage.pod.models = listed("impostor")
+        await asyncio.sleep(10)
+        assert stage.report().identity == "serves impostor instead of talk-1"
+        assert stage.woken[-1] == 20
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_pod_that_is_not_up_yet_is_asked_often_and_nothing_is_held_against_it() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.models = ConnectionRefusedError()
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(3.2)
+        assert stage.report() == ProbeReport("pod-1")
+        assert len(stage.pod.asked) == 7
+        assert stage.woken == []
+        stage.pod.models = listed()
+        await asyncio.sleep(0.5)
+        assert stage.report().identity == "ok"
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_known_pod_that_stops_answering_stays_known_and_its_prompts_fail() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(YES),))
+        await asyncio.sleep(5)
+        stage.pod.models = stage.pod.answer = ConnectionRefusedError("connection refused")
+        await asyncio.sleep(10)
+        assert stage.report().identity == "ok"
+        assert [run.ok for run in stage.report().recent] == [True, False]
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_one_token_completion_that_fails_is_no_completion() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.answer = ValueError("500")
+        stage.prober.set_probes(TALK, (probe(),))
+        await asyncio.sleep(15)
+        assert stage.report().completed_at is None
+        labels = {"check": "completion", "outcome": "failed"}
+        assert stage.metrics.registry.get_sample_value("understudy_probes_total", labels) == 2
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_the_same_probes_again_disturb_nothing() -> None:
+    async def main() -> None:
+        stage = Stage()
+        for _ in range(12):
+            stage.prober.set_probes(TALK, (probe(YES),))
+            await asyncio.sleep(1)
+        assert stage.pod.times("/v1/chat/completions") == [0, 10]
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_changed_probe_starts_anew_and_keeps_what_is_known_of_the_pod() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(YES, NOT_EMPTY),))
+        await asyncio.sleep(3)
+        stage.prober.set_probes(TALK, (probe(NOT_EMPTY, interval=60.0),))
+        await asyncio.sleep(1)
+        assert {run.name for run in stage.report().recent} == {"answers"}
+        assert len(stage.report().recent) == 2
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_pod_that_is_no_longer_named_is_left_alone_and_forgotten() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(YES), probe(YES, uid="pod-2")))
+        await asyncio.sleep(1)
+        assert set(stage.prober.observed(TALK)) == {"pod-1", "pod-2"}
+        stage.prober.set_probes(TALK, (probe(YES, uid="pod-2"),))
+        await asyncio.sleep(1)
+        assert set(stage.prober.observed(TALK)) == {"pod-2"}
+        stage.prober.set_probes(TALK, ())
+        asked = len(stage.pod.asked)
+        await asyncio.sleep(60)
+        assert len(stage.pod.asked) == asked
+        assert stage.prober.observed(TALK) == {}
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_an_expectation_that_is_broken_fails_the_prompt_and_not_the_prober() -> None:
+    async def main() -> None:
+        stage = Stage()
+        broken = replace(YES, expect={"within": "soon"})
+        stage.prober.set_probes(TALK, (probe(broken),))
+        await asyncio.sleep(15)
+        assert [run.ok for run in stage.report().recent] == [False, False]
+        assert "not a duration" in stage.report().recent[0].message
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (listed(), ""),
+        (listed("other"), "serves other instead of talk-1"),
+        ({"data": []}, "serves nothing instead of talk-1"),
+        (listed(root="/models/b"), "serves /models/b instead of /models/a"),
+        (listed(length=4096), "has a context of 4096 tokens instead of 8192"),
+        ({"data": [{"id": "talk-1"}]}, ""),
+        ({"data": [{"id": "adapter"}, {"id": "talk-1", "root": "/models/a", "max_model_len": 8192}]}, ""),
+    ],
+)
+def test_identity_is_id_root_and_context(answer: Any, expected: str) -> None:
+    assert identity(probe(), answer) == expected
+
+
+def test_identity_checks_only_what_is_expected() -> None:
+    assert identity(probe(root="", max_model_len=0), listed(root="/x", length=1)) == ""
+
+
+class Server:
+    """An engine on loopback."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, str | None, bytes]] = []
+        self.status = 200
+        self.body = b"{}"
+        self.location = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        auth = request.headers.get("Authorization")
+        self.requests.append((request.method, request.path, auth, await request.read()))
+        headers = {"Location": self.location} if self.location else {}
+        return web.Response(status=self.status, body=self.body, headers=headers)
+
+
+@pytest.fixture
+async def server() -> Any:
+    found = Server()
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", found.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession() as session:
+        yield found, HttpEngine(session), probe(address="127.0.0.1", port=runner.addresses[0][1])
+    await runner.cleanup()
+
+
+async def test_over_http_it_shows_the_revisions_key(server: Any) -> None:
+    found, engine, target = server
+    found.body = orjson.dumps(listed())
+    assert await engine.get(target, "/v1/models", 5.0) == listed()
+    await engine.post(target, "/v1/completions", {"model": "talk-1"}, 5.0)
+    assert found.requests == [
+        ("GET", "/v1/models", "Bearer key", b""),
+        ("POST", "/v1/completions", "Bearer key", b'{"model":"talk-1"}'),
+    ]
+
+
+async def test_over_http_a_refusal_is_told_with_its_words(server: Any) -> None:
+    found, engine, target = server
+    found.status, found.body = 503, b"warming up"
+    with pytest.raises(ValueError, match="/v1/models answered 503: warming up"):
+        await engine.get(target, "/v1/models", 5.0)
+
+
+async def test_over_http_a_redirect_is_not_followed(server: Any) -> None:
+    found, engine, target = server
+    found.status, found.location = 307, "http://169.254.169.254/secrets"
+    with pytest.raises(ValueError, match="307"):
+        await engine.get(target, "/v1/models", 5.0)
+    assert len(found.requests) == 1

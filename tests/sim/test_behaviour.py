@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.sim.engines import engine
 
+from tests.sim.engines import engine
 from understudy.sim.answers import Served
 from understudy.sim.behaviour import (
     KNOBS,

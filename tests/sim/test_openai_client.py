@@ -4,6 +4,7 @@ import aiohttp
 import openai
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
+
 from tests.sim.engines import KEY, engine
 
 MODEL = "story-0a1b2c3d"

@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.sim.engines import KEY, LAUNCH, OPERATOR, free_port, process
 
+from tests.sim.engines import KEY, LAUNCH, OPERATOR, free_port, process
 from understudy.cli import sim
 
 BODY: dict[str, Any] = {"model": "sim", "messages": [{"role": "user", "content": "hi"}], "stream": True}

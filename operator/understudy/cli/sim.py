@@ -5,11 +5,10 @@
 
 import argparse
 import asyncio
+import http.client
 import logging
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 
 import orjson
@@ -74,18 +73,20 @@ def _knobs(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, ob
 
 
 def _turn(port: int, knobs: str, environ: Mapping[str, str]) -> int:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/admin/behaviour",
-        data=knobs.encode(),
-        headers={"Authorization": f"Bearer {environ.get('VLLM_API_KEY', '')}", "Content-Type": "application/json"},
-    )
+    """Pass the knobs on to the engine beside us; exit status 1 if none answers, 2 if it refuses them."""
+    key = environ.get("VLLM_API_KEY", "")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # same
-            print(answer.read().decode())
-    except urllib.error.HTTPError as error:
-        print(f"understudy sim: {orjson.loads(error.read())['error']['message']}", file=sys.stderr)
-        return 2
+        connection.request("POST", "/admin/behaviour", knobs.encode(), {"Authorization": f"Bearer {key}"})
+        answer = connection.getresponse()
+        body = answer.read()
     except OSError as error:
         print(f"understudy sim: no engine answers on port {port}: {error}", file=sys.stderr)
         return 1
+    finally:
+        connection.close()
+    if answer.status != http.HTTPStatus.OK:
+        print(f"understudy sim: {orjson.loads(body)['error']['message']}", file=sys.stderr)
+        return 2
+    print(body.decode())
     return 0

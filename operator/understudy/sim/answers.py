@@ -98,7 +98,7 @@ def answer(request: Request, behaviour: Behaviour, seed: str) -> Answer:
     if behaviour.text:
         words: list[str] = behaviour.text.split()
     else:
-        draw = random.Random(f"{seed}\n{request.prompt}")
+        draw = random.Random(f"{seed}\n{request.prompt}")  # nosec B311
         words = draw.choices(_STORY.split(), k=behaviour.tokens)
     tokens = tuple(word if i == 0 else f" {word}" for i, word in enumerate(words))
     if len(tokens) > request.limit:

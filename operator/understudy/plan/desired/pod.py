@@ -33,7 +33,8 @@ _HOME_ENV: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "TRITON_CACHE_DIR", "value": f"{HOME}/.cache/triton"},
     {"name": "TORCHINDUCTOR_CACHE_DIR", "value": f"{HOME}/.cache/torchinductor"},
 )
-_SHM_MOUNT: Final = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108  # shared memory, no temporary file
+# Shared memory, no temporary file.
+_SHM_MOUNT: Final = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108  # nosec B108
 _HOME_MOUNT: Final = {"name": "home", "mountPath": HOME}
 
 

@@ -3,10 +3,10 @@
 What a node holds is known by a label with the content's key, set after a load: a load cut short leaves none.
 """
 
-import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ LABEL = "dev.understudy.content"
 OWN_TAG = "understudy:dev"
 ENGINE_TAG = "understudy-vllm:dev"
 SOURCES = cache.REPOSITORY / "images"
+BASE_FILE = "dependencies.Dockerfile"
 PYTHON_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata")
 ENGINE_PACKAGES = ("python3", "python3-dev", "python3-venv", "gcc", "g++", "libnuma1", "ca-certificates")
 
@@ -85,17 +86,27 @@ def loaded(tag: str) -> str | None:
 def _build_own(way: registry.Way, images: list[Image], current: Step) -> None:
     first = images[0]
     if not first.in_docker:
-        requirements = cache.REPOSITORY / "requirements" / "runtime.txt"
-        base = versions.PYTHON_IMAGE if way == "registry" else debian.image("debian-python", PYTHON_PACKAGES, current)
-        with tempfile.TemporaryDirectory(dir=cache.folder("site-packages")) as folder:
-            context = Path(folder)
-            dependencies = python_packages.install(requirements, current)
-            shutil.copytree(dependencies, context / "dependencies", copy_function=os.link)
+        base = _own_base(way, current)
+        with _context() as context:
+            for name in ("Dockerfile", "understudy"):
+                shutil.copy(SOURCES / "understudy" / name, context)
             python_packages.install_project(context / "package", current)
-            shutil.copytree(SOURCES / "understudy", context, dirs_exist_ok=True)
             _docker_build(first, context, {"BASE": base}, current)
     for image in images[1:]:
         current.run(["docker", "tag", first.tag, image.tag])
+
+
+def _own_base(way: registry.Way, current: Step) -> str:
+    requirements, dockerfile = cache.REPOSITORY / "requirements" / "runtime.txt", SOURCES / "understudy" / BASE_FILE
+    content = cache.content_key([requirements, dockerfile], way, versions.PYTHON_IMAGE, *PYTHON_PACKAGES)
+    base = Image("understudy.local/dependencies:current", content)
+    if not base.in_docker:
+        system = versions.PYTHON_IMAGE if way == "registry" else debian.image("debian-python", PYTHON_PACKAGES, current)
+        with _context() as context:
+            shutil.copy(dockerfile, context / "Dockerfile")
+            python_packages.install(requirements, context / "dependencies", current)
+            _docker_build(base, context, {"BASE": system}, current)
+    return base.tag
 
 
 def _ensure_engine(way: registry.Way, image: Image) -> None:
@@ -121,15 +132,20 @@ def _engine_base(way: registry.Way, current: Step) -> str:
     base = Image("understudy.local/engine-base:current", cache.content_key(files, *ENGINE_PACKAGES))
     if not base.in_docker:
         system = debian.image("debian-engine", ENGINE_PACKAGES, current)
-        with tempfile.TemporaryDirectory(dir=cache.folder("site-packages")) as context:
-            for file in (folder / "stand_ins.py", folder / "vllm"):
-                shutil.copy(file, context)
-            shutil.copy(folder / "base.Dockerfile", Path(context) / "Dockerfile")
-            site = python_packages.install(folder / "requirements.txt", current)
-            # A rename, not a copy: what was moved away is in the image from now on.
-            site.rename(Path(context) / "site")
-            _docker_build(base, Path(context), {"DEBIAN": system}, current)
+        with _context() as context:
+            for name in ("stand_ins.py", "vllm"):
+                shutil.copy(folder / name, context)
+            shutil.copy(folder / "base.Dockerfile", context / "Dockerfile")
+            python_packages.install(folder / "requirements.txt", context / "site", current)
+            _docker_build(base, context, {"DEBIAN": system}, current)
     return base.tag
+
+
+@contextmanager
+def _context() -> Iterator[Path]:
+    """A folder for what Docker builds from, beside the package cache so that files are linked and not copied."""
+    with tempfile.TemporaryDirectory(dir=cache.folder("contexts")) as folder:
+        yield Path(folder)
 
 
 def _docker_build(image: Image, context: Path, arguments: dict[str, str], current: Step) -> None:

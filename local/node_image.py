@@ -118,6 +118,8 @@ def _assemble(image: str, base: str, images: list[str], storage: str, current: S
         current.run(["docker", "exec", container, "pkill", "containerd"])
         entrypoint = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
         current.run(["docker", "commit", "--change", entrypoint, "--change", "CMD []", container, image])
+    # They are in the node image now; a build of another version would leave them without a name.
+    current.run(["docker", "image", "rm", *images])
 
 
 @contextmanager

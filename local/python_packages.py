@@ -7,6 +7,7 @@ come from is handed over, so that an index or a certificate that works for pip w
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,25 +25,24 @@ HANDED_OVER = {
 }
 
 
-def install(requirements: Path, step: Step) -> Path:
-    """A folder with the pinned, hashed packages of a requirements file, laid out as `site-packages`; cached."""
-    folder = cache.folder("site-packages") / cache.content_key([requirements], PYTHON, PLATFORM)
-    if folder.is_dir():
-        return folder
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    if "==" in requirements.read_text():
-        step.run([*_uv_install(step), "--require-hashes", "-r", requirements, "--target", draft], env=environment())
-    _drop_scripts(draft)
-    draft.replace(folder)
-    return folder
+def install(requirements: Path, destination: Path, step: Step) -> None:
+    """Lay out the pinned, hashed packages of a requirements file in a new folder, as `site-packages`.
+
+    The downloads are not kept: what is laid out becomes a layer of an image, which is.
+    """
+    destination.mkdir()
+    if "==" not in requirements.read_text():
+        return
+    with tempfile.TemporaryDirectory(dir=destination.parent) as downloads:
+        command = [*_uv_install(step), "--require-hashes", "-r", requirements, "--target", destination]
+        step.run(command, env={**environment(), "UV_CACHE_DIR": downloads})
+    _drop_scripts(destination)
 
 
 def install_project(destination: Path, step: Step) -> None:
-    """Build this repository's own package and lay it out in a new folder."""
-    command = [*_uv_install(step), cache.REPOSITORY]
-    step.run([*command, "--target", destination], env=environment())
+    """Build this repository's own package and lay it out in a new folder; what builds it stays cached."""
+    kept = {"UV_CACHE_DIR": str(cache.folder("uv-cache"))}
+    step.run([*_uv_install(step), "--target", destination, cache.REPOSITORY], env={**environment(), **kept})
     _drop_scripts(destination)
 
 

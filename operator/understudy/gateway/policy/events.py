@@ -18,11 +18,6 @@ class EventSplitter:
     def __init__(self) -> None:
         self._rest = b""
 
-    @property
-    def rest(self) -> bytes:
-        """Bytes of an event that has not ended."""
-        return self._rest
-
     def feed(self, data: bytes) -> list[bytes]:
         """Payloads of the events that end within `data`; raises EventTooLongError."""
         if self._rest:

@@ -1,0 +1,96 @@
+"""Snapshots for tests: tables, endpoints and keys in one line each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from understudy.gateway.snapshot import load
+from understudy.gateway.table import Entry, Variant
+from understudy.gateway.world import World
+
+STABLE = "6f1c9a02"
+CANARY = "a90b1234"
+KEY = "us-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
+MASTER = b"m" * 32
+
+
+def table(
+    variants: Mapping[str, int] | None = None,
+    *,
+    name: str = "story",
+    namespace: str = "default",
+    names: Sequence[str] = ("storyteller",),
+    **more: Any,
+) -> dict[str, Any]:
+    """A table; `variants` maps revisions to weights, the second one being the candidate."""
+    weights = {STABLE: 100} if variants is None else variants
+    tracks = ("stable", "canary")
+    meta = {field: more.pop(field) for field in ("uid", "generation") if field in more}
+    spec: dict[str, Any] = {
+        "epoch": 1,
+        "servedNames": list(names),
+        "salt": CANARY if len(weights) > 1 else "",
+        "variants": [
+            {"revision": revision, "track": track, "weight": weight, "service": f"{name}-{revision}"}
+            for (revision, weight), track in zip(weights.items(), tracks, strict=False)
+        ],
+        **more,
+    }
+    return {"namespace": namespace, "name": name, "uid": "uid-1", "generation": 1, **meta, "spec": spec}
+
+
+def endpoints(
+    revision: str, ports: Sequence[int], *, name: str = "story", namespace: str = "default", ready: bool = True
+) -> dict[str, Any]:
+    """The slice of one revision's engines on loopback ports."""
+    addresses = [{"host": "127.0.0.1", "port": port, "ready": ready} for port in ports]
+    return {
+        "namespace": namespace,
+        "service": f"{name}-{revision}",
+        "slice": f"{name}-{revision}-x",
+        "addresses": addresses,
+    }
+
+
+def access_key(
+    text: str = KEY, *, source: str = "understudy-system/key", namespaces: str = "*", names: str = "*"
+) -> dict[str, Any]:
+    """A key as its Secret tells of it."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"secret": source, "hash": digest, "namespaces": namespaces.split(","), "names": names.split(",")}
+
+
+def snapshot(
+    tables: Sequence[Mapping[str, Any]] = (),
+    slices: Sequence[Mapping[str, Any]] = (),
+    keys: Sequence[Mapping[str, Any]] | None = None,
+    master: bytes = MASTER,
+) -> dict[str, Any]:
+    """A whole snapshot; with one key for everything unless `keys` says otherwise."""
+    return {
+        "version": 1,
+        "master": master.hex(),
+        "keys": [access_key()] if keys is None else list(keys),
+        "tables": list(tables),
+        "endpoints": list(slices),
+    }
+
+
+def world_of(document: Mapping[str, Any]) -> World:
+    """A compiled world."""
+    world = World()
+    load(document, world)
+    world.compile()
+    return world
+
+
+def entry_of(weights: Mapping[str, int], ports: Mapping[str, Sequence[int]] | None = None, **more: Any) -> Entry:
+    """The compiled entry of one deployment; one engine per revision unless `ports` says otherwise."""
+    given = {r: [8000 + i] for i, r in enumerate(weights)} if ports is None else ports
+    slices = [endpoints(revision, numbers) for revision, numbers in given.items()]
+    return world_of(snapshot([table(weights, **more)], slices)).routes.deployments["default/story"]
+
+
+def variant_of(entry: Entry, revision: str) -> Variant:
+    """The variant of a revision."""
+    return next(v for v in entry.variants if v.revision == revision)

@@ -43,6 +43,8 @@ class KopfThread:
                 kopf.operator(
                     registry=registry(self._enqueue),
                     standalone=True,
+                    # Named here, or Kopf looks up the user's name, which a pod's uid need not have.
+                    identity="understudy",  # type: ignore[arg-type]  # its type, a str, is private
                     stop_flag=self._stop,
                     **operator_arguments(self._namespaces),
                 )

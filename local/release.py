@@ -1,10 +1,10 @@
 """Installs the chart into the local cluster, the way a user would, with the images that were built here."""
 
-import json
+import re
+import subprocess
 from collections.abc import Sequence
 
 from local import cache, cluster, images, tools
-from local.commands import ask
 from local.kube import kubectl
 from local.steps import CommandFailed, step
 
@@ -32,6 +32,8 @@ def install(extra: Sequence[str] = ()) -> None:
                 f"--kubeconfig={cache.kubeconfig()}",
                 f"--namespace={SYSTEM}",
                 "--create-namespace",
+                # CRDs may be there already: from `kubectl apply -f crds/`, or kept from a release that is gone.
+                "--take-ownership",
                 "--set=image.repository=understudy,image.tag=dev,image.pullPolicy=IfNotPresent",
                 "--set=simImage=understudy:dev",
                 f"--set=gateway.service.type=NodePort,gateway.service.nodePort={GATEWAY_NODE_PORT}",
@@ -50,10 +52,11 @@ def create_key() -> str:
     Only the Secret with the key's hash goes to the cluster and to a file; the key itself is in this process alone.
     """
     with step("make an access key") as current:
-        text = ask(["docker", "run", "--rm", "understudy:dev", "keys", "create", KEY_NAME, "-o", "json"], seconds=60)
-        if text is None:
-            raise CommandFailed("`understudy keys create` in the image understudy:dev did not answer")
-        made = json.loads(text)
-        manifest = cache.put(cache.folder("run") / "access-key-secret.json", json.dumps(made["secret"]))
+        command = ["docker", "run", "--rm", "understudy:dev", "keys", "create", KEY_NAME, "-o", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        key = re.search(r"us-[A-Za-z0-9_-]{43}", done.stderr)
+        if done.returncode or not key:
+            raise CommandFailed(f"`{' '.join(command)}` made no key: {done.stderr.strip()[-500:]}")
+        manifest = cache.put(cache.folder("run") / "access-key-secret.json", done.stdout)
         current.run(kubectl("-n", SYSTEM, "apply", "--server-side", "--force-conflicts", "-f", str(manifest)))
-        return str(made["key"])
+        return key[0]

@@ -95,7 +95,8 @@ class Cluster:
 
     def __init__(self, gateways: int = 2, capacity: int = 8, chains: Chains = CHAINS) -> None:
         self.wall, self.mono, self.true_time = START, 100.0, 0.0
-        self.process, self.memory, self.epoch = "p1", None, 1
+        self.process, self.epoch = "p1", 1
+        self.skew = 0.0  # of the operator's wall clock, in seconds
         self.memory: Memory | None = None
         self.objects: dict[Ref, dict[str, Any]] = {}
         self.pods: dict[str, Pod] = {}
@@ -316,7 +317,7 @@ class Cluster:
                 configmaps[name] = obj
         return Observed(
             key=KEY,
-            now=Now(self.wall, self.mono, self.process),
+            now=Now(self.wall + self.skew, self.mono, self.process),
             epoch=self.epoch,
             deployment=seen.get(("ModelDeployment", NAME)),
             model=seen.get(("Model", "tiny")),
@@ -553,14 +554,14 @@ class Cluster:
             state = {"waiting": {"reason": behaviour.pull[0], "message": behaviour.pull[1]}}
         elif pod.started is not None:
             state = {"running": {"startedAt": stamp(pod.started)}}
-        engine = {"name": "engine", "state": state, "restartCount": pod.restarts}
+        engine: dict[str, Any] = {"name": "engine", "state": state, "restartCount": pod.restarts}
         if pod.ended:
             engine["lastState"] = {"terminated": pod.ended}
-        meta = {"name": pod.name, "uid": pod.uid, "creationTimestamp": stamp(pod.created)}
+        meta: dict[str, Any] = {"name": pod.name, "uid": pod.uid, "creationTimestamp": stamp(pod.created)}
         meta["labels"] = {LABEL_DEPLOYMENT: NAME, LABEL_REVISION: pod.revision}
         if pod.deleted is not None:
             meta["deletionTimestamp"] = stamp(self.wall)
-        status = {"phase": "Running" if pod.started else "Pending", "conditions": conditions}
+        status: dict[str, Any] = {"phase": "Running" if pod.started else "Pending", "conditions": conditions}
         if pod.started is not None:
             status |= {"podIP": "10.0.0.1", "containerStatuses": [engine]}
         elif pod.scheduled is not None:

@@ -21,7 +21,8 @@ from understudy.plan.observed import Object
 from understudy.plan.release import why_not
 from understudy.plan.routes import Share, desired_table
 from understudy.plan.snapshots import delete
-from understudy.plan.world import Blocked, Revision, World
+from understudy.plan.wanted import Blocked
+from understudy.plan.world import Revision, World
 
 
 def table_write(world: World, parts: tuple[Share, ...]) -> list[Action]:

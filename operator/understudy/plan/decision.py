@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from understudy.plan.faults import Fault
 from understudy.plan.state import State, brand
-from understudy.plan.world import Blocked, World
+from understudy.plan.wanted import Blocked
+from understudy.plan.world import World
 
 
 @dataclass(frozen=True, slots=True)

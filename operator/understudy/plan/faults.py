@@ -39,15 +39,15 @@ class Fault:
 class PodFacts:
     """What the kubelet and the scheduler say about one pod, with the times that matter.
 
-    `since` (Unix seconds) is when the rollout began: a restart before it is history. `scheduled_for`
-    and `unready_for` are observed seconds, None where they do not apply.
+    `restarted` is how often the engine had been restarted before the rollout began: that is history.
+    `scheduled_for` and `unready_for` are observed seconds, None where they do not apply.
     """
 
     name: str
     status: Mapping[str, Any]
     terminating: bool
     node_lost: bool
-    since: float
+    restarted: int
     scheduled_for: float | None
     unready_for: float | None
     start_deadline: float
@@ -85,14 +85,12 @@ def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 def ended(facts: PodFacts) -> Mapping[str, Any] | None:
     """How the engine's container last ended during this rollout, or None."""
-    for state in (facts.engine.get("state") or {}, facts.engine.get("lastState") or {}):
-        last: Mapping[str, Any] | None = state.get("terminated")
-        # A node that comes back reports containers it lost sight of; that is the node's end, not the engine's.
-        if last is None or last.get("reason") in ("Unknown", "ContainerStatusUnknown"):
-            continue
-        if "finishedAt" not in last or not last["finishedAt"] or instant(last["finishedAt"]) >= facts.since:
-            return last
-    return None
+    states = [facts.engine.get("state") or {}]
+    if int(facts.engine.get("restartCount", 0)) > facts.restarted:
+        states.append(facts.engine.get("lastState") or {})
+    ends: Iterable[Mapping[str, Any]] = (state["terminated"] for state in states if state.get("terminated"))
+    # A node that comes back reports containers it lost sight of; that is the node's end, not the engine's.
+    return next((e for e in ends if e.get("reason") not in ("Unknown", "ContainerStatusUnknown")), None)
 
 
 def out_of_memory(facts: PodFacts) -> Fault | None:

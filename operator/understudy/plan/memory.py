@@ -8,6 +8,8 @@ up the evidence from the snapshot's status, at most five seconds behind.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from understudy.plan.wanted import Reading
+
 # Attempts and failed attempts of one revision.
 Counts = tuple[int, int]
 
@@ -73,3 +75,4 @@ class Memory:
     window: tuple[Block, ...] = ()
     persisted: float = float("-inf")
     told: float = float("-inf")
+    reading: Reading | None = None

@@ -22,7 +22,8 @@ from understudy.plan.programmed import Fleet, TableView, programmed, view_fleet,
 from understudy.plan.state import State, read_state
 from understudy.plan.strategy import terms
 from understudy.plan.target import resolve
-from understudy.plan.world import Blocked, Pod, Revision, World
+from understudy.plan.wanted import Blocked, Reading
+from understudy.plan.world import Pod, Revision, World
 
 # Added to the engine's own start-up time: pulling is inside it, the kubelet's lag is not.
 START_GRACE: Final = 60.0
@@ -31,13 +32,13 @@ START_GRACE: Final = 60.0
 def observe(observed: Observed) -> World | Blocked:
     """The world of one deployment that exists; Blocked if its spec cannot be read at all."""
     deployment = observed.deployment or {}
+    state = read_state(deployment.get("status") or {}) or State()
     try:
-        spec = ModelDeploymentSpec.model_validate(deployment.get("spec") or {})
+        reading = _read(observed, state)
     except ValidationError as error:
         return Blocked("InvalidSpec", _first_mistake(error), passing=False)
-    state = read_state(deployment.get("status") or {}) or State()
+    spec, target = reading.spec, reading.target
     snapshots = {str(s["spec"]["revision"]): s for s in observed.snapshots}
-    target = resolve(observed, spec, snapshots, state)
     table = view_table(observed.key.name, observed.table)
     fleet = view_fleet(observed.key, table, observed.gateways)
     grouped = _by_revision(observed.pods)
@@ -48,9 +49,8 @@ def observe(observed: Observed) -> World | Blocked:
     unguarded, unknown = guards.unguarded(observed, spec)
     world = World(
         observed=observed,
-        spec=spec,
+        reading=reading,
         state=state,
-        target=target,
         terms=terms(spec.rollout, state.frozen if state.candidate or state.previous else {}),
         revisions=revisions,
         table=table,
@@ -64,6 +64,24 @@ def observe(observed: Observed) -> World | Blocked:
         unknown_guardrails=unknown,
     )
     return trial.weigh(world)
+
+
+def _read(observed: Observed, state: State) -> Reading:
+    """The spec read and resolved, from memory if nothing that goes into it has changed."""
+    deployment = observed.deployment or {}
+    inputs = (
+        deployment.get("spec"),
+        (observed.model or {}).get("spec"),
+        observed.references,
+        observed.settings,
+        tuple(s["spec"] for s in observed.snapshots),
+        state.live(),
+    )
+    old = observed.memory.reading if observed.memory is not None else None
+    if old is not None and old.inputs == inputs:
+        return old
+    spec = ModelDeploymentSpec.model_validate(deployment.get("spec") or {})
+    return Reading(inputs, spec, resolve(observed, spec, state))
 
 
 def _first_mistake(error: ValidationError) -> str:
@@ -148,7 +166,7 @@ def _revisions(
             snapshot=snapshots.get(name),
             wanted=int(((observed.pools.get(name) or {}).get("spec") or {}).get("replicas", 0)),
             pods=tuple(
-                _pod(pod, lost(pod), state.since, deadline, running, observed.probes.get(pod["metadata"]["uid"]))
+                _pod(pod, lost(pod), state.restarts, deadline, running, observed.probes.get(pod["metadata"]["uid"]))
                 for pod in grouped.get(name, ())
             ),
         )
@@ -160,7 +178,7 @@ def _revisions(
 def _pod(
     pod: Object,
     node_lost: bool,
-    since: float,
+    restarts: Mapping[str, int],
     deadline: float,
     running: Mapping[str, Clock],
     report: ProbeReport | None,
@@ -171,7 +189,7 @@ def _pod(
         status=status,
         terminating="deletionTimestamp" in pod["metadata"],
         node_lost=node_lost,
-        since=since,
+        restarted=restarts.get(uid, 0),
         scheduled_for=_elapsed(running, f"start:{uid}"),
         unready_for=_elapsed(running, f"unready:{uid}"),
         start_deadline=deadline,
@@ -187,6 +205,7 @@ def _pod(
         disrupted=facts.disrupted,
         waiting_for=_elapsed(running, f"pending:{uid}"),
         unschedulable=str(scheduled.get("message", "")) if scheduled.get("reason") == "Unschedulable" else "",
+        restarts=int(facts.engine.get("restartCount", 0)),
         fault=fault_of(facts),
         report=report,
     )

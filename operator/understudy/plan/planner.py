@@ -32,10 +32,11 @@ from understudy.plan.state import relent
 from understudy.plan.status import calm, describe, unreadable
 from understudy.plan.trial import trial_name
 from understudy.plan.verbs import obey
-from understudy.plan.world import Blocked, World
+from understudy.plan.wanted import Blocked
+from understudy.plan.world import World
 
 # Seconds until the next pass when nothing moves, and while something outside is waited for.
-IDLE = 30.0
+IDLE = 60.0
 WAITING = 5.0
 
 
@@ -68,15 +69,16 @@ def _drafted(world: World, decision: Decision, note: Emit | None) -> Plan:
     before = world.before
     case = Case(after, decision, broken)
     told = world.observed.memory.told if world.observed.memory is not None else float("-inf")
+    again = _again(after, decision)
     status = calm(before, describe(case), world.now.monotonic - told)
     return Plan(
         actions=(*actions, *_events(decision, note)),
         status=status,
         status_first=decision.state != world.state,
         probes=probes(after),
-        requeue_after=_again(after, decision),
+        requeue_after=again,
         reasons=(f"{decision.reason}: {decision.message}", *broken),
-        memory=_memory(after, persist, fresh=status is not before, told=told),
+        memory=_memory(after, persist, fresh=status is not before, told=told, moving=again < WAITING),
     )
 
 
@@ -103,7 +105,7 @@ def _due(world: World) -> bool:
     return world.now.monotonic - memory.persisted >= PERSIST
 
 
-def _memory(after: World, persist: bool, *, fresh: bool, told: float) -> Memory:
+def _memory(after: World, persist: bool, *, fresh: bool, told: float, moving: bool) -> Memory:
     now, old = after.now, after.observed.memory
     own = old if old is not None and old.process == now.process else None
     wrote = persist and after.evidence is not None
@@ -117,6 +119,7 @@ def _memory(after: World, persist: bool, *, fresh: bool, told: float) -> Memory:
         window=after.window,
         persisted=now.monotonic if wrote else (own.persisted if own is not None else float("-inf")),
         told=now.monotonic if fresh else told,
+        reading=after.reading if moving else None,
     )
 
 

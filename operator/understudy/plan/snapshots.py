@@ -12,7 +12,8 @@ from understudy.plan.evidence import record_fields
 from understudy.plan.observed import Object, Observed
 from understudy.plan.state import State
 from understudy.plan.trial import tag_of, trial_of
-from understudy.plan.world import Blocked, Revision, World
+from understudy.plan.wanted import Blocked
+from understudy.plan.world import Revision, World
 
 # Evidence is written at most this often, in seconds.
 PERSIST: Final = 5.0

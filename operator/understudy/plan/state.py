@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from understudy.api.v1alpha1.deploymentstatus import Phase
-from understudy.domain.duration import instant, stamp
+from understudy.domain.duration import stamp
 
 MAX_FAILED: Final = 10
 MAX_HISTORY: Final = 5
@@ -53,10 +53,10 @@ class Request:
 class State:
     """Where the rollout is.
 
-    `weight` is the candidate's desired share in percent. `run` numbers the rollouts, `since` (Unix
-    seconds) is when this one began. `exposed` is True once this candidate may have had a share of
-    the conversations. `skip_to` is the weight up to which samples and soak are waived. `frozen` is
-    the rollout's configuration as it was when the candidate was chosen.
+    `weight` is the candidate's desired share in percent. `run` numbers the rollouts; `restarts` (by pod
+    uid) is what had happened before this one, and is not held against it. `exposed` is True once this
+    candidate may have had a share of the conversations. `skip_to` is the weight up to which samples and
+    soak are waived. `frozen` is the rollout's configuration as it was when the candidate was chosen.
     """
 
     phase: Phase = "Preparing"
@@ -70,7 +70,7 @@ class State:
     history: tuple[Promoted, ...] = ()
     request: Request = Request()
     run: int = 0
-    since: float = 0.0
+    restarts: Mapping[str, int] = field(default_factory=dict)
     exposed: bool = False
     skip_to: int = 0
     frozen: Mapping[str, Any] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def read_state(status: Mapping[str, Any]) -> State | None:
             status.get("lastHandledRequest", ""), bool(request.get("applied", False)), str(request.get("message", ""))
         ),
         run=int(own.get("run", 0)),
-        since=instant(own["since"]) if own.get("since") else 0.0,
+        restarts={str(uid): int(count) for uid, count in (own.get("restarts") or {}).items()},
         exposed=bool(own.get("exposed", False)),
         skip_to=int(own.get("skipTo", 0)),
         frozen=own.get("frozen") or {},
@@ -162,7 +162,7 @@ def state_fields(state: State) -> dict[str, Any]:
         "lastHandledRequest": state.request.value,
         "rollout": {
             "run": state.run,
-            "since": stamp(state.since),
+            "restarts": dict(state.restarts),
             "exposed": state.exposed,
             "skipTo": state.skip_to,
             "frozen": dict(state.frozen),

@@ -10,7 +10,8 @@ from understudy.plan.aspects import Case, conditions
 from understudy.plan.names import served
 from understudy.plan.sentences import next_sentence
 from understudy.plan.state import state_fields
-from understudy.plan.world import Blocked, World
+from understudy.plan.wanted import Blocked
+from understudy.plan.world import World
 
 # Sentences that count up change the status at most this often, in seconds.
 TELL: Final = 5.0

@@ -1,6 +1,6 @@
 """What the spec asks for: a revision, or the reason why it cannot become one now."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
@@ -9,14 +9,12 @@ from understudy.plan.desired.refusal import Missing, Refusal
 from understudy.plan.desired.revision import render_revision
 from understudy.plan.observed import Object, Observed
 from understudy.plan.state import State
-from understudy.plan.world import Blocked, Wanted
+from understudy.plan.wanted import Blocked, Wanted
 
 NOT_AVAILABLE: Final = "is not available yet"
 
 
-def resolve(
-    observed: Observed, spec: ModelDeploymentSpec, snapshots: Mapping[str, Object], state: State
-) -> Wanted | Blocked:
+def resolve(observed: Observed, spec: ModelDeploymentSpec, state: State) -> Wanted | Blocked:
     """The revision that the spec asks for, with its record; Blocked says what to write or to wait for.
 
     A record that exists is used as it is, so that its pods come back exactly as they were.
@@ -26,7 +24,7 @@ def resolve(
     if observed.model is None:
         missing = f"Model {spec.model_ref.name} does not exist in namespace {observed.key.namespace}"
         return Blocked("ModelNotFound", missing, passing=True)
-    ordered = sorted(snapshots.values(), key=lambda s: _familiarity(s, state))
+    ordered = sorted(observed.snapshots, key=lambda s: _familiarity(s, state))
     rendered = render_revision(
         observed.deployment or {}, observed.model, observed.references, observed.settings, ordered
     )
@@ -35,7 +33,8 @@ def resolve(
             return Blocked("InvalidSpec", rendered.message, passing=False)
         case Missing():
             return Blocked(f"{rendered.references[0][0]}NotFound", rendered.message, passing=True)
-    snapshot = snapshots.get(rendered.revision) or snapshot_manifest(rendered)
+    known = (s for s in ordered if s["spec"]["revision"] == rendered.revision)
+    snapshot = next(known, None) or snapshot_manifest(rendered)
     if snapshot["spec"]["hash"] != rendered.hash:
         clash = f"another revision is already called {rendered.revision}; change any field that shapes the pod"
         return Blocked("InvalidSpec", clash, passing=False)

@@ -18,6 +18,7 @@ from understudy.plan.observed import Now, Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView
 from understudy.plan.state import State
 from understudy.plan.strategy import Terms
+from understudy.plan.wanted import Blocked, Reading, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Pod:
     disrupted: bool
     waiting_for: float | None
     unschedulable: str
+    restarts: int
     fault: Fault | None
     report: ProbeReport | None
 
@@ -66,6 +68,10 @@ class Revision:
         """The first fault of any pod."""
         return next((pod.fault for pod in self.pods if pod.fault is not None), None)
 
+    def restarts(self) -> dict[str, int]:
+        """How often each pod's engine has been restarted so far, by pod uid, where it has."""
+        return {pod.uid: pod.restarts for pod in self.pods if pod.restarts}
+
     @property
     def status(self) -> Mapping[str, Any]:
         """The snapshot's status; empty without one."""
@@ -78,36 +84,17 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The revision that the spec asks for; `snapshot` is its record, as observed or to be written."""
-
-    revision: str
-    model: str
-    snapshot: Object
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """Why the spec cannot become a revision now; `passing` causes are given two minutes to go away."""
-
-    reason: str
-    message: str
-    passing: bool
-
-
-@dataclass(frozen=True, slots=True)
 class World:
     """Everything a rule may read.
 
-    `target` is what the spec asks for; `terms` how a rollout goes (frozen ones while one is in
+    `reading` is the spec and what it asks for; `terms` how a rollout goes (frozen ones while one is in
     progress); `unguarded` says why nothing may be served newly ("" = it may); `evidence` belongs to
     the current weight, `window` to the last half minute.
     """
 
     observed: Observed
-    spec: ModelDeploymentSpec
+    reading: Reading
     state: State
-    target: Wanted | Blocked
     terms: Terms
     revisions: Mapping[str, Revision]
     table: TableView | None
@@ -119,6 +106,16 @@ class World:
     window: tuple[Block, ...]
     unguarded: str
     unknown_guardrails: tuple[str, ...]
+
+    @property
+    def spec(self) -> ModelDeploymentSpec:
+        """The spec, with its defaults."""
+        return self.reading.spec
+
+    @property
+    def target(self) -> Wanted | Blocked:
+        """The revision that the spec asks for, or why it asks for none."""
+        return self.reading.target
 
     @property
     def name(self) -> str:

@@ -8,7 +8,8 @@ from understudy.plan.faults import Fault
 from understudy.plan.phases.resting import unguarded
 from understudy.plan.phases.trying import failing, paused, scaled_to_zero, superseded, unscheduled
 from understudy.plan.programmed import describe
-from understudy.plan.world import Blocked, World
+from understudy.plan.wanted import Blocked
+from understudy.plan.world import World
 
 # Pods that are lost by nobody's fault may come back within this time, in seconds.
 THIN_PATIENCE: Final = 30.0

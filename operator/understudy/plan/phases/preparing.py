@@ -44,8 +44,8 @@ def starting(world: World) -> Decision | None:
 
 
 def debut(world: World) -> Decision | None:
-    """Nothing serves yet: the first revision is promoted at once, without steps or verdict."""
-    if world.state.stable:
+    """Nothing serves yet: the first revision that answers is promoted at once, without steps or verdict."""
+    if world.state.stable or world.candidate.proven == 0:
         return None
     return move(world, "Promoting", f"{world.state.candidate} is the first revision", phase="Promoting")
 
@@ -64,7 +64,7 @@ def begin(world: World) -> Decision | None:
 
 
 def _wanted(world: World) -> int:
-    """Pods that must have answered; the very first revision serves as soon as one can."""
+    """Pods that must have answered; the very first revision serves as soon as one does."""
     return world.need(world.terms.next_weight(0)) if world.state.stable else 1
 
 
@@ -73,11 +73,11 @@ PREPARING: Final[tuple[Rule, ...]] = (
     scaled_to_zero,
     superseded,
     releasing,
+    debut,
     failing_alone,
     not_made,
     without_node,
     starting,
-    debut,
     paused,
     begin,
 )

@@ -7,7 +7,8 @@ from understudy.plan.decision import Decision, Rule, asked, blocked_hold, effect
 from understudy.plan.evidence import read_record
 from understudy.plan.state import MAX_FAILED, Failure
 from understudy.plan.strategy import freeze
-from understudy.plan.world import Blocked, World
+from understudy.plan.wanted import Blocked
+from understudy.plan.world import World
 
 
 def recall(world: World) -> Decision | None:
@@ -95,7 +96,7 @@ def choose(world: World) -> Decision | None:
         exposed=False,
         skip_to=0,
         run=run,
-        since=float(int(world.now.wall)),
+        restarts=world.revision(wish).restarts(),
         frozen=freeze(world.spec.rollout),
     )
 

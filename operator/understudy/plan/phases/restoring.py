@@ -6,7 +6,7 @@ There is no third move: if the restored revision fails too, a human decides.
 
 from typing import Final
 
-from understudy.plan.analysis import HARD_CHECKS, judge
+from understudy.plan.analysis import judge, pod_fault, wrong_identity
 from understudy.plan.decision import Decision, Rule, effective, hold, move, revert
 from understudy.plan.faults import Fault
 from understudy.plan.phases.promoting import enthrone
@@ -71,8 +71,9 @@ def commit(world: World) -> Decision | None:
 
 
 def _fault(world: World) -> Fault | None:
-    own = tuple(check for check in HARD_CHECKS if check.__name__ in ("wrong_identity", "pod_fault"))
-    return judge(world, world.candidate, world.revision(""), own)
+    """What keeps the restored revision from serving; a crash that it has got over does not."""
+    checks = (wrong_identity,) if is_warm(world) else (wrong_identity, pod_fault)
+    return judge(world, world.candidate, world.revision(""), checks)
 
 
 def _commit(world: World, why: str) -> Decision:

@@ -34,7 +34,7 @@ def restore(world: World) -> Decision | None:
         weight=100,
         exposed=True,
         skip_to=100,
-        since=float(int(world.now.wall)),
+        restarts=world.revision(state.previous).restarts(),
     )
 
 

@@ -1,0 +1,176 @@
+"""Watches a simulated cluster from outside and fails when a promise of the rollout machine is broken.
+
+The planner checks its own drafts against what it observed; this looks at the truth: what the gateways
+serve by, which requests are open, how long a weight was really in force.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.plan.world import NAME, Cluster
+from understudy.domain.duration import seconds
+from understudy.domain.names import LABEL_REVISION
+from understudy.domain.table import parse_table
+from understudy.plan.actions import Action, Apply, Delete
+
+
+@dataclass
+class Force:
+    """A weight in force on every gateway: since when, and the requests of its candidate since."""
+
+    key: tuple[str, int]
+    since: float
+    attempts: int
+
+
+@dataclass
+class Audit:
+    """One cluster's auditor; `excused` are revisions whose children somebody removed by hand."""
+
+    cluster: Cluster
+    excused: set[str] = field(default_factory=set)
+    _status: dict[str, Any] = field(default_factory=dict)
+    _out_since: dict[str, float] = field(default_factory=dict)
+    _force: Force | None = None
+    _served: dict[str, int] = field(default_factory=dict)
+    _counted: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _shares: dict[str, int] = field(default_factory=dict)
+    visited: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.cluster.on_write.append(self._before_write)
+
+    def turn(self, length: float, *, stale: int = 0) -> None:
+        """A turn of the cluster, watched."""
+        self.cluster.pass_time(length)
+        self._look()
+        decided = self.cluster.reconcile(stale=stale)
+        broken = [r for r in decided.reasons if r.startswith("I") and r[1:2].isdigit()]
+        assert not broken, f"{broken} at {self.cluster.true_time} in {self.cluster.phase}"
+        self._look()
+        self._read_status()
+
+    # What gateways do.
+
+    def _look(self) -> None:
+        cluster = self.cluster
+        for gateway in cluster.gateways:
+            for revision, attempts in gateway.attempts.items():
+                key = (gateway.uid, gateway.start_id, revision)
+                new = attempts - self._counted.get(key, 0)
+                self._served[revision] = self._served.get(revision, 0) + new
+                self._counted[key] = attempts
+        routed = self._routed()
+        for revision in {p.revision for p in cluster.pods.values()}:
+            if revision in routed:
+                self._out_since.pop(revision, None)
+            else:
+                self._out_since.setdefault(revision, cluster.true_time)
+        self._weigh()
+
+    def _routed(self) -> set[str]:
+        routed = set()
+        for gateway in self.cluster.gateways:
+            if gateway.table is not None:
+                variants = parse_table(NAME, gateway.table["spec"]).variants
+                routed |= {v.revision for v in variants if v.weight > 0}
+        return routed
+
+    def _weigh(self) -> None:
+        """Since when every gateway has served by the candidate's present weight."""
+        cluster = self.cluster
+        keys = set()
+        for gateway in cluster.gateways:
+            variants = parse_table(NAME, gateway.table["spec"]).variants if gateway.table else ()
+            keys.add(next(((v.revision, v.weight) for v in variants if v.track == "canary"), None))
+        key = keys.pop() if len(keys) == 1 else None
+        if key is None:
+            self._force = None
+        elif self._force is None or self._force.key != key:
+            self._force = Force(key, cluster.true_time, self._served.get(key[0], 0))
+
+    # What the operator writes.
+
+    def _before_write(self, action: Action) -> None:
+        match action:
+            case Apply(obj={"kind": "Deployment"} as pool):
+                self._check_pool(pool["metadata"]["labels"][LABEL_REVISION], pool["spec"]["replicas"])
+            case Delete(kind="Deployment", name=name):
+                self._check_stop(name.removeprefix(f"{NAME}-"))
+            case Apply(obj={"kind": "RoutingTable", "spec": spec}):
+                self._check_split(spec)
+            case Apply(obj={"kind": "ModelDeployment"}, subresource=subresource):
+                assert subresource == "status", "I8: the spec is written"
+
+    def _check_pool(self, revision: str, replicas: int) -> None:
+        pool = self.cluster.of_kind("Deployment").get(f"{NAME}-{revision}")
+        now = pool["spec"]["replicas"] if pool is not None else 0
+        if replicas == 0 and now > 0:
+            self._check_stop(revision)
+
+    def _check_stop(self, revision: str) -> None:
+        cluster = self.cluster
+        if ("ModelDeployment", NAME) not in cluster.objects or cluster.deployment["spec"]["replicas"] == 0:
+            return
+        assert revision not in self._routed() - self.excused, f"I1: {revision} is routed to and would stop"
+        opened = cluster.open_requests(revision)
+        if not opened or not cluster.gateways or not any(p.revision == revision for p in cluster.pods.values()):
+            return
+        wrong = any(
+            f["revision"] == revision and f["reason"] == "WrongModelIdentity" for f in cluster.status.get("failed", ())
+        )
+        out = cluster.true_time - self._out_since.get(revision, cluster.true_time)
+        drain = seconds(cluster.deployment["spec"]["rollout"]["drain"])
+        assert wrong or out >= drain, f"I5: {revision} stops after {out} s with {opened} open requests"
+
+    def _check_split(self, spec: dict[str, Any]) -> None:
+        """I15: within one rollout the candidate's share only rises, until it is taken away."""
+        salt = spec["salt"]
+        shares = {v["revision"]: v["weight"] for v in spec["variants"]}
+        if not salt:
+            self._shares.clear()
+            return
+        before = self._shares.get(salt, 0)
+        assert shares[salt] >= before or self.excused, f"I15: {salt} falls from {before} to {shares[salt]} %"
+        self._shares = {salt: shares[salt]}
+
+    # What the status says.
+
+    def _read_status(self) -> None:
+        if ("ModelDeployment", NAME) not in self.cluster.objects:
+            self._status = {}
+            return
+        before, now = self._status, self.cluster.status
+        self._status = now
+        if not before or not now:
+            return
+        self.visited.add((before["phase"], now["phase"]))
+        self._check_choice(before, now)
+        self._check_step(before, now)
+
+    def _check_choice(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        chosen = now.get("candidate")
+        if chosen and chosen != before.get("candidate"):
+            failed = {f["revision"] for f in now["failed"]}
+            assert chosen not in failed, f"I4: {chosen} failed and starts again"
+
+    def _check_step(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """I10, I11: a step is passed after its real soak and its real samples."""
+        if before["phase"] != "Canary":
+            return
+        weight = before["weights"]["candidate"]["desired"]
+        rose = now["phase"] == "Canary" and now["weights"]["candidate"]["desired"] > weight
+        if not (rose or now["phase"] == "Promoting"):
+            return
+        own = now["rollout"]
+        if own["skipTo"] >= weight or own["frozen"].get("strategy") == "Immediate":
+            return
+        force = self._force
+        assert force is not None, "I10: passed without being in force"
+        assert force.key == (before["candidate"], weight), f"I10: passed {weight} with {force.key} in force"
+        lasted = self.cluster.true_time - force.since
+        soak = min(seconds(s["soak"]) for s in self.cluster.deployment["spec"]["rollout"]["steps"])
+        assert lasted >= soak, f"I10: {weight} % was in force for {lasted} s"
+        seen = self._served.get(before["candidate"], 0) - force.attempts
+        least = own["frozen"]["analysis"]["minSamples"]
+        assert seen >= least, f"I11: {weight} % passed with {seen} of {least} samples"

@@ -1,0 +1,255 @@
+"""Random histories: whatever happens in whatever order, every promise holds, and in the end it settles."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.plan.audit import Audit
+from tests.plan.world import NAME, Behaviour, Cluster, rollout
+
+HISTORIES = int(os.environ.get("UNDERSTUDY_HISTORIES", "500"))
+
+IMAGES: dict[str, Behaviour] = {
+    "good-1": Behaviour(),
+    "good-2": Behaviour(start=1.0),
+    "slow": Behaviour(start=20.0),
+    "crashes": Behaviour(exit_code=1),
+    "crashes-later": Behaviour(start=25.0, exit_code=1),
+    "missing": Behaviour(pull=("ImagePullBackOff", "image not found")),
+    "impostor": Behaviour(identity="answers as another model"),
+    "mute": Behaviour(fails_prompt=True),
+    "errs": Behaviour(error_rate=0.9),
+    "unhealthy": Behaviour(unhealthy=True),
+}
+PROMPT = {"name": "answers", "messages": [{"role": "user", "content": "Say yes."}]}
+STEPS: dict[str, Any] = {
+    "usual": rollout(),
+    "two": rollout(steps=[{"weight": 30, "soak": "2s"}, {"weight": 100, "soak": "2s"}]),
+    "at-once": rollout(strategy="Immediate"),
+    "impatient": rollout(
+        analysis={"minSamples": 5, "noData": {"timeout": "20s", "then": "Revert"}, "ceilings": {"minRequests": 5}}
+    ),
+    "impossible": rollout(strategy="BlueGreen", steps=None),
+}
+
+
+class History:
+    """A cluster, its auditor, and what may happen to them."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster()
+        self.cluster.behaviours = dict(IMAGES)
+        self.cluster.apply_model()
+        self.cluster.apply("good-1", probes={"prompts": [PROMPT], "interval": "1s"})
+        self.audit = Audit(self.cluster)
+        self.stale = 0
+
+    def turn(self, length: float = 1.0) -> None:
+        """A second, at most one staleness, at most one failing write."""
+        self.audit.turn(length, stale=self.stale)
+        self.stale, self.cluster.fail_action = 0, None
+
+    @property
+    def there(self) -> bool:
+        return ("ModelDeployment", NAME) in self.cluster.objects
+
+    # Events.
+
+    def wait(self, turns: int) -> None:
+        for _ in range(turns):
+            self.turn()
+
+    def hurry(self, turns: int) -> None:
+        for _ in range(turns):
+            self.turn(0.1)
+
+    def image(self, name: str) -> None:
+        if self.there:
+            self.cluster.edit(engine={**self.cluster.deployment["spec"]["engine"], "image": name})
+
+    def terms(self, name: str) -> None:
+        if self.there:
+            self.cluster.edit(rollout={k: v for k, v in STEPS[name].items() if v is not None})
+
+    def replicas(self, count: int) -> None:
+        if self.there:
+            self.cluster.edit(replicas=count)
+
+    def verb(self, name: str) -> None:
+        if self.there:
+            candidate = self.cluster.status.get("candidate", "0" * 8)
+            self.cluster.ask(f"{name.format(candidate=candidate)};{self.cluster.true_time}")
+
+    def crash(self, index: int) -> None:
+        running = [p for p in self.cluster.pods.values() if p.started is not None and p.deleted is None]
+        if running:
+            self.cluster.crash(running[index % len(running)])
+
+    def evict(self, index: int) -> None:
+        alive = [p for p in self.cluster.pods.values() if p.deleted is None]
+        if alive:
+            self.cluster.delete_pod(alive[index % len(alive)], evicted=bool(index % 2))
+
+    def node(self, index: int) -> None:
+        name = sorted(self.cluster.nodes)[index % 2]
+        self.cluster.nodes[name] = not self.cluster.nodes[name]
+
+    def capacity(self, count: int) -> None:
+        self.cluster.capacity = count
+
+    def gateway(self, what: str) -> None:
+        cluster = self.cluster
+        match what:
+            case "silent" if cluster.gateways:
+                cluster.gateways[0].silent = not cluster.gateways[0].silent
+            case "restarts" if cluster.gateways:
+                cluster.restart_gateway(cluster.gateways[-1])
+            case "dies" if cluster.gateways:
+                cluster.gateways.pop()
+            case "comes":
+                cluster.add_gateway()
+            case "slow" if cluster.gateways:
+                cluster.gateways[-1].lag = 4.0
+
+    def operator(self, _: int) -> None:
+        self.cluster.restart_operator()
+
+    def see_old(self, turns: int) -> None:
+        self.stale = turns
+
+    def write_fails(self, index: int) -> None:
+        self.cluster.fail_action = index
+
+    def clock_jumps(self, seconds: int) -> None:
+        self.cluster.skew += seconds
+
+    def made_again(self, orphan: int) -> None:
+        spec = self.cluster.deployment["spec"]
+        self.cluster.delete_deployment(orphan=bool(orphan))
+        if not orphan:
+            for gateway in self.cluster.gateways:
+                gateway.table, gateway.pending = None, None
+        self.turn()
+        self.cluster.put("ModelDeployment", NAME, {"spec": spec})
+        self.audit.excused.update(p.revision for p in self.cluster.pods.values())
+
+    def vandal(self, kind: str) -> None:
+        names = sorted(self.cluster.of_kind(kind))
+        if names:
+            revision = names[0].removeprefix(f"{NAME}-")
+            self.audit.excused.add(revision)
+            self.cluster.vandalise(kind, names[0])
+
+    def scaled_by_hand(self, count: int) -> None:
+        for name, pool in self.cluster.of_kind("Deployment").items():
+            self.audit.excused.add(name.removeprefix(f"{NAME}-"))
+            self.cluster.put("Deployment", name, {**pool, "spec": {**pool["spec"], "replicas": count}})
+            break
+
+    def turns_bad(self, how: str) -> None:
+        image = self.cluster.image("candidate") or self.cluster.image("stable")
+        good = Behaviour()
+        worse = {"errs": Behaviour(error_rate=1.0), "mute": Behaviour(fails_prompt=True)}
+        self.cluster.behaviours[image] = worse.get(how, Behaviour(unhealthy=True) if how == "unhealthy" else good)
+
+    def model(self, there: int) -> None:
+        if there:
+            self.cluster.apply_model()
+        else:
+            self.cluster.objects.pop(("Model", "tiny"), None)
+
+    def traffic(self, rate: int) -> None:
+        self.cluster.rate = float(rate)
+
+    def streams(self, long: int) -> None:
+        self.cluster.long_streams = bool(long)
+
+    def heal(self) -> None:
+        """All faults stop."""
+        cluster = self.cluster
+        cluster.behaviours = {"slow": Behaviour(start=20.0)}
+        cluster.nodes = dict.fromkeys(cluster.nodes, True)
+        cluster.capacity, cluster.rate, cluster.long_streams = 20, 20.0, False
+        for gateway in cluster.gateways:
+            gateway.silent, gateway.lag = False, 0.2
+        if not cluster.gateways:
+            cluster.add_gateway()
+        cluster.apply_model()
+        if cluster.deployment["spec"]["rollout"].get("strategy") == "BlueGreen":
+            cluster.edit(rollout=rollout())
+        if cluster.deployment["spec"]["replicas"] == 0:
+            cluster.edit(replicas=1)
+        if cluster.status.get("paused"):
+            cluster.ask("resume;at last")
+
+    def settles(self) -> None:
+        """I13: with nothing going wrong any more, the rollout ends."""
+        self.heal()
+        for _ in range(250):
+            self.turn()
+            if self.settled():
+                return
+        cluster = self.cluster
+        raise AssertionError(f"does not settle: {cluster.phase} {cluster.last.reasons} {cluster.status}")
+
+    def settled(self) -> bool:
+        cluster = self.cluster
+        if cluster.phase == "RolledBack":
+            return cluster.status["stable"] != "" and not cluster.status.get("candidate")
+        return cluster.phase == "Stable" and cluster.says("Ready")[0] == "True"
+
+
+def _event(act: Callable[..., None], *values: Any) -> st.SearchStrategy[tuple[str, Any]]:
+    return st.tuples(st.just(act.__name__), st.sampled_from(values))
+
+
+EVENTS = st.one_of(
+    _event(History.wait, 1, 2, 3, 5, 8),
+    _event(History.wait, 5, 8, 13, 34),
+    _event(History.hurry, 1, 5),
+    _event(History.image, *IMAGES),
+    _event(History.image, "good-1", "good-2", "errs", "crashes-later"),
+    _event(History.terms, *STEPS),
+    _event(History.replicas, 0, 1, 2, 3),
+    _event(
+        History.verb,
+        "abort",
+        "retry",
+        "pause",
+        "resume",
+        "promote@{candidate}",
+        "promote-full@{candidate}",
+        "rollback=1",
+        "dance",
+        "abort@00000000",
+    ),
+    _event(History.crash, 0, 1, 2),
+    _event(History.evict, 0, 1, 2, 3),
+    _event(History.node, 0, 1),
+    _event(History.capacity, 0, 1, 2, 4, 8),
+    _event(History.gateway, "silent", "restarts", "dies", "comes", "slow"),
+    _event(History.operator, 0),
+    _event(History.see_old, 1, 2, 3),
+    _event(History.write_fails, 0, 1, 2, 3, 4),
+    _event(History.clock_jumps, -3600, 3600, 86400),
+    _event(History.made_again, 0, 1),
+    _event(History.vandal, "RoutingTable", "Deployment", "Service", "Secret", "ModelSnapshot"),
+    _event(History.scaled_by_hand, 0, 1, 5),
+    _event(History.turns_bad, "errs", "mute", "unhealthy", "good"),
+    _event(History.model, 0, 1),
+    _event(History.traffic, 0, 1, 50),
+    _event(History.streams, 0, 1),
+)
+
+
+@settings(max_examples=HISTORIES)
+@given(st.lists(EVENTS, min_size=3, max_size=14))
+def test_every_promise_holds_in_every_history(events: list[tuple[str, Any]]) -> None:
+    history = History()
+    for name, value in events:
+        getattr(history, name)(value)
+        history.turn()
+    history.settles()

@@ -60,11 +60,14 @@ class Server:
         body: Object | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        user: str = "",
         **query: str,
     ) -> Answer:
-        """One request; a connection that the server closed meanwhile is opened again."""
+        """One request, as administrator or as `user`; a connection that was closed meanwhile is opened again."""
         target = f"{path}?{urlencode(query)}" if query else path
         headers = {"Content-Type": content_type, "Accept": accept}
+        if user:
+            headers["Impersonate-User"] = user
         data = json.dumps(body) if body is not None else None
         for attempt in (1, 2):
             try:
@@ -110,24 +113,14 @@ class Server:
         )
 
 
-PLURALS = {
-    "CustomResourceDefinition": "customresourcedefinitions",
-    "Guardrail": "guardrails",
-    "Model": "models",
-    "ModelDeployment": "modeldeployments",
-    "ModelSnapshot": "modelsnapshots",
-    "Namespace": "namespaces",
-    "RoutingTable": "routingtables",
-}
-
-
 def collection(obj: Object) -> str:
     """Path of the collection that the object belongs to."""
     version = obj["apiVersion"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     namespace = obj["metadata"].get("namespace")
     inside = f"/namespaces/{namespace}" if namespace else ""
-    return f"{root}{inside}/{PLURALS[obj['kind']]}"
+    kind = obj["kind"].lower()
+    return f"{root}{inside}/{kind.removesuffix('y') + 'ies' if kind.endswith('policy') else kind + 's'}"
 
 
 def until(attempt: Callable[[], Answer], seconds: float = 30.0) -> Answer:

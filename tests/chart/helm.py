@@ -1,0 +1,108 @@
+"""Helm as a user calls it: lint, template, install; on every binary that HELM_BINARIES names."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local import tools
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "understudy"
+SYSTEM = "understudy-chart-tests"
+TEAMS = ("understudy-chart-team-a", "understudy-chart-team-b")
+
+Object = dict[str, Any]
+
+# Names of value sets that every test of the rendered chart goes through.
+VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
+    "defaults": {},
+    "node-port": {"gateway": {"service": {"type": "NodePort", "nodePort": 31234}}},
+    "load-balancer": {"gateway": {"service": {"type": "LoadBalancer", "port": 80, "annotations": {"a/b": "c"}}}},
+    "namespaced": {"watchNamespaces": list(TEAMS), "privilegedNamespaces": [TEAMS[0]]},
+    "one-of-each": {"operator": {"replicas": 1}, "gateway": {"replicas": 1}},
+    "none": {"operator": {"replicas": 0}, "gateway": {"replicas": 0}, "networkPolicy": {"enabled": False}},
+    "open": {"gateway": {"auth": "none", "url": "https://models.example/"}},
+    "no-extras": {
+        "crds": {"install": False},
+        "rbac": {"aggregate": False},
+        "networkPolicy": {"enabled": False},
+        "operator": {"podDisruptionBudget": False},
+        "gateway": {"podDisruptionBudget": False},
+    },
+    "engine-policies": {"networkPolicy": {"engineNamespaces": [TEAMS[1]]}},
+    "own-certificate": {"adminTls": {"existingSecret": "mine"}},
+    "placed": {
+        component: {
+            "nodeSelector": {"pool": "system"},
+            "tolerations": [{"key": "a", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "priorityClassName": "system-cluster-critical",
+            "serviceAccountAnnotations": {"a/b": "c"},
+            "args": ["--log-level=debug"],
+        }
+        for component in ("operator", "gateway")
+    }
+    | {
+        "podAnnotations": {"x/y": "z: {{ not a template }}"},
+        "podLabels": {"team": "models"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "image": {"digest": "sha256:" + "a" * 64},
+        "simImage": "registry.example/sim:1",
+    },
+    "monitored": {
+        "serviceMonitor": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "gatewaySubject": "system:serviceaccount:monitoring:prometheus",
+        }
+    },
+}
+
+
+def binaries() -> list[str]:
+    """Helm's binaries: those in HELM_BINARIES, separated by colons, or the one that the project installs."""
+    return os.environ.get("HELM_BINARIES", str(tools.path("helm"))).split(":")
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """One binary against one cluster."""
+
+    binary: str
+    kubeconfig: str
+
+    def run(self, *args: str, values: Mapping[str, Any] | None = None) -> "subprocess.CompletedProcess[str]":
+        """The command's outcome; values go in by standard input."""
+        given = ["--values=-"] if values is not None else []
+        return subprocess.run(
+            [self.binary, *args, *given, f"--kubeconfig={self.kubeconfig}"],
+            input=json.dumps(values or {}),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def render(self, values: Mapping[str, Any]) -> list[Object]:
+        """The objects that the chart makes of the values."""
+        done = self.run("template", "understudy", str(CHART), f"--namespace={SYSTEM}", values=values)
+        assert done.returncode == 0, done.stderr
+        return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+
+
+def only(objects: list[Object], kind: str, name: str = "") -> Object:
+    """The one object of that kind (and name)."""
+    found = [obj for obj in objects if obj["kind"] == kind and name in ("", obj["metadata"]["name"])]
+    assert len(found) == 1, (kind, name, [obj["metadata"]["name"] for obj in found])
+    return found[0]
+
+
+def of_kind(objects: list[Object], *kinds: str) -> list[Object]:
+    """All objects of those kinds."""
+    return [obj for obj in objects if obj["kind"] in kinds]

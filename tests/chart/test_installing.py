@@ -1,0 +1,53 @@
+"""Install, upgrade and uninstall on a real cluster (without pods: behaviour is tests/e2e)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.server import Server
+from tests.chart.helm import CHART, SYSTEM, Helm
+
+pytestmark = pytest.mark.cluster
+
+# The cluster's other installation owns the CRDs.
+VALUES = {"crds": {"install": False}, "operator": {"replicas": 0}, "gateway": {"replicas": 0}}
+
+
+@pytest.fixture
+def installed(helm: Helm, cluster: Server) -> Iterator[str]:
+    """A release of the chart; what Helm printed."""
+    done = helm.run("install", "chart-tests", str(CHART), f"--namespace={SYSTEM}", "--wait", values=VALUES)
+    assert done.returncode == 0, done.stderr
+    yield done.stdout
+    helm.run("uninstall", "chart-tests", f"--namespace={SYSTEM}", "--ignore-not-found")
+
+
+def _certificate(cluster: Server) -> dict[str, str]:
+    answer = cluster.request("GET", f"/api/v1/namespaces/{SYSTEM}/secrets/understudy-admin-tls")
+    assert answer.ok, answer.message
+    data: dict[str, str] = answer.body["data"]
+    return data
+
+
+def test_an_upgrade_keeps_the_certificate(helm: Helm, cluster: Server, installed: str) -> None:
+    before = _certificate(cluster)
+    done = helm.run("upgrade", "chart-tests", str(CHART), f"--namespace={SYSTEM}", "--wait", values=VALUES)
+    assert done.returncode == 0, done.stderr
+    assert _certificate(cluster) == before
+
+
+def test_an_uninstall_leaves_nothing_in_the_namespace(helm: Helm, cluster: Server, installed: str) -> None:
+    done = helm.run("uninstall", "chart-tests", f"--namespace={SYSTEM}", "--wait")
+    assert done.returncode == 0, done.stderr
+    for path in ("apis/apps/v1", "api/v1"):
+        kind = "deployments" if path.startswith("apis") else "services"
+        assert cluster.request("GET", f"/{path}/namespaces/{SYSTEM}/{kind}").body["items"] == []
+    roles = cluster.request("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles").body["items"]
+    assert [role for role in roles if f":{SYSTEM}:" in role["metadata"]["name"]] == []
+
+
+def test_notes_say_how_to_go_on(installed: str) -> None:
+    assert f"http://understudy-gateway.{SYSTEM}:8080/v1" in installed
+    assert "understudy keys create" in installed
+    assert "kubectl get understudy -A" in installed
+    assert "WARNING: with one gateway" in installed

@@ -1,0 +1,254 @@
+"""What the chart makes of its values, and that a real API server takes it."""
+
+import argparse
+import base64
+import json
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.api.server import Server
+from tests.chart.helm import CHART, ROOT, SYSTEM, TEAMS, VALUE_SETS, Helm, Object, of_kind, only
+from understudy.cli import gateway as gateway_flags
+from understudy.cli import operator as operator_flags
+from understudy.domain import names
+
+pytestmark = pytest.mark.cluster
+each_set = pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS.keys())
+
+
+@each_set
+def test_lint_is_content(helm: Helm, values: dict[str, Any]) -> None:
+    done = helm.run("lint", str(CHART), "--strict", values=values)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@each_set
+def test_the_api_server_takes_every_object(helm: Helm, cluster: Server, values: dict[str, Any]) -> None:
+    for obj in helm.render(values):
+        if obj["kind"] == "ServiceMonitor":
+            continue  # its CRD belongs to the Prometheus operator; test_monitoring looks at its fields
+        answer = cluster.apply(obj, "understudy-chart-tests", dryRun="All", fieldValidation="Strict")
+        assert answer.ok, (obj["kind"], obj["metadata"]["name"], answer.message)
+
+
+@each_set
+def test_no_object_is_made_twice(helm: Helm, values: dict[str, Any]) -> None:
+    keys = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in helm.render(values)]
+    assert len(set(keys)) == len(keys)
+
+
+@each_set
+def test_pods_live_under_the_restricted_standard_without_a_warning(
+    helm: Helm, cluster: Server, values: dict[str, Any]
+) -> None:
+    for deployment in of_kind(helm.render(values), "Deployment"):
+        answer = cluster.apply(deployment, "understudy-chart-tests", dryRun="All")
+        assert answer.ok
+        assert answer.warnings == ()
+        template = deployment["spec"]["template"]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "as-rendered", "namespace": SYSTEM},
+            "spec": template["spec"] | {"serviceAccountName": "default"},
+        }
+        # Admission of a Pod enforces; of a Deployment it only warns.
+        answer = cluster.create(pod, dryRun="All")
+        assert answer.ok, answer.message
+        assert answer.warnings == ()
+
+
+@each_set
+def test_the_commands_know_every_argument(helm: Helm, values: dict[str, Any]) -> None:
+    known = {"operator": operator_flags.add_arguments, "gateway": gateway_flags.add_arguments}
+    for deployment in of_kind(helm.render(values), "Deployment"):
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        component, *args = container["args"]
+        assert container["command"] == ["understudy"]
+        _parsed(known[component], args)
+
+
+def _parsed(add_arguments: Callable[[argparse.ArgumentParser], None], args: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser)
+    return parser.parse_args(args)
+
+
+def _pod(helm: Helm, component: str, values: dict[str, Any] | None = None) -> Object:
+    deployment = only(helm.render(values or {}), "Deployment", f"understudy-{component}")
+    spec: Object = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def test_probes_ask_the_admin_port_by_tls(helm: Helm) -> None:
+    container = _pod(helm, "gateway")["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": names.GATEWAY_DATA_PORT, "admin": names.GATEWAY_ADMIN_PORT}
+    for probe, path in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz"), ("startupProbe", "/healthz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "admin", "scheme": "HTTPS"}
+
+
+@pytest.mark.parametrize("seconds", [1, 120, 3600])
+def test_a_gateway_is_given_more_time_than_it_takes_to_drain(helm: Helm, seconds: int) -> None:
+    pod = _pod(helm, "gateway", {"gateway": {"shutdownTimeout": seconds}})
+    args = _parsed(gateway_flags.add_arguments, pod["containers"][0]["args"][1:])
+    assert args.shutdown_timeout == seconds
+    assert pod["terminationGracePeriodSeconds"] >= args.grace + args.shutdown_timeout
+
+
+def test_the_operator_shows_a_token_for_the_gateways_alone(helm: Helm) -> None:
+    pod = _pod(helm, "operator")
+    volume = next(v for v in pod["volumes"] if v["name"] == "admin-token")
+    source = volume["projected"]["sources"][0]["serviceAccountToken"]
+    assert source["audience"] == names.ADMIN_AUDIENCE
+    mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "admin-token")
+    args = _parsed(operator_flags.add_arguments, pod["containers"][0]["args"][1:])
+    assert args.admin_token == f"{mount['mountPath']}/{source['path']}"
+    # The CA and no more: the operator has no use for the gateways' private key.
+    ca = next(v for v in pod["volumes"] if v["name"] == "admin-ca")
+    assert ca["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}], (
+        "the operator must not hold the gateways' key"
+    )
+
+
+def test_the_gateway_admits_the_operators_account_on_its_admin_port(helm: Helm) -> None:
+    args = _parsed(gateway_flags.add_arguments, _pod(helm, "gateway")["containers"][0]["args"][1:])
+    assert args.admin_subject == [f"system:serviceaccount:{SYSTEM}:understudy-operator"]
+
+
+def test_the_certificate_is_for_the_name_that_the_operator_asks_for(helm: Helm, tmp_path: Path) -> None:
+    secret = only(helm.render({}), "Secret", "understudy-admin-tls")
+    files = {key: tmp_path / key for key in secret["data"]}
+    for key, path in files.items():
+        path.write_bytes(base64.b64decode(secret["data"][key]))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(files["tls.crt"], files["tls.key"])
+    client = ssl.create_default_context(cafile=str(files["ca.crt"]))
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        server.wrap_bio(to_server, to_client, server_side=True),
+        client.wrap_bio(to_client, to_server, server_hostname=f"understudy-gateway.{SYSTEM}.svc"),
+    ]
+    for _ in range(4):
+        for end in ends:
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    assert ends[1].version()
+
+
+def test_a_certificate_of_ones_own_is_mounted_instead(helm: Helm) -> None:
+    objects = helm.render(VALUE_SETS["own-certificate"])
+    assert of_kind(objects, "Secret") == []
+    mounted = {
+        volume["secret"]["secretName"]
+        for deployment in of_kind(objects, "Deployment")
+        for volume in deployment["spec"]["template"]["spec"]["volumes"]
+        if "secret" in volume
+    }
+    assert mounted == {"mine"}
+
+
+def test_crds_are_those_of_the_crds_folder_and_stay_on_uninstall(helm: Helm) -> None:
+    rendered = {obj["metadata"]["name"]: obj for obj in of_kind(helm.render({}), "CustomResourceDefinition")}
+    for path in (ROOT / "crds").glob("*.yaml"):
+        crd = rendered.pop(path.stem)
+        assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert crd["spec"] == yaml.safe_load(path.read_text())["spec"]
+    assert rendered == {}
+
+
+def test_crds_can_be_left_to_others(helm: Helm) -> None:
+    assert of_kind(helm.render({"crds": {"install": False}}), "CustomResourceDefinition") == []
+
+
+def test_one_pod_survives_voluntary_disruptions_where_there_are_two(helm: Helm) -> None:
+    assert len(of_kind(helm.render({}), "PodDisruptionBudget")) == 2
+    # With one pod a budget would only block drains for ever.
+    assert of_kind(helm.render(VALUE_SETS["one-of-each"]), "PodDisruptionBudget") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({}, f"http://understudy-gateway.{SYSTEM}:8080"),
+        ({"gateway": {"service": {"port": 80}}}, f"http://understudy-gateway.{SYSTEM}"),
+        ({"gateway": {"url": "https://models.example"}}, "https://models.example"),
+    ],
+)
+def test_the_operator_knows_the_gateways_address(helm: Helm, values: dict[str, Any], url: str) -> None:
+    args = _parsed(operator_flags.add_arguments, _pod(helm, "operator", values)["containers"][0]["args"][1:])
+    assert args.gateway_url == url
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({}, "understudy:0.1.0"),
+        ({"repository": "r/x", "tag": "t"}, "r/x:t"),
+        ({"tag": "t", "digest": "sha256:" + "a" * 64}, "understudy@sha256:" + "a" * 64),
+    ],
+)
+def test_the_image_is_named_by_tag_or_digest(helm: Helm, image: dict[str, str], reference: str) -> None:
+    for component in ("operator", "gateway"):
+        assert _pod(helm, component, {"image": image})["containers"][0]["image"] == reference
+    args = _parsed(operator_flags.add_arguments, _pod(helm, "operator", {"image": image})["containers"][0]["args"][1:])
+    assert args.sim_image == reference
+
+
+def test_network_policies_let_in_whom_they_must(helm: Helm) -> None:
+    objects = helm.render(VALUE_SETS["namespaced"])
+    gateway = only(objects, "NetworkPolicy", "understudy-gateway")["spec"]
+    assert gateway["ingress"][0] == {"ports": [{"port": "http"}]}
+    admin = gateway["ingress"][1]
+    assert admin["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
+    engines = [p for p in of_kind(objects, "NetworkPolicy") if p["metadata"]["name"] == "understudy-engines"]
+    assert sorted(p["metadata"]["namespace"] for p in engines) == list(TEAMS)
+    (peer,) = engines[0]["spec"]["ingress"][0]["from"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": SYSTEM}
+    assert peer["podSelector"]["matchExpressions"][0]["values"] == ["gateway", "operator"]
+    assert engines[0]["spec"]["ingress"][0]["ports"] == [{"port": names.ENGINE_PORT}]
+
+
+def test_monitoring_is_opt_in_and_reads_gateways_by_tls(helm: Helm) -> None:
+    assert of_kind(helm.render({}), "ServiceMonitor") == []
+    objects = helm.render(VALUE_SETS["monitored"])
+    assert only(objects, "ServiceMonitor", "understudy-operator")["metadata"]["labels"]["release"] == "prometheus"
+    endpoint = only(objects, "ServiceMonitor", "understudy-gateway")["spec"]["endpoints"][0]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"]["serverName"] == f"understudy-gateway.{SYSTEM}.svc"
+    args = only(objects, "Deployment", "understudy-gateway")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--admin-subject=system:serviceaccount:monitoring:prometheus" in args
+
+
+REFUSED = [
+    ({"gateway": {"auth": "nobody"}}, ["/gateway/auth", "keys", "none"]),
+    ({"operator": {"replicas": -1}}, ["/operator/replicas"]),
+    ({"operator": {"replicas": "two"}}, ["/operator/replicas", "integer"]),
+    ({"gateway": {"servce": {}}}, ["/gateway", "servce"]),
+    ({"gatway": {}}, ["gatway"]),
+    ({"gateway": {"service": {"type": "NodePort", "nodePort": 80}}}, ["/gateway/service/nodePort", "30"]),
+    ({"gateway": {"service": {"type": "Ingress"}}}, ["/gateway/service/type", "ClusterIP"]),
+    ({"watchNamespaces": ["Team_A"]}, ["/watchNamespaces/0"]),
+    ({"watchNamespaces": "team-a"}, ["/watchNamespaces", "array"]),
+    ({"watchNamespaces": ["a", "a"]}, ["/watchNamespaces"]),
+    ({"image": {"pullPolicy": "Sometimes"}}, ["/image/pullPolicy", "IfNotPresent"]),
+    ({"image": {"digest": "latest"}}, ["/image/digest"]),
+    ({"gateway": {"shutdownTimeout": "2m"}}, ["/gateway/shutdownTimeout", "integer"]),
+    ({"serviceMonitor": {"gatewaySubject": "prometheus"}}, ["/serviceMonitor/gatewaySubject"]),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), REFUSED, ids=lambda value: json.dumps(value)[:50])
+def test_wrong_values_are_refused_with_their_path(helm: Helm, values: dict[str, Any], words: list[str]) -> None:
+    done = helm.run("template", "understudy", str(CHART), values=values)
+    assert done.returncode != 0
+    # Helm 3 before 3.18 writes paths with dots.
+    said = done.stderr.replace(".", "/")
+    assert all(word in said for word in words), done.stderr

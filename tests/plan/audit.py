@@ -170,7 +170,7 @@ class Audit:
         assert force.key == (before["candidate"], weight), f"I10: passed {weight} with {force.key} in force"
         lasted = self.cluster.true_time - force.since
         soak = min(seconds(s["soak"]) for s in self.cluster.deployment["spec"]["rollout"]["steps"])
-        assert lasted >= soak, f"I10: {weight} % was in force for {lasted} s"
+        assert lasted >= soak - 1e-6, f"I10: {weight} % was in force for {lasted} s"
         seen = self._served.get(before["candidate"], 0) - force.attempts
         least = own["frozen"]["analysis"]["minSamples"]
         assert seen >= least, f"I11: {weight} % passed with {seen} of {least} samples"

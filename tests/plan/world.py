@@ -20,7 +20,8 @@ from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe
 from understudy.plan.memory import Memory
 from understudy.plan.observed import GatewayPod, Now, Object, Observed, ProbeReport, PromptResult, Settings
 from understudy.plan.planner import plan
-from understudy.plan.rollout import CHAINS, Chains
+from understudy.plan.rollout import RULES
+from understudy.plan.rulebook import Rulebook
 
 NAMESPACE, NAME = "tales", "story"
 KEY = Key(NAMESPACE, NAME)
@@ -93,7 +94,7 @@ class Gateway:
 class Cluster:
     """The simulated world around one ModelDeployment, and an operator that can be killed in it."""
 
-    def __init__(self, gateways: int = 2, capacity: int = 8, chains: Chains = CHAINS) -> None:
+    def __init__(self, gateways: int = 2, capacity: int = 8, rules: Rulebook = RULES) -> None:
         self.wall, self.mono, self.true_time = START, 100.0, 0.0
         self.process, self.epoch = "p1", 1
         self.skew = 0.0  # of the operator's wall clock, in seconds
@@ -112,7 +113,7 @@ class Cluster:
         self.guardrails: tuple[Object, ...] = ()
         self.name_holders: dict[str, Key] = {}
         self.refused = ""
-        self.chains = chains
+        self.rules = rules
         self.events: list[Emit] = []
         self.last = Plan()
         self.past: list[dict[Ref, dict[str, Any]]] = []
@@ -356,7 +357,7 @@ class Cluster:
     def reconcile(self, *, stale: int = 0) -> Plan:
         """One pass: observe, plan, carry out."""
         observed = self.observe(stale=stale)
-        decided = plan(observed, self.chains)
+        decided = plan(observed, self.rules)
         self.last, self.memory = decided, decided.memory
         self.probed = decided.probes
         status = [self._status_action(observed, decided)] if self._status_changed(observed, decided) else []

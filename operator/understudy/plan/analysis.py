@@ -4,13 +4,14 @@ T0 is a chain of checks, each a function of the world that returns a fault or No
 something else may have caused (`shared`) counts only while a comparator runs that does not show it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from understudy.plan.evidence import totals
 from understudy.plan.faults import Fault
 from understudy.plan.memory import Counts
+from understudy.plan.rulebook import Check
 from understudy.plan.trial import trial_of
 from understudy.plan.world import Pod, Revision, World
 
@@ -24,9 +25,6 @@ class Bench:
 
     subject: Revision
     other: Revision | None
-
-
-Check = Callable[[World, Bench], Fault | None]
 
 
 def wrong_identity(_: World, bench: Bench) -> Fault | None:
@@ -75,15 +73,15 @@ def error_ceiling(world: World, bench: Bench) -> Fault | None:
 HARD_CHECKS: Final[tuple[Check, ...]] = (wrong_identity, pod_fault, probe_prompts, error_ceiling)
 
 
-def hard_fault(world: World, checks: Iterable[Check] = HARD_CHECKS) -> Fault | None:
+def hard_fault(world: World) -> Fault | None:
     """What turns the revision on trial back now, None if nothing does."""
     who = trial_of(world.state)
     if not who.subject:
         return None
-    return judge(world, world.revision(who.subject), world.revision(who.other), checks)
+    return judge(world, world.revision(who.subject), world.revision(who.other), world.rules.hard_checks)
 
 
-def judge(world: World, subject: Revision, against: Revision, checks: Iterable[Check] = HARD_CHECKS) -> Fault | None:
+def judge(world: World, subject: Revision, against: Revision, checks: Iterable[Check]) -> Fault | None:
     """The first hard fault of `subject`; `against` is its comparator if any pod of it serves."""
     bench = Bench(subject, against if against.serving else None)
     faults = (check(world, bench) for check in checks)

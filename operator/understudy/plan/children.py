@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from understudy.domain.names import LABEL_REVISION
 from understudy.plan.actions import Action, Apply
-from understudy.plan.decision import Guard
 from understudy.plan.desired.children import (
     configmap_copy_manifest,
     engine_key_manifest,
@@ -75,12 +74,12 @@ def desired_replicas(world: World, revision: Revision) -> int:
     return max(world.need(max(state.weight, world.terms.next_weight(0))), _needed_now(world))
 
 
-def farewell(world: World, guards: Iterable[Guard] | None = None) -> list[Action]:
+def farewell(world: World) -> list[Action]:
     """Revisions that have no part any more: down when nobody uses them, deleted when their pods are gone."""
     writes: list[Action] = []
     for revision in world.others():
         if revision.wanted > 0 and revision.pool is not None:
-            wait = why_not(world, revision.name) if guards is None else why_not(world, revision.name, guards)
+            wait = why_not(world, revision.name)
             if not wait and revision.snapshot is not None:
                 manifest = pool_manifest(revision.snapshot, 0, _owner(world))
                 writes.append(_apply(manifest, revision.pool, f"{revision.name} has left"))

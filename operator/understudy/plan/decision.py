@@ -1,14 +1,11 @@
-"""What a rule answers: stay and say why, or move to other registers and say why.
+"""What a rule answers: stay and say why, or move to other registers and say why."""
 
-A chain is an enumerated tuple of rules; the first answer wins. Chains are values so that tests can
-take out one rule at a time and show what breaks.
-"""
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from understudy.plan.faults import Fault
+from understudy.plan.rulebook import Rule
 from understudy.plan.state import State, brand
 from understudy.plan.wanted import Blocked
 from understudy.plan.world import World
@@ -26,11 +23,6 @@ class Decision:
     message: str
     stalled: bool = False
     event: Literal["", "Normal", "Warning"] = ""
-
-
-Rule = Callable[[World], Decision | None]
-# A guard of a write: why it must not happen now, or "".
-Guard = Callable[[World, str], str]
 
 
 def hold(world: World, reason: str, message: str, *, stalled: bool = False) -> Decision:

@@ -4,12 +4,13 @@ A fault brands the revision as failed. Loss of a pod by deletion, eviction, pree
 never does, nor does a pod that finds no node, nor a pull that failed for the registry's own reasons.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from understudy.domain.duration import instant
 from understudy.plan.desired.pod_template import ENGINE
+from understudy.plan.rulebook import FaultRule
 
 # Kubelet pulls at 0, 10 and 30 s (its back-off doubles from 10 s): after that, three pulls have failed.
 THREE_PULLS: Final = 30.0
@@ -72,9 +73,6 @@ class PodFacts:
             or condition(self.status, "DisruptionTarget").get("status") == "True"
             or self.status.get("reason") in ("Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated")
         )
-
-
-FaultRule = Callable[[PodFacts], Fault | None]
 
 
 def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -165,7 +163,7 @@ POD_FAULTS: Final[tuple[FaultRule, ...]] = (
 )
 
 
-def fault_of(facts: PodFacts, rules: Iterable[FaultRule] = POD_FAULTS) -> Fault | None:
+def fault_of(facts: PodFacts, rules: Iterable[FaultRule]) -> Fault | None:
     """The first fault that applies, None for a pod that is well or was lost through no fault of its own."""
     if facts.disrupted:
         return None

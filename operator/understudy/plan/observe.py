@@ -19,6 +19,7 @@ from understudy.plan.faults import PodFacts, condition, fault_of
 from understudy.plan.memory import Clock
 from understudy.plan.observed import Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView, programmed, view_fleet, view_table
+from understudy.plan.rulebook import Rulebook
 from understudy.plan.state import State, read_state
 from understudy.plan.strategy import terms
 from understudy.plan.target import resolve
@@ -29,7 +30,7 @@ from understudy.plan.world import Pod, Revision, World
 START_GRACE: Final = 60.0
 
 
-def observe(observed: Observed) -> World | Blocked:
+def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
     """The world of one deployment that exists; Blocked if its spec cannot be read at all."""
     deployment = observed.deployment or {}
     state = read_state(deployment.get("status") or {}) or State()
@@ -45,10 +46,11 @@ def observe(observed: Observed) -> World | Blocked:
     running = clocks.advance(
         observed.memory, observed.now, _stamps(observed, spec, state, target, table, fleet, grouped)
     )
-    revisions = _revisions(observed, spec, state, snapshots, grouped, running)
+    revisions = _revisions(observed, rules, spec, state, snapshots, grouped, running)
     unguarded, unknown = guards.unguarded(observed, spec)
     world = World(
         observed=observed,
+        rules=rules,
         reading=reading,
         state=state,
         terms=terms(spec.rollout, state.frozen if state.candidate or state.previous else {}),
@@ -148,6 +150,7 @@ def _pod_stamps(pod: Object) -> dict[str, float | None]:
 
 def _revisions(
     observed: Observed,
+    rules: Rulebook,
     spec: ModelDeploymentSpec,
     state: State,
     snapshots: Mapping[str, Object],
@@ -166,7 +169,7 @@ def _revisions(
             snapshot=snapshots.get(name),
             wanted=int(((observed.pools.get(name) or {}).get("spec") or {}).get("replicas", 0)),
             pods=tuple(
-                _pod(pod, lost(pod), state.restarts, deadline, running, observed.probes.get(pod["metadata"]["uid"]))
+                _pod(pod, rules, lost(pod), state.restarts, deadline, running, observed.probes)
                 for pod in grouped.get(name, ())
             ),
         )
@@ -177,13 +180,15 @@ def _revisions(
 
 def _pod(
     pod: Object,
+    rules: Rulebook,
     node_lost: bool,
     restarts: Mapping[str, int],
     deadline: float,
     running: Mapping[str, Clock],
-    report: ProbeReport | None,
+    reports: Mapping[str, ProbeReport],
 ) -> Pod:
     uid, status = pod["metadata"]["uid"], pod.get("status") or {}
+    report = reports.get(uid)
     facts = PodFacts(
         name=pod["metadata"]["name"],
         status=status,
@@ -206,7 +211,7 @@ def _pod(
         waiting_for=_elapsed(running, f"pending:{uid}"),
         unschedulable=str(scheduled.get("message", "")) if scheduled.get("reason") == "Unschedulable" else "",
         restarts=int(facts.engine.get("restartCount", 0)),
-        fault=fault_of(facts),
+        fault=fault_of(facts, rules.pod_faults),
         report=report,
     )
 

@@ -25,8 +25,9 @@ from understudy.plan.memory import Memory
 from understudy.plan.observe import observe
 from understudy.plan.observed import Observed
 from understudy.plan.probing import probes
-from understudy.plan.rollout import CHAINS, Chains, decide
+from understudy.plan.rollout import RULES, decide
 from understudy.plan.routes import shares
+from understudy.plan.rulebook import Rulebook
 from understudy.plan.snapshots import PERSIST, record, surplus
 from understudy.plan.state import relent
 from understudy.plan.status import calm, describe, unreadable
@@ -40,7 +41,7 @@ IDLE = 60.0
 WAITING = 5.0
 
 
-def plan(observed: Observed, chains: Chains = CHAINS) -> Plan:
+def plan(observed: Observed, rules: Rulebook = RULES) -> Plan:
     """What to do now for one ModelDeployment, and the status that says so.
 
     Pure: equal observations give equal plans; no I/O, no clock, no randomness. Never raises for
@@ -48,12 +49,12 @@ def plan(observed: Observed, chains: Chains = CHAINS) -> Plan:
     """
     if observed.deployment is None or "deletionTimestamp" in observed.deployment["metadata"]:
         return plan_gone(observed)
-    world = observe(observed)
+    world = observe(observed, rules)
     if isinstance(world, Blocked):
         return _unreadable(observed, world)
     asked_for = world.moved(relent(world.state, asked(world)))
     commanded, note = obey(asked_for)
-    decision = decide(asked_for.moved(commanded), chains)
+    decision = decide(asked_for.moved(commanded))
     return _drafted(world, decision, note)
 
 

@@ -1,12 +1,11 @@
 """When a revision's pods may go: out of the table, known to every gateway, streams at an end or the deadline over."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from understudy.domain.duration import words
-from understudy.plan.decision import Guard
 from understudy.plan.programmed import describe
 from understudy.plan.routes import shares, wrong_model
+from understudy.plan.rulebook import Guard
 from understudy.plan.world import World
 
 
@@ -38,8 +37,8 @@ def streaming(world: World, revision: str) -> str:
 RELEASE_GUARDS: Final[tuple[Guard, ...]] = (routed, unacknowledged, streaming)
 
 
-def why_not(world: World, revision: str, guards: Iterable[Guard] = RELEASE_GUARDS) -> str:
+def why_not(world: World, revision: str) -> str:
     """Why the revision's pods must stay; "" when they may go."""
     if revision == world.state.candidate and not world.state.exposed and not world.written(revision):
         return ""  # it never had a conversation
-    return next((reason for guard in guards if (reason := guard(world, revision))), "")
+    return next((reason for guard in world.rules.release_guards if (reason := guard(world, revision))), "")

@@ -1,13 +1,14 @@
 """The rollout machine: which chain of rules speaks in which phase.
 
 Every rule is a named entry of a chain. `decide` asks the chain of the current phase and takes the
-first answer; the tests take entries out one at a time and show which invariant then breaks.
+first answer.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
-from understudy.plan.decision import Decision, Rule, first
+from understudy.plan.analysis import HARD_CHECKS
+from understudy.plan.decision import Decision, first
+from understudy.plan.faults import POD_FAULTS
 from understudy.plan.phases.canary import CANARY
 from understudy.plan.phases.preparing import PREPARING
 from understudy.plan.phases.promoting import PROMOTING
@@ -15,22 +16,29 @@ from understudy.plan.phases.resting import NASCENT, ROLLED_BACK, STABLE
 from understudy.plan.phases.restoring import RESTORING
 from understudy.plan.phases.reverting import REVERTING
 from understudy.plan.phases.watching import WATCHING
+from understudy.plan.release import RELEASE_GUARDS
+from understudy.plan.routes import WEIGHT_GUARDS
+from understudy.plan.rulebook import Rulebook
 from understudy.plan.state import State
 from understudy.plan.world import World
 
-Chains = Mapping[str, tuple[Rule, ...]]
-
-CHAINS: Final[Chains] = {
-    "Nascent": NASCENT,
-    "Stable": STABLE,
-    "Preparing": PREPARING,
-    "Canary": CANARY,
-    "Promoting": PROMOTING,
-    "Watching": WATCHING,
-    "Restoring": RESTORING,
-    "Reverting": REVERTING,
-    "RolledBack": ROLLED_BACK,
-}
+RULES: Final = Rulebook(
+    phases={
+        "Nascent": NASCENT,
+        "Stable": STABLE,
+        "Preparing": PREPARING,
+        "Canary": CANARY,
+        "Promoting": PROMOTING,
+        "Watching": WATCHING,
+        "Restoring": RESTORING,
+        "Reverting": REVERTING,
+        "RolledBack": ROLLED_BACK,
+    },
+    weight_guards=WEIGHT_GUARDS,
+    release_guards=RELEASE_GUARDS,
+    hard_checks=HARD_CHECKS,
+    pod_faults=POD_FAULTS,
+)
 
 
 def chain_of(state: State) -> str:
@@ -38,6 +46,6 @@ def chain_of(state: State) -> str:
     return "Nascent" if state.phase == "Preparing" and not state.candidate else state.phase
 
 
-def decide(world: World, chains: Chains = CHAINS) -> Decision:
+def decide(world: World) -> Decision:
     """Where to go from here, and why."""
-    return first(chains[chain_of(world.state)], world)
+    return first(world.rules.phases[chain_of(world.state)], world)

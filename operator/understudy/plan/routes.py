@@ -1,14 +1,13 @@
 """Who gets which share of the conversations: the RoutingTable that the registers ask for, as far as pods allow."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from understudy.domain.duration import seconds
 from understudy.domain.names import child_name
 from understudy.domain.table import Table, Timeouts, Track, Variant
-from understudy.plan.decision import Guard
 from understudy.plan.names import served
+from understudy.plan.rulebook import Guard
 from understudy.plan.state import State
 from understudy.plan.world import World
 
@@ -37,13 +36,13 @@ def no_pool(world: World, revision: str) -> str:
 WEIGHT_GUARDS: Final[tuple[Guard, ...]] = (no_pool, too_few_pods)
 
 
-def shares(world: World, guards: Iterable[Guard] = WEIGHT_GUARDS) -> tuple[Share, ...]:
+def shares(world: World) -> tuple[Share, ...]:
     """Every revision of the table with its share; empty while nothing has ever been promoted."""
     state = world.state
     if not state.stable:
         return ()
     if state.phase in ("Canary", "Promoting"):
-        return _split(world, _allowed(world, guards))
+        return _split(world, _allowed(world))
     if state.phase == "Restoring" and (is_warm(world) or world.written(state.candidate) == 100):
         return _split(world, 100)
     if keeps_weights(world):
@@ -103,10 +102,10 @@ def _split(world: World, weight: int) -> tuple[Share, ...]:
     return (Share(state.candidate, "canary", weight), Share(state.stable, "stable", 100 - weight))
 
 
-def _allowed(world: World, guards: Iterable[Guard]) -> int:
+def _allowed(world: World) -> int:
     """The candidate's share: what its step says if its pods carry it, else what it has."""
     state = world.state
     have = world.written(state.candidate)
     if state.weight <= have:
         return have
-    return have if any(guard(world, state.candidate) for guard in guards) else state.weight
+    return have if any(guard(world, state.candidate) for guard in world.rules.weight_guards) else state.weight

@@ -16,6 +16,7 @@ from understudy.plan.faults import Fault
 from understudy.plan.memory import Block, Clock, Cursor, Evidence
 from understudy.plan.observed import Now, Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView
+from understudy.plan.rulebook import Rulebook
 from understudy.plan.state import State
 from understudy.plan.strategy import Terms
 from understudy.plan.wanted import Blocked, Reading, Wanted
@@ -93,6 +94,7 @@ class World:
     """
 
     observed: Observed
+    rules: Rulebook
     reading: Reading
     state: State
     terms: Terms

@@ -3,11 +3,12 @@
 from typing import Final
 
 from understudy.plan.analysis import lacking
-from understudy.plan.decision import Decision, Rule, hold, move, revert, revert_failed
+from understudy.plan.decision import Decision, hold, move, revert, revert_failed
 from understudy.plan.faults import Fault
 from understudy.plan.phases.resting import unguarded
 from understudy.plan.phases.trying import failing, paused, scaled_to_zero, superseded, unscheduled
 from understudy.plan.programmed import describe
+from understudy.plan.rulebook import Rule
 from understudy.plan.wanted import Blocked
 from understudy.plan.world import World
 

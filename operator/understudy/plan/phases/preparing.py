@@ -3,8 +3,9 @@
 from typing import Final
 
 from understudy.plan.analysis import hard_fault
-from understudy.plan.decision import Decision, Rule, hold, move
+from understudy.plan.decision import Decision, hold, move
 from understudy.plan.phases.trying import failing, paused, podless, scaled_to_zero, superseded, unscheduled
+from understudy.plan.rulebook import Rule
 from understudy.plan.world import World
 
 

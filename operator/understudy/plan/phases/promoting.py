@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Final
 
 from understudy.domain.duration import stamp
-from understudy.plan.decision import Decision, Rule, move
+from understudy.plan.decision import Decision, move
 from understudy.plan.phases.trying import failing, scaled_to_zero, superseded
+from understudy.plan.rulebook import Rule
 from understudy.plan.state import MAX_HISTORY, Promoted, State
 from understudy.plan.world import World
 

@@ -3,8 +3,9 @@
 from typing import Final
 
 from understudy.domain.duration import instant
-from understudy.plan.decision import Decision, Rule, asked, blocked_hold, effective, hold, move
+from understudy.plan.decision import Decision, asked, blocked_hold, effective, hold, move
 from understudy.plan.evidence import read_record
+from understudy.plan.rulebook import Rule
 from understudy.plan.state import MAX_FAILED, Failure
 from understudy.plan.strategy import freeze
 from understudy.plan.wanted import Blocked

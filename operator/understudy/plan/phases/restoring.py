@@ -7,11 +7,12 @@ There is no third move: if the restored revision fails too, a human decides.
 from typing import Final
 
 from understudy.plan.analysis import judge, pod_fault, wrong_identity
-from understudy.plan.decision import Decision, Rule, effective, hold, move, revert
+from understudy.plan.decision import Decision, effective, hold, move, revert
 from understudy.plan.faults import Fault
 from understudy.plan.phases.promoting import enthrone
 from understudy.plan.phases.trying import unscheduled
 from understudy.plan.routes import is_warm
+from understudy.plan.rulebook import Rule
 from understudy.plan.snapshots import drifted
 from understudy.plan.world import World
 

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from understudy.plan.decision import Decision, Rule, asked, hold, move
+from understudy.plan.decision import Decision, asked, hold, move
 from understudy.plan.release import why_not
 from understudy.plan.routes import keeps_weights
+from understudy.plan.rulebook import Rule
 from understudy.plan.world import World
 
 

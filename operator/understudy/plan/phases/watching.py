@@ -4,7 +4,8 @@ from typing import Final
 
 from understudy.domain.duration import words
 from understudy.plan.analysis import hard_fault
-from understudy.plan.decision import Decision, Rule, effective, hold, move
+from understudy.plan.decision import Decision, effective, hold, move
+from understudy.plan.rulebook import Rule
 from understudy.plan.state import brand
 from understudy.plan.world import World
 

@@ -50,6 +50,7 @@ class Stage:
         """Apply a ModelDeployment of simulated engines; keyword arguments replace whole spec fields."""
         whole: dict[str, Any] = {
             "modelRef": {"name": name},
+            "servedNames": [self.served(name)],
             "replicas": 1,
             "engine": {
                 "type": "sim",
@@ -77,6 +78,10 @@ class Stage:
         self.model(name)
         self.deployment(name, *args, **spec)
         return self.becomes_ready(name, within)
+
+    def served(self, name: str) -> str:
+        """The name that clients ask for: names are the gateway's, so each namespace has its own."""
+        return f"{name}.{self.namespace}"
 
     # When
 

@@ -50,7 +50,7 @@ def test_a_reserved_argument_is_answered_by_the_planner(stage: Stage) -> None:
 
 def test_a_missing_model_only_stalls_its_own_deployment(stage: Stage) -> None:
     stage.serving("good")
-    with Traffic(stage.base_url, stage.key, "good", streams=2) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("good"), streams=2) as traffic:
         stage.deployment("story", modelRef={"name": "nowhere"})
         stage.becomes(
             "story",
@@ -65,9 +65,10 @@ def test_a_missing_model_only_stalls_its_own_deployment(stage: Stage) -> None:
 
 
 def test_a_taken_served_name_stays_with_its_holder(stage: Stage) -> None:
-    first = stage.serving("first", servedNames=["story"])
+    shared = f"shared.{stage.namespace}"
+    first = stage.serving("first", servedNames=[shared])
     stage.model("second")
-    stage.deployment("second", servedNames=["story"])
+    stage.deployment("second", servedNames=[shared])
     eventually(
         "NameTaken is said",
         lambda: any(
@@ -75,7 +76,7 @@ def test_a_taken_served_name_stays_with_its_holder(stage: Stage) -> None:
         ),
         within=60,
     )
-    with Traffic(stage.base_url, stage.key, "story", streams=2) as traffic:
+    with Traffic(stage.base_url, stage.key, shared, streams=2) as traffic:
         eventually("answers flow", lambda: sum(r.done for r in traffic.records) > 10, within=20)
     assert {r.revision for r in traffic.records if r.done} == {first}
     # The claimant has its own name all the same.

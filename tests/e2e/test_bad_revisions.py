@@ -60,7 +60,9 @@ def test_bad_revision_goes_back_by_itself(stage: Stage, bad: Bad) -> None:
     # Given v2 that serves
     rollout = {**FAST_ROLLOUT, "steps": [{"weight": 50, "soak": "20m"}, {"weight": 100, "soak": "5s"}]}
     v2 = stage.serving("story", "--seed=2", replicas=2, rollout=rollout, probes=PROBES)
-    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=2, long_tokens=100) as traffic:
+    with Traffic(
+        stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=2, long_tokens=100
+    ) as traffic:
         eventually("answers flow", lambda: sum(r.done for r in traffic.records) > 40, within=30)
 
         # When v3 is asked for, and is bad
@@ -163,7 +165,7 @@ def table_is_back(stage: Stage) -> Callable[[], bool]:
 def test_a_failure_right_after_promotion_restores_the_previous_revision(stage: Stage) -> None:
     rollout = {"strategy": "Immediate", "watch": "120s", "drain": "30s"}
     v1 = stage.serving("story", "--seed=1", rollout=rollout, probes=PROBES)
-    with Traffic(stage.base_url, stage.key, "story", streams=8) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=8) as traffic:
         stage.deployment("story", "--seed=2", rollout=rollout, probes=PROBES)
         status = stage.phase("story", "Watching", within=60)
         v2 = status["stable"]

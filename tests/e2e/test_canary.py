@@ -42,7 +42,7 @@ def test_canary_under_load_by_steps(stage: Stage) -> None:
     args = ["--tokens=400", "--first-token=0.02", "--inter-token=0.1"]
     rollout = {**FAST_ROLLOUT, "steps": held_at(10, 50, 100), "drain": "120s"}
     v1 = stage.serving("story", *args, "--seed=1", replicas=2, rollout=rollout)
-    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=4) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=4) as traffic:
         eventually("answers flow", lambda: sum(r.done for r in traffic.records) > 40, within=30)
 
         # When the spec asks for v2
@@ -86,7 +86,7 @@ def test_canary_under_load_by_steps(stage: Stage) -> None:
 def test_immediate_takes_over_at_once_and_is_watched(stage: Stage) -> None:
     rollout = {"strategy": "Immediate", "watch": "3s", "drain": "30s"}
     v1 = stage.serving("story", "--seed=1", rollout=rollout)
-    with Traffic(stage.base_url, stage.key, "story", streams=4) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=4) as traffic:
         stage.deployment("story", "--seed=2", rollout=rollout)
         stage.phase("story", "Watching", within=60)
         v2 = stage.becomes_ready("story")
@@ -100,7 +100,7 @@ def test_immediate_takes_over_at_once_and_is_watched(stage: Stage) -> None:
 def test_a_newer_spec_in_mid_flight_goes_through_stable(stage: Stage) -> None:
     rollout = {**FAST_ROLLOUT, "steps": held_at(50, 100)}
     v1 = stage.serving("story", "--seed=1", rollout=rollout)
-    with Traffic(stage.base_url, stage.key, "story", streams=8) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=8) as traffic:
         stage.deployment("story", "--seed=2", rollout=rollout)
         status = stage.becomes(
             "story",
@@ -122,7 +122,7 @@ def test_a_newer_spec_in_mid_flight_goes_through_stable(stage: Stage) -> None:
 def test_abort_goes_back_and_retry_starts_again(stage: Stage) -> None:
     rollout = {**FAST_ROLLOUT, "steps": held_at(50, 100)}
     v1 = stage.serving("story", "--seed=1", rollout=rollout)
-    with Traffic(stage.base_url, stage.key, "story", streams=8) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=8) as traffic:
         stage.deployment("story", "--seed=2", rollout=rollout)
         stage.becomes(
             "story",

@@ -41,7 +41,7 @@ def uid(stage: Stage, pod: str) -> str:
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])
 def test_leading_operator_dies(stage: Stage, rollout: str, signal: str) -> None:
-    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=4) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=4) as traffic:
         v2 = begin(stage)
         before = epoch(stage.cluster)
         stage.mark("takeover")
@@ -60,7 +60,7 @@ def test_leading_operator_dies(stage: Stage, rollout: str, signal: str) -> None:
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])
 def test_a_gateway_dies(stage: Stage, rollout: str, signal: str) -> None:
-    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=4) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=4) as traffic:
         v2 = begin(stage)
         victim = gateways(stage.cluster)[0]
         if signal == "KILL":
@@ -83,7 +83,7 @@ def test_a_gateway_dies(stage: Stage, rollout: str, signal: str) -> None:
 
 
 def test_api_server_is_away_for_30_seconds(stage: Stage, rollout: str) -> None:
-    with Traffic(stage.base_url, stage.key, "story", streams=20, long_streams=4) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=4) as traffic:
         v2 = begin(stage)
         with apiserver_stopped(30):
             pass

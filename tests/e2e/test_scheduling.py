@@ -48,7 +48,7 @@ def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(
     rollout = {**FAST_ROLLOUT, "deadlines": {"scheduling": "5s"}}
     v1 = gpus.serving("story", "--seed=1", replicas=2, accelerator=ONE_L4, rollout=rollout)
     before = {p["metadata"]["uid"] for p in gpus.pods("story", v1)}
-    with Traffic(gpus.base_url, gpus.key, "story", streams=8) as traffic:
+    with Traffic(gpus.base_url, gpus.key, gpus.served("story"), streams=8) as traffic:
         # When v2 needs a third
         gpus.deployment("story", "--seed=2", replicas=2, accelerator=ONE_L4, rollout=rollout)
         gpus.becomes(
@@ -75,7 +75,7 @@ def test_eviction_and_a_drained_node_brand_nothing(stage: Stage) -> None:
     # Given a rollout half way
     rollout = {**FAST_ROLLOUT, "steps": [{"weight": 50, "soak": "8s"}, {"weight": 100, "soak": "2s"}]}
     v1 = stage.serving("story", "--seed=1", replicas=2, rollout=rollout)
-    with Traffic(stage.base_url, stage.key, "story", streams=8) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=8) as traffic:
         stage.deployment("story", "--seed=2", replicas=2, rollout=rollout)
         status = stage.phase("story", "Canary", within=60)
         v2 = status["candidate"]

@@ -31,7 +31,7 @@ def test_upgrade_leaves_every_pod_as_it_is(stage: Stage) -> None:
         revision = stage.serving("story", replicas=2)
         before = pods(stage)
         # When the operator is upgraded
-        with Traffic(stage.base_url, stage.key, "story", streams=8) as traffic:
+        with Traffic(stage.base_url, stage.key, stage.served("story"), streams=8) as traffic:
             install(stage.cluster)
             settled(stage.cluster)
             eventually(
@@ -40,8 +40,10 @@ def test_upgrade_leaves_every_pod_as_it_is(stage: Stage) -> None:
                 within=60,
             )
             # An edit that starts no pod shows that it reconciles.
-            stage.deployment("story", replicas=2, servedNames=["story", "story-two"])
-            stage.becomes("story", "the new name", lambda s: "story-two" in s.get("servedNames", ()), within=60)
+            stage.deployment("story", replicas=2, servedNames=[stage.served("story"), stage.served("story-two")])
+            stage.becomes(
+                "story", "the new name", lambda s: stage.served("story-two") in s.get("servedNames", ()), within=60
+            )
     finally:
         install(stage.cluster)
     # Then pods and revision are the same

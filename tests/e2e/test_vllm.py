@@ -53,16 +53,16 @@ def test_real_vllm_answers_and_two_seeds_are_rolled_out(stage: Stage) -> None:
     # Then the official client gets an answer, whole and streamed, from outside
     client = openai.OpenAI(base_url=f"{stage.base_url}/v1", api_key=stage.key, timeout=60, max_retries=0)
     messages: Any = [{"role": "user", "content": "Once upon a time"}]
-    whole = client.chat.completions.create(model="tiny", messages=messages, max_tokens=12, temperature=0)
-    assert whole.model == "tiny"
+    whole = client.chat.completions.create(model=stage.served("tiny"), messages=messages, max_tokens=12, temperature=0)
+    assert whole.model == stage.served("tiny")
     assert whole.usage is not None
     assert whole.usage.completion_tokens > 0
     said_by_a = whole.choices[0].message.content
     streamed = ""
     for chunk in client.chat.completions.create(
-        model="tiny", messages=messages, max_tokens=12, temperature=0, stream=True
+        model=stage.served("tiny"), messages=messages, max_tokens=12, temperature=0, stream=True
     ):
-        assert chunk.model == "tiny"
+        assert chunk.model == stage.served("tiny")
         streamed += "".join(choice.delta.content or "" for choice in chunk.choices)
     assert streamed == said_by_a
 
@@ -70,21 +70,23 @@ def test_real_vllm_answers_and_two_seeds_are_rolled_out(stage: Stage) -> None:
     (gateway, *_) = stage.cluster.list("pod", SYSTEM, "app.kubernetes.io/component=gateway")
     inside = stage.cluster.kubectl(
         *("-n", SYSTEM, "exec", gateway["metadata"]["name"], "--"),
-        *("env", f"KEY={stage.key}", "python3", "-c", INSIDE, "tiny"),
+        *("env", f"KEY={stage.key}", "python3", "-c", INSIDE, stage.served("tiny")),
     )
     assert json.loads(inside)["choices"][0]["message"]["content"]
     with pytest.raises(openai.AuthenticationError):
-        client.with_options(api_key="us-wrong").chat.completions.create(model="tiny", messages=messages)
+        client.with_options(api_key="us-wrong").chat.completions.create(model=stage.served("tiny"), messages=messages)
 
     # When the deployment asks for the model of seed B
-    with Traffic(stage.base_url, stage.key, "tiny", streams=4, tokens=4) as traffic:
+    with Traffic(stage.base_url, stage.key, stage.served("tiny"), streams=4, tokens=4) as traffic:
         stage.deployment("tiny", modelRef={"name": "tiny-b"}, **SPEC)
         second = stage.becomes_ready("tiny", within=400)
     print(traffic.report())
 
     # Then it is another revision with another voice, and nobody was cut off
     assert second != first
-    said_by_b = client.chat.completions.create(model="tiny", messages=messages, max_tokens=12, temperature=0)
+    said_by_b = client.chat.completions.create(
+        model=stage.served("tiny"), messages=messages, max_tokens=12, temperature=0
+    )
     assert said_by_b.choices[0].message.content != said_by_a
     assert traffic.failed() == []
     assert traffic.truncated() == []

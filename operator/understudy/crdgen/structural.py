@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from understudy.api.v1alpha1.markers import RULES, STORED
+from understudy.api.v1alpha1.markers import RULES, STORED, STORED_AS
 
 Schema = dict[str, Any]
 
-_DROPPED: Final = ("title", "examples", "discriminator", "$defs", STORED)
+_DROPPED: Final = ("title", "examples", "discriminator", "$defs", STORED, STORED_AS)
 _REFUSED: Final = {
     "oneOf": "unions need optional sibling blocks and a rule that wants exactly one",
     "allOf": "write the rules at the field instead",
@@ -85,7 +85,9 @@ def _finish(node: Schema, children: Schema) -> Schema:
     done = {k: _plain(v) for k, v in node.items() if k not in _DROPPED} | children
     if "const" in done:
         done["enum"] = [done.pop("const")]
-    if "default" in node and not node.get(STORED):
+    if STORED_AS in node:
+        done["default"] = _plain(node[STORED_AS])
+    elif "default" in node and (not node.get(STORED) or node["default"] is None):
         del done["default"]
         _describe_default(done, node["default"])
     if "description" in done:

@@ -12,7 +12,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 RULES: Final = "x-kubernetes-validations"
-STORED: Final = "x-understudy-stored-default"
+STORED: Final = "x-understudy-stored"
+STORED_AS: Final = "x-understudy-stored-as"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def max_properties(count: int) -> _Extension:
 
 def stored_as(default: Any) -> _Extension:
     """A default for the API server alone, where the model's own default is None (status before the first pass)."""
-    return _Extension((("default", default), (STORED, True)))
+    return _Extension(((STORED_AS, default),))
 
 
 def rules(*cel: Cel) -> dict[str, Any]:

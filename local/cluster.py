@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from local import cache, dockerd, kube, node, node_image, registry, tools, versions
+from local import cache, dockerd, golang, kube, node, node_image, registry, tools, versions
 from local.commands import ask
 from local.lock import alone
 from local.node import CLUSTER, NODE
@@ -33,6 +33,7 @@ def ensure() -> Path:
     way = registry.choose()
     tools.ensure(way)
     image = versions.NODE_IMAGE if way == "registry" else node_image.ensure()
+    golang.drop_build_cache()
     with step(
         f"create the cluster {CLUSTER} ({'released node image' if way == 'registry' else 'assembled node image'})"
     ) as current:
@@ -42,7 +43,9 @@ def ensure() -> Path:
 
 def remove(current: Step) -> None:
     """Delete the cluster with all that is in it."""
-    current.run([tools.path("kind"), "delete", "cluster", "--name", CLUSTER, "--kubeconfig", cache.kubeconfig()])
+    # What kind does too, and kind itself may not be there.
+    if node.state() != "absent":
+        current.run(["docker", "rm", "--force", "--volumes", NODE], deadline=120)
     _record_file().unlink(missing_ok=True)
     cache.kubeconfig().unlink(missing_ok=True)
 
@@ -100,7 +103,7 @@ def _record_file() -> Path:
 
 
 def _healthy() -> bool:
-    return node.state() == "running" and kube.ready()
+    return node.state() == "running" and node.units_active() and kube.ready()
 
 
 def _why_recreate(known: dict[str, str]) -> str | None:

@@ -23,8 +23,3 @@ def ask(command: Sequence[str | Path], *, seconds: float = 20.0, stdin: str | No
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def succeeds(command: Sequence[str | Path], *, seconds: float = 20.0) -> bool:
-    """Whether the program ended without an error, in time."""
-    return ask(command, seconds=seconds) is not None

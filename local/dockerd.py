@@ -55,6 +55,8 @@ def _default_runtime() -> str | None:
 
 
 def _start(step: Step) -> None:
+    if elsewhere := os.environ.get("DOCKER_HOST"):
+        raise CommandFailed(f"no Docker daemon answers at DOCKER_HOST={elsewhere}; start it, or unset the variable")
     daemon = shutil.which("dockerd") or "/usr/sbin/dockerd"
     if not Path(daemon).exists():
         raise CommandFailed("no Docker daemon answers and none is installed; `python3 -m local tools` installs one")

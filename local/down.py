@@ -11,13 +11,13 @@ from local.steps import Step, step
 @alone
 def run(*, purge: bool = False) -> None:
     """Delete the cluster; with `purge`, the cache and the images in Docker as well. End only processes started here."""
-    answers = dockerd.version() is not None
-    if not answers and processes.running("dockerd") is None and node_left_over():
-        print("Docker does not answer: a cluster in it, if any, comes back with it; `cluster` then `down` removes it")
-    if answers:
+    if dockerd.version() is None and cluster.record():
+        # The cluster would come back with the next daemon, so it takes one to delete it.
+        with step("Docker daemon") as current:
+            dockerd.ensure(current)
+    if dockerd.version() is not None:
         with step(f"delete the cluster {node.CLUSTER}") as current:
             cluster.remove(current)
-            current.run(["docker", "volume", "prune", "-f", "--filter", "label=io.x-k8s.kind.cluster=understudy"])
         if purge:
             with step("remove the images from Docker") as current:
                 _remove_images(current)
@@ -30,14 +30,10 @@ def run(*, purge: bool = False) -> None:
         shutil.rmtree(cache.root(), ignore_errors=True)
 
 
-def node_left_over() -> bool:
-    """Whether a cluster was noted that has not been deleted."""
-    return bool(cluster.record())
-
-
 def _remove_images(current: Step) -> None:
     listed = ask(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]) or ""
-    prefixes = ("understudy", "registry.k8s.io/", "kindest/")
-    names = [name for name in listed.split() if name.startswith(prefixes)]
+    names = [
+        name for name in listed.split() if name.startswith(("understudy:", "understudy-vllm:", "understudy.local/"))
+    ]
     if names:
         current.run(["docker", "image", "rm", "--force", *names])

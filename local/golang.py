@@ -46,6 +46,7 @@ def build(program: Program, step: Step) -> Path:
     linked = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in program.variables)])
     flags = ["-trimpath", "-ldflags", linked]
     env = {"CGO_ENABLED": "0", "GOOS": "linux", "GOWORK": "off"}
+    env["GOCACHE"] = os.environ.get("GOCACHE") or str(_build_cache())
     if program.folder:
         command = [go, "build", *flags, "-o", f"{draft}/", *program.targets]
         step.run(command, env=env, cwd=program.folder, deadline=3600)
@@ -53,6 +54,11 @@ def build(program: Program, step: Step) -> Path:
         step.run([go, "install", *flags, *program.targets], env={**env, "GOBIN": str(draft)}, cwd=draft, deadline=3600)
     draft.replace(program.built)
     return program.built
+
+
+def drop_build_cache() -> None:
+    """Remove what Go keeps between builds, some gigabytes: the programs themselves are kept."""
+    shutil.rmtree(_build_cache(), ignore_errors=True)
 
 
 def toolchain(step: Step) -> str:
@@ -86,6 +92,10 @@ def _fetch(go: str, destination: Path, step: Step) -> None:
         for file in (draft / folder).rglob("*"):
             file.chmod(0o755)
     draft.replace(destination)
+
+
+def _build_cache() -> Path:
+    return cache.root() / "go-build"
 
 
 def architecture() -> str:

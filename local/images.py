@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local import cache, debian, node, python_packages, registry, versions
-from local.commands import ask, succeeds
+from local import cache, debian, node, python_packages, registry, tools, versions
+from local.commands import ask
 from local.lock import alone
-from local.steps import Step, step
+from local.steps import CommandFailed, Step, step
 
 LABEL = "dev.understudy.content"
 OWN_TAG = "understudy:dev"
@@ -125,8 +125,14 @@ def _ensure_engine(way: registry.Way, image: Image) -> None:
 
 
 def _engine_base(way: registry.Way, current: Step) -> str:
-    if way == "registry" and succeeds(["docker", "pull", versions.ENGINE_IMAGE], seconds=1800):
-        return versions.ENGINE_IMAGE
+    if way == "registry":
+        try:
+            current.run(["docker", "pull", versions.ENGINE_IMAGE], deadline=1800)
+        except CommandFailed as error:
+            current.note(f"{error}: the engine is assembled from packages instead")
+            tools.ensure("packages")
+        else:
+            return versions.ENGINE_IMAGE
     folder = SOURCES / "vllm"
     files = [folder / name for name in ("base.Dockerfile", "requirements.txt", "stand_ins.py", "vllm")]
     base = Image("understudy.local/engine-base:current", cache.content_key(files, *ENGINE_PACKAGES))

@@ -12,7 +12,10 @@ import aiohttp
 import uvloop
 
 from understudy.domain.duration import seconds
+from understudy.engine.clock import Clock
+from understudy.engine.gateways import HttpStateSource
 from understudy.engine.options import Options
+from understudy.engine.prober import HttpEngine
 from understudy.engine.process import OperatorProcess, stop_on_signals
 from understudy.engine.startup import CannotStartError
 from understudy.handlers.thread import KopfThread
@@ -72,7 +75,8 @@ async def _serve(options: Options) -> int:
     client = await connect(options.kubeconfig)
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            process = OperatorProcess(client, options, session)
+            states = HttpStateSource(session, options.namespace, ca=options.admin_ca, token=options.admin_token)
+            process = OperatorProcess(client, options, states, HttpEngine(session), Clock())
             stop_on_signals(process)
             return await process.run(
                 lambda enqueue, on_death: KopfThread(enqueue, options.watch_namespaces, on_death),

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
-import aiohttp
-
 from understudy.domain.key import Key
 from understudy.domain.names import LABEL_COMPONENT, LABEL_DEPLOYMENT
 from understudy.engine.cache import Cache, Change
@@ -24,12 +22,12 @@ from understudy.engine.clock import Clock
 from understudy.engine.contents import ConfigMapContents
 from understudy.engine.events import EventRecorder
 from understudy.engine.executor import Executor
-from understudy.engine.gateways import GatewayPoller, HttpStateSource, is_gateway
+from understudy.engine.gateways import GatewayPoller, StateSource, is_gateway
 from understudy.engine.health import Health, serve
 from understudy.engine.leader import Elector
 from understudy.engine.observe import Sources
 from understudy.engine.options import Options
-from understudy.engine.prober import HttpEngine, Prober
+from understudy.engine.prober import Engine, Prober
 from understudy.engine.queue import WorkQueue, from_other_thread
 from understudy.engine.reconcile import Reconciler
 from understudy.engine.startup import check_crds, master_key
@@ -85,10 +83,18 @@ def scopes(options: Options) -> list[Scope]:
 class OperatorProcess:
     """One operator, from its first list to its exit code."""
 
-    def __init__(self, client: KubeClient, options: Options, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        options: Options,
+        states: StateSource,
+        engine: Engine,
+        clock: Clock,
+    ) -> None:
+        """`states` answers for the gateways, `engine` for the pods."""
         self.options = options
         self.metrics = OperatorMetrics()
-        self.clock = Clock()
+        self.clock = clock
         self.queue: WorkQueue[Work] = WorkQueue(self.metrics)
         self.cache = Cache(self.metrics, self.clock.monotonic)
         self.waker = Waker(self.cache, self.queue.add)
@@ -100,14 +106,14 @@ class OperatorProcess:
         self.poller = GatewayPoller(
             self.cache,
             options.namespace,
-            HttpStateSource(session, options.namespace, ca=options.admin_ca, token=options.admin_token),
+            states,
             interval=options.poll_interval,
             monotonic=self.clock.monotonic,
             metrics=self.metrics,
             wake=self._wake,
         )
         self.prober = Prober(
-            HttpEngine(session),
+            engine,
             monotonic=self.clock.monotonic,
             metrics=self.metrics,
             wake=lambda key: self._wake([key]),
@@ -115,7 +121,12 @@ class OperatorProcess:
         self.health = Health(self.reflectors, self.metrics)
         self.health.leading = lambda: self.elector.leading
         self.elector = Elector(
-            client, options.namespace, options.lease_name, options.identity, epoch_floor=self._highest_epoch
+            client,
+            options.namespace,
+            options.lease_name,
+            options.identity,
+            epoch_floor=self._highest_epoch,
+            monotonic=clock.monotonic,
         )
         self.stopping = asyncio.Event()
         self._client = client

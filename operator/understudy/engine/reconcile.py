@@ -14,7 +14,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,7 @@ class Reconciler:
     queue: WorkQueue[Work]
     metrics: OperatorMetrics
     epoch: int
+    decide: Callable[[Observed], Plan] = plan
     _carried: dict[Key, Carried] = field(default_factory=dict)
     _said: dict[Key, tuple[str, ...]] = field(default_factory=dict)
 
@@ -118,7 +119,7 @@ class Reconciler:
             return Conflict()
         before = self._carried.get(key, Carried())
         observed = observe(self.sources, key, self.epoch, configmaps, before)
-        decided = plan(observed)
+        decided = self.decide(observed)
         self._say(key, decided)
         self._carried[key] = Carried(decided.memory, before.refused)
         result = await self._execute(observed, decided)

@@ -100,6 +100,18 @@ class Server:
             "PATCH", path, patch, "application/merge-patch+json", dryRun="All", fieldValidation="Strict"
         )
 
+    def first_event(self, path: str, name: str, after: str) -> Object:
+        """The object in the first watch event of that name after a resourceVersion."""
+        query = {"watch": "true", "resourceVersion": after, "timeoutSeconds": "5"}
+        selected = urlencode({**query, "fieldSelector": f"metadata.name={name}"})
+        self._connection.request("GET", f"{path}?{selected}", headers={"Accept": "application/json"})
+        response = self._connection.getresponse()
+        event: Object = json.loads(response.readline())
+        self._connection.close()  # the rest of the watch is of no interest
+        response.close()
+        found: Object = event["object"]
+        return found
+
     def delete(self, obj: Object) -> None:
         """Delete and wait until it is gone; fine when it never was."""
         path = f"{collection(obj)}/{obj['metadata']['name']}"

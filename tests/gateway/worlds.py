@@ -25,7 +25,7 @@ def table(
     """A table; `variants` maps revisions to weights, the second one being the candidate."""
     weights = {STABLE: 100} if variants is None else variants
     tracks = ("stable", "canary")
-    meta = {field: more.pop(field) for field in ("uid", "generation") if field in more}
+    meta: dict[str, Any] = {field: more.pop(field) for field in ("uid", "generation") if field in more}
     spec: dict[str, Any] = {
         "epoch": 1,
         "servedNames": list(names),

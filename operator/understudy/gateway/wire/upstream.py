@@ -20,14 +20,15 @@ class Upstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_content_type", "_encoding", "_ended", "_fields", "_overread", "_parser", "_paused", "_pool", "attempt",
-        "endpoint", "idle_since", "reused", "started", "transport",
+        "_content_type", "_encoding", "_ended", "_fields", "_kept", "_overread", "_parser", "_paused", "_pool",
+        "attempt", "endpoint", "idle_since", "reused", "started", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", endpoint: Endpoint) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self._ended = False
+        self._kept = False
         self._overread = False
         self._paused = False
         self._fields = 0
@@ -48,7 +49,7 @@ class Upstream(asyncio.Protocol):
         """Send one request; its answer goes to `attempt`."""
         self.attempt = attempt
         self.started = False
-        self._ended = False
+        self._ended = self._kept = False
         self._fields = 0
         self._content_type = self._encoding = b""
         if self.transport is not None:
@@ -58,7 +59,7 @@ class Upstream(asyncio.Protocol):
         """Nobody listens any more: keep the connection if its answer has ended cleanly, else end it."""
         self.attempt = None
         self.resume()
-        if self._ended and not self._overread and self._parser.should_keep_alive():
+        if self._ended and self._kept and not self._overread:
             self._pool.give(self)
         else:
             self.abort()
@@ -142,7 +143,10 @@ class Upstream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The parser's."""
-        self._ended = self._parser.get_status_code() != 100
+        if self._parser.get_status_code() != 100:
+            self._ended = True
+            # Only now: once the message is over, the parser says no to this.
+            self._kept = self._parser.should_keep_alive()
 
 
 class Pool:

@@ -1,0 +1,78 @@
+"""A gateway inside the test's own process, on loopback, with every time limit in the test's hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.domain.state import RevisionState
+from understudy.gateway.snapshot import load
+from understudy.gateway.wire import plane as plane_module
+from understudy.gateway.wire.connection import Connection
+from understudy.gateway.wire.plane import Limits, Plane
+from understudy.gateway.world import World
+
+DEPLOYMENT = "default/story"
+
+
+@dataclass
+class Gateway:
+    """A gateway that serves on `port`."""
+
+    port: int
+    plane: Plane
+    world: World
+    server: asyncio.Server
+
+    def state(self, revision: str, deployment: str = DEPLOYMENT) -> RevisionState:
+        """Evidence of one revision."""
+        return self.world.state(self.plane.clock())[deployment].revisions[revision]
+
+    def change(self, document: Mapping[str, Any]) -> None:
+        """Tell it more, as a watch would."""
+        load(document, self.world)
+        self.world.compile()
+        self.plane.wake()
+
+    async def quiet(self) -> None:
+        """Wait until nothing is open."""
+        by_deployment = self.world.evidence.by_deployment
+        await until(lambda: not any(c.open for revisions in by_deployment.values() for c in revisions.values()))
+
+    async def waits(self, number: int = 1) -> None:
+        """Wait until exactly so many requests wait for an engine."""
+        await until(lambda: len(self.plane.waiting) == number)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that tells nobody when it happens."""
+    while not condition():  # noqa: ASYNC110  # see above
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def gateway(document: Mapping[str, Any], *, open_access: bool = False, **limits: Any) -> AsyncIterator[Gateway]:
+    """A gateway that knows `document`; `limits` are fields of Limits."""
+    world = World()
+    load(document, world)
+    world.compile()
+    plane = Plane(world, Limits(**limits), open_access=open_access)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(plane), "127.0.0.1", 0)
+    sweeping = asyncio.ensure_future(_sweep(plane))
+    try:
+        yield Gateway(server.sockets[0].getsockname()[1], plane, world, server)
+    finally:
+        sweeping.cancel()
+        server.close()
+        for connection in tuple(plane.connections):
+            connection.abort()
+        plane.pool.close()
+        await asyncio.sleep(0)
+
+
+async def _sweep(plane: Plane) -> None:
+    while True:
+        await asyncio.sleep(plane_module.SWEEP_SECONDS / 10)
+        plane.sweep()

@@ -1,6 +1,6 @@
 """Who gets which share of the conversations: the RoutingTable that the registers ask for, as far as pods allow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from understudy.domain.duration import seconds
@@ -81,10 +81,10 @@ def wrong_model(state: State, revision: str) -> bool:
 def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
     """The table that says so, with everything else that gateways need to know."""
     spec, live = world.spec, {part.revision for part in parts}
-    before = world.table.table.epoch if world.table is not None and world.table.table is not None else 0
-    return Table(
+    before = world.table.table if world.table is not None else None
+    wanted = Table(
         # A Lease that was made anew counts from zero; gateways would refuse its epochs for ever.
-        epoch=max(world.observed.epoch, before),
+        epoch=max(world.observed.epoch, before.epoch if before is not None else 0),
         served_names=served(world),
         variants=tuple(Variant(p.revision, p.track, p.weight, child_name(world.name, p.revision)) for p in parts),
         salt=world.state.candidate if world.state.candidate in live else "",
@@ -95,6 +95,8 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         ),
         session_from_user=spec.session.from_user,
     )
+    # A new term alone is no reason to write every table there is: its epoch comes with the next change.
+    return before if before is not None and replace(before, epoch=wanted.epoch) == wanted else wanted
 
 
 def _split(world: World, weight: int) -> tuple[Share, ...]:

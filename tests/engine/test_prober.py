@@ -178,6 +178,21 @@ def test_failures_are_spaced_by_the_interval_whatever_they_take() -> None:
     virtual.run(main())
 
 
+def test_an_engine_that_hangs_is_found_after_as_many_intervals_as_failures() -> None:
+    async def main() -> None:
+        stage = Stage()
+        patient = replace(YES, expect={"notEmpty": True, "within": "2s"})
+        stage.prober.set_probes(TALK, (replace(probe(patient), interval=1.0),))
+        await asyncio.sleep(2.5)
+        stage.pod.answer = 3600.0
+        # Runs begin at 3, 4 and 5 s; the third has failed 2 s after it began.
+        await asyncio.sleep(4.6)
+        assert [run.ok for run in stage.report().recent][-4:] == [True, False, False, False]
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
 def test_each_failure_wakes_though_the_last_one_looked_the_same() -> None:
     async def main() -> None:
         stage = Stage()

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 KEPT_RUNS = 5
 _UNKNOWN_INTERVAL = 0.5  # seconds between questions while the pod has not said who it is
 _IDENTITY_TIMEOUT = 5.0
+_MAX_RUNNING = 8  # runs of one pod at a time
 _MAX_ANSWER = 2**20
 _FAILURES = (OSError, TimeoutError, ValueError, KeyError, TypeError, IndexError, aiohttp.ClientError)
 
@@ -117,16 +118,31 @@ class Prober:
         # A prompt that is no longer asked for must not go on speaking.
         names = {prompt.name for prompt in probe.prompts}
         found.recent = {name: runs for name, runs in found.recent.items() if name in names}
-        while True:
-            before = found.summary()
-            began = self._monotonic()
+        running: set[asyncio.Task[None]] = set()
+        async with asyncio.TaskGroup() as runs:
+            while True:
+                began = self._monotonic()
+                if not found.identity:
+                    await self._run(key, probe, found)
+                elif len(running) < _MAX_RUNNING:
+                    # A run begins when it is due, whether or not the last one has ended: an engine that
+                    # hangs is found after `failureThreshold` intervals, not after as many time-outs.
+                    run = runs.create_task(self._run(key, probe, found))
+                    running.add(run)
+                    run.add_done_callback(running.discard)
+                pause = probe.interval if found.identity else _UNKNOWN_INTERVAL
+                await asyncio.sleep(max(began + pause - self._monotonic(), 0.05))
+
+    async def _run(self, key: Key, probe: Probe, found: _Findings) -> None:
+        before = found.summary()
+        if found.identity == "ok":
+            await asyncio.gather(self._identify(probe, found), self._complete(key, probe, found))
+        else:
             await self._identify(probe, found)
             if found.identity == "ok":
                 await self._complete(key, probe, found)
-            if found.summary() != before:
-                self._wake(key)
-            pause = probe.interval if found.identity else _UNKNOWN_INTERVAL
-            await asyncio.sleep(max(began + pause - self._monotonic(), 0.05))
+        if found.summary() != before:
+            self._wake(key)
 
     async def _identify(self, probe: Probe, found: _Findings) -> None:
         try:

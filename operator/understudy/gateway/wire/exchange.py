@@ -241,7 +241,8 @@ class Exchange:
             eject(attempt.endpoint, self.plane.clock())
         event = b"data: %b\n\n" % orjson.dumps({"error": error_object(refusal)})
         self._client.write(self._framed(attempt.relay.take() + event))
-        self._end_stream(close=True)
+        # The message is whole as HTTP: closing now would take the client's next request down with it.
+        self._end_stream(close=False)
 
     def answered(self, body: bytes) -> None:
         """The engine's whole answer."""

@@ -161,24 +161,28 @@ class OperatorProcess:
     async def _lead_until_end(self, key: bytes) -> int:
         leading = asyncio.create_task(self._lead(key))
         stopping = asyncio.create_task(self.stopping.wait())
-        ends: set[asyncio.Future[Any]] = {leading, stopping, self._end}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        why = ""
-        if self._end.done():
-            why = self._end.result()
-        elif leading.done() and not self.stopping.is_set():
-            why = leading.result()
-        if not why:
-            await self._finish_passes()
-        await _cancel([leading, stopping])
-        await self.poller.stop()
-        await self.prober.stop()
+        try:
+            ends: set[asyncio.Future[Any]] = {leading, stopping, self._end}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            why = self._why_ending(leading)
+            if not why:
+                await self._finish_passes()
+        finally:
+            await _cancel([leading, stopping])
+            await self.poller.stop()
+            await self.prober.stop()
         if why:
             log.error("ending: %s", why)
             return 1
         if self.elector.leading:
             await self.elector.release()
         return 0
+
+    def _why_ending(self, leading: asyncio.Task[str]) -> str:
+        """What went wrong; empty when the process was asked to stop."""
+        if self._end.done():
+            return self._end.result()
+        return leading.result() if leading.done() and not self.stopping.is_set() else ""
 
     async def _lead(self, key: bytes) -> str:
         """Stand by, lead, work; returns why the term ended."""

@@ -1,0 +1,282 @@
+"""Whole operators on a cluster in memory: they start, lead, stop, die and take over."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.engine import virtual
+from tests.engine.cluster import SHOP, SYSTEM, Cluster, Operator, stage
+from understudy.domain.names import API_VERSION
+from understudy.engine.options import Options
+from understudy.engine.process import scopes
+from understudy.engine.startup import CannotStartError
+from understudy.kube.resources import DEPLOYMENT, LEASE, MODEL_DEPLOYMENT, MODEL_SNAPSHOT, NODE, POD, ROUTING_TABLE
+
+
+def on_a_cluster(test: Callable[[Cluster], Awaitable[None]]) -> Callable[[], None]:
+    """Runs a test on a fresh cluster in virtual time."""
+
+    def wrapped() -> None:
+        async def main() -> None:
+            async with stage() as cluster:
+                await test(cluster)
+
+        virtual.run(main())
+
+    wrapped.__name__ = test.__name__
+    return wrapped
+
+
+def holder(cluster: Cluster) -> str:
+    lease = cluster.api.read(LEASE, SYSTEM, "understudy-operator")
+    assert lease is not None
+    return str(lease["spec"]["holderIdentity"])
+
+
+@on_a_cluster
+async def test_a_model_deployment_comes_to_serve(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    cluster.deployment()
+    await cluster.until("Stable")
+    status = cluster.status()
+    assert status["stable"] == status["target"]["revision"]
+    table = cluster.api.read(ROUTING_TABLE, SHOP, "talk")
+    assert table is not None
+    assert [(v["revision"], v["weight"]) for v in table["spec"]["variants"]] == [(status["stable"], 100)]
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_an_edit_goes_by_steps_to_the_new_revision_and_the_old_one_goes(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    cluster.deployment()
+    await cluster.until("Stable")
+    first = cluster.status()["stable"]
+    cluster.deployment(engine={"args": ["--text=other"]})
+    await cluster.until("Canary")
+    await cluster.until("Stable")
+    assert cluster.status()["stable"] != first
+    await asyncio.sleep(60)
+    assert cluster.api.read(DEPLOYMENT, SHOP, f"talk-{first}") is None
+    assert cluster.api.read(MODEL_SNAPSHOT, SHOP, f"talk-{first}") is not None
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_a_revision_that_fails_its_clients_goes_back_by_itself(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    cluster.deployment()
+    await cluster.until("Stable")
+    first = cluster.status()["stable"]
+    cluster.deployment(engine={"args": ["--text=bad"]})
+    await cluster.until("Canary")
+    cluster.failing.add(cluster.status()["candidate"])
+    await cluster.until("RolledBack")
+    assert cluster.status()["stable"] == first
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_at_rest_nothing_is_written(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    cluster.deployment()
+    await cluster.until("Stable")
+    await asyncio.sleep(60)
+    cluster.api.calls.clear()
+    await asyncio.sleep(1200)
+    assert [(c.verb, c.resource.kind, c.name) for c in cluster.api.writes()] == []
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_a_restart_over_what_is_unchanged_writes_nothing(cluster: Cluster) -> None:
+    first = Operator(cluster, "op-1")
+    for name in ("talk", "walk"):
+        cluster.deployment(name)
+        await cluster.until("Stable", name)
+    await asyncio.sleep(60)
+    first.process.stop()
+    assert await first.task == 0
+    cluster.api.calls.clear()
+    second = Operator(cluster, "op-2")
+    await second.lead()
+    await asyncio.sleep(120)
+    assert [(c.verb, c.resource.kind, c.name) for c in cluster.api.writes()] == []
+    assert cluster.status()["phase"] == "Stable"
+    await second.kill()
+
+
+@on_a_cluster
+async def test_asked_to_stop_it_releases_the_lease_and_ends_well(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    await operator.lead()
+    assert holder(cluster) == "op-1"
+    operator.process.stop()
+    assert await operator.task == 0
+    assert holder(cluster) == ""
+
+
+@on_a_cluster
+async def test_asked_to_stop_while_standing_by_it_ends_well_and_leaves_the_lease_alone(cluster: Cluster) -> None:
+    one = Operator(cluster, "op-1")
+    await one.lead()
+    two = Operator(cluster, "op-2")
+    await asyncio.sleep(5)
+    two.process.stop()
+    assert await two.task == 0
+    assert holder(cluster) == "op-1"
+    await one.kill()
+
+
+@on_a_cluster
+async def test_asked_to_stop_before_it_has_listed_anything_it_ends_well(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    await asyncio.sleep(0.015)
+    operator.process.stop()
+    assert await operator.task == 0
+
+
+@on_a_cluster
+async def test_of_two_one_works_and_after_a_kill_the_other_takes_over(cluster: Cluster) -> None:
+    one, two = Operator(cluster, "op-1"), Operator(cluster, "op-2")
+    cluster.deployment()
+    await cluster.until("Stable")
+    leader, standby = (one, two) if one.leads else (two, one)
+    assert not standby.leads
+    cluster.deployment(engine={"args": ["--text=other"]})
+    await cluster.until("Canary")
+    await leader.kill()
+    killed_at = virtual.now()
+    await standby.lead()
+    assert virtual.now() - killed_at <= 15
+    await cluster.until("Stable")
+    assert cluster.status()["stable"] == cluster.status()["target"]["revision"]
+    await standby.kill()
+
+
+@on_a_cluster
+async def test_a_leader_that_is_cut_off_stops_and_ends_while_the_other_goes_on(cluster: Cluster) -> None:
+    one = Operator(cluster, "op-1")
+    await one.lead()
+    cluster.deployment()
+    await cluster.until("Preparing")
+    cluster.api.stop()
+    assert await one.task == 1
+    wrote = len(cluster.api.writes())
+    await asyncio.sleep(30)
+    assert len(cluster.api.writes()) == wrote
+    cluster.api.stop(False)
+    two = Operator(cluster, "op-2")
+    await cluster.until("Stable")
+    await two.kill()
+
+
+@on_a_cluster
+async def test_a_lease_that_another_took_ends_the_process(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    await operator.lead()
+    cluster.api.patch(
+        LEASE, SYSTEM, "understudy-operator", lambda lease: lease["spec"].update(holderIdentity="usurper")
+    )
+    assert await operator.task == 1
+    assert holder(cluster) == "usurper"
+
+
+@on_a_cluster
+async def test_a_part_that_dies_ends_the_process(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    await operator.lead()
+    operator.deaths[0]("Kopf ended by itself")
+    assert await operator.task == 1
+
+
+@on_a_cluster
+async def test_a_defect_in_a_part_ends_the_process(cluster: Cluster) -> None:
+    def broken(_obj: object) -> None:
+        raise ZeroDivisionError
+
+    operator = Operator(cluster)
+    await operator.lead()
+    operator.process.cache.upsert = broken  # type: ignore[assignment,method-assign]
+    cluster.deployment()
+    assert await operator.task == 1
+
+
+@on_a_cluster
+async def test_without_crds_it_says_what_to_do(cluster: Cluster) -> None:
+    cluster.api.groups[API_VERSION] = frozenset()
+    with pytest.raises(CannotStartError, match="install the CRDs first"):
+        await Operator(cluster).task
+
+
+@on_a_cluster
+async def test_a_new_terms_epoch_is_above_that_of_any_table(cluster: Cluster) -> None:
+    spec = {"epoch": 41, "servedNames": [], "variants": []}
+    cluster.api.put(ROUTING_TABLE, {"metadata": {"name": "old", "namespace": SHOP}, "spec": spec})
+    operator = Operator(cluster)
+    await operator.lead()
+    assert operator.process.elector.epoch == 42
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_a_child_that_is_deleted_by_hand_comes_back(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    cluster.deployment()
+    await cluster.until("Stable")
+    name = f"talk-{cluster.status()['stable']}"
+    cluster.api.remove(DEPLOYMENT, SHOP, name)
+    await asyncio.sleep(1)
+    assert cluster.api.read(DEPLOYMENT, SHOP, name) is not None
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_what_was_deleted_while_nobody_watched_is_noticed(cluster: Cluster) -> None:
+    one = Operator(cluster, "op-1")
+    cluster.deployment()
+    await cluster.until("Stable")
+    name = f"talk-{cluster.status()['stable']}"
+    await asyncio.sleep(3)
+    cluster.api.silence()
+    cluster.api.remove(DEPLOYMENT, SHOP, name)
+    cluster.api.compact()
+    cluster.api.silence(False)
+    cluster.api.cut_watches()
+    await asyncio.sleep(10)
+    assert cluster.api.read(DEPLOYMENT, SHOP, name) is not None
+    await one.kill()
+
+
+@on_a_cluster
+async def test_the_api_server_away_for_half_a_minute_in_mid_rollout_changes_nothing_about_its_end(
+    cluster: Cluster,
+) -> None:
+    operators = [Operator(cluster, "op-1"), Operator(cluster, "op-2")]
+    cluster.deployment()
+    await cluster.until("Stable")
+    cluster.deployment(engine={"args": ["--text=other"]})
+    await cluster.until("Canary")
+    cluster.api.stop()
+    await asyncio.sleep(30)
+    cluster.api.stop(False)
+    for number, operator in enumerate(list(operators)):
+        if operator.task.done():  # as the kubelet does
+            operators[number] = Operator(cluster, f"op-{number}-again")
+    await cluster.until("Stable")
+    assert cluster.status()["stable"] == cluster.status()["target"]["revision"]
+    for operator in operators:
+        await operator.kill()
+
+
+def test_the_whole_cluster_is_watched_or_only_some_namespaces() -> None:
+    everywhere = scopes(Options(namespace=SYSTEM, identity="me"))
+    assert {scope.namespace for scope in everywhere if scope.resource == MODEL_DEPLOYMENT} == {""}
+    assert NODE in {scope.resource for scope in everywhere}
+    narrow = scopes(Options(namespace=SYSTEM, identity="me", watch_namespaces=("a", "b")))
+    assert {scope.namespace for scope in narrow} == {"a", "b", SYSTEM}
+    assert NODE not in {scope.resource for scope in narrow}
+    assert [s.label_selector for s in narrow if s.resource == POD and s.namespace == SYSTEM] == [
+        "app.kubernetes.io/component=gateway"
+    ]

@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="top of the repository (default: here)")
     parser.add_argument("--breaking", action="store_true", help="write also what stored objects would not survive")
     options = parser.parse_args(argv)
-    files = generated()
+    files = generated(options.root)
     if not options.check:
         broken = [] if options.breaking else broken_by(files, options.root)
         for change in broken:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from understudy.crdgen import rbac, reference
+from understudy.crdgen import argocd, rbac, reference
 from understudy.crdgen.compat import breaking
 from understudy.crdgen.crd import crd, crd_name
 from understudy.crdgen.kinds import KINDS, Kind
@@ -15,6 +15,7 @@ from understudy.crdgen.values import values_schema, values_yaml
 from understudy.crdgen.yamltext import HEADER, for_helm, to_yaml
 
 _CHART = PurePosixPath("charts/understudy")
+_ARGOCD = PurePosixPath("argocd")
 _CRDS = PurePosixPath("crds")
 _CHART_CRDS = _CHART / "templates" / "crds"
 _REFERENCE = PurePosixPath("docs/reference")
@@ -22,12 +23,13 @@ _REFERENCE = PurePosixPath("docs/reference")
 _OWNED = (_CRDS, _CHART_CRDS, _REFERENCE)
 
 
-def generated() -> dict[PurePosixPath, str]:
-    """Content by path below the top of the repository."""
+def generated(root: Path) -> dict[PurePosixPath, str]:
+    """Content by path below the top of the repository, which also holds the Lua files for Argo CD."""
     files = {
         _CHART / "values.yaml": HEADER + values_yaml(),
         _CHART / "values.schema.json": json.dumps(values_schema(), indent=2, sort_keys=True) + "\n",
         _CHART / "templates" / "_rules.tpl": _helm_comment() + rbac.template(),
+        _ARGOCD / "argocd-cm.yaml": argocd.config_map(root / _ARGOCD / "resource_customizations"),
     }
     for kind in KINDS:
         files[_CRDS / f"{crd_name(kind)}.yaml"] = HEADER + to_yaml(crd(kind))

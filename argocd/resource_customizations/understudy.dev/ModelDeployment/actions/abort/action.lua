@@ -1,0 +1,6 @@
+-- Back to stable; the candidate does not start again by itself. The time makes each request a new one.
+if obj.metadata.annotations == nil then
+  obj.metadata.annotations = {}
+end
+obj.metadata.annotations["understudy.dev/request"] = "abort;" .. os.date("!%Y-%m-%dT%H:%M:%SZ")
+return obj

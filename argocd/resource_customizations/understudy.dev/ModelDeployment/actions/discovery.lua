@@ -1,0 +1,22 @@
+-- Which actions make sense now; the others are shown greyed.
+local status = obj.status or {}
+local candidate = status.candidate ~= nil and status.candidate ~= ""
+local stable = status.stable ~= nil and status.stable ~= ""
+local canary = candidate and status.phase == "Canary"
+
+-- Only the revision that the spec asks for can be tried again.
+local failed = false
+for _, entry in ipairs(status.failed or {}) do
+  if status.target ~= nil and entry.revision == status.target.revision then
+    failed = true
+  end
+end
+
+local actions = {}
+actions["abort"] = {["disabled"] = not (candidate and stable), ["iconClass"] = "fa fa-fw fa-undo"}
+actions["pause"] = {["disabled"] = status.paused == true, ["iconClass"] = "fa fa-fw fa-pause"}
+actions["promote"] = {["disabled"] = not canary, ["iconClass"] = "fa fa-fw fa-step-forward"}
+actions["promote-full"] = {["disabled"] = not canary, ["iconClass"] = "fa fa-fw fa-fast-forward", ["displayName"] = "Promote fully"}
+actions["resume"] = {["disabled"] = status.paused ~= true, ["iconClass"] = "fa fa-fw fa-play"}
+actions["retry"] = {["disabled"] = not failed, ["iconClass"] = "fa fa-fw fa-redo"}
+return actions

@@ -1,0 +1,6 @@
+-- No further steps; going back stays armed. The time makes each request a new one.
+if obj.metadata.annotations == nil then
+  obj.metadata.annotations = {}
+end
+obj.metadata.annotations["understudy.dev/request"] = "pause;" .. os.date("!%Y-%m-%dT%H:%M:%SZ")
+return obj

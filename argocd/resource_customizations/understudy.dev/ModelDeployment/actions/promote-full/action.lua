@@ -1,0 +1,6 @@
+-- No step needs samples and soak any more. It names the candidate that was looked at.
+if obj.metadata.annotations == nil then
+  obj.metadata.annotations = {}
+end
+obj.metadata.annotations["understudy.dev/request"] = "promote-full@" .. ((obj.status or {}).candidate or "") .. ";" .. os.date("!%Y-%m-%dT%H:%M:%SZ")
+return obj

@@ -1,0 +1,83 @@
+"""The actions that Argo CD offers: when, and what they write."""
+
+import copy
+import re
+from typing import Any
+
+import pytest
+
+from tests.argocd.lua import SCRIPTS, dump, run, script
+from understudy.domain.names import ANNOTATION_REQUEST
+from understudy.plan.verbs import VERBS
+
+ACTIONS = sorted(path.parent.name for path in (SCRIPTS / "ModelDeployment" / "actions").glob("*/action.lua"))
+
+
+def offered(obj: dict[str, Any]) -> set[str]:
+    """Names of the actions that are not greyed."""
+    found = run(script("ModelDeployment", "actions", "discovery.lua"), obj)
+    assert sorted(found) == ACTIONS
+    return {name for name, action in found.items() if not action["disabled"]}
+
+
+def after(action: str, obj: dict[str, Any]) -> dict[str, Any]:
+    """The object that the action hands back."""
+    changed: dict[str, Any] = run(script("ModelDeployment", "actions", action, "action.lua"), obj)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [
+        ("deployment-preparing", {"abort", "pause"}),
+        ("deployment-canary", {"abort", "pause", "promote", "promote-full"}),
+        ("deployment-paused", {"abort", "resume", "promote", "promote-full"}),
+        ("deployment-watching", {"pause"}),
+        ("deployment-stable", {"pause"}),
+        ("deployment-rolled-back", {"pause", "retry"}),
+    ],
+)
+def test_only_what_applies_is_offered(name: str, actions: set[str]) -> None:
+    assert offered(dump(name)) == actions
+
+
+def test_an_object_without_status_offers_a_pause_alone() -> None:
+    obj = dump("deployment-stable")
+    del obj["status"]
+    assert offered(obj) == {"pause"}
+
+
+def test_a_first_revision_has_nothing_to_go_back_to() -> None:
+    obj = dump("deployment-preparing")
+    del obj["status"]["stable"]
+    assert offered(obj) == {"pause"}
+
+
+def test_a_revision_that_the_spec_no_longer_asks_for_cannot_be_retried() -> None:
+    obj = dump("deployment-rolled-back")
+    obj["status"]["target"]["revision"] = "00000000"
+    assert "retry" not in offered(obj)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_action_asks_by_annotation_and_changes_nothing_else(action: str) -> None:
+    obj = dump("deployment-canary")
+    obj["metadata"]["annotations"] = {"kept": "yes", ANNOTATION_REQUEST: "old"}
+    before = copy.deepcopy(obj)
+    changed = after(action, obj)
+    request = changed["metadata"]["annotations"].pop(ANNOTATION_REQUEST)
+    del before["metadata"]["annotations"][ANNOTATION_REQUEST]
+    assert changed["metadata"] == before["metadata"]
+    assert changed["spec"] == before["spec"]
+    assert re.fullmatch(rf"{action}(@ed415081)?;\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ", request)
+    assert ("@" in request) == action.startswith("promote")
+
+
+def test_an_object_without_annotations_gets_one() -> None:
+    obj = dump("deployment-canary")
+    obj["metadata"].pop("annotations", None)
+    assert list(after("abort", obj)["metadata"]["annotations"]) == [ANNOTATION_REQUEST]
+
+
+def test_the_operator_knows_every_action() -> None:
+    assert set(ACTIONS) <= set(VERBS)

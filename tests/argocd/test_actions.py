@@ -29,7 +29,7 @@ def after(action: str, obj: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "actions"),
     [
-        ("deployment-preparing", {"abort", "pause"}),
+        ("deployment-preparing", {"pause"}),
         ("deployment-canary", {"abort", "pause", "promote", "promote-full"}),
         ("deployment-paused", {"abort", "resume", "promote", "promote-full"}),
         ("deployment-watching", {"pause"}),
@@ -47,10 +47,11 @@ def test_an_object_without_status_offers_a_pause_alone() -> None:
     assert offered(obj) == {"pause"}
 
 
-def test_a_first_revision_has_nothing_to_go_back_to() -> None:
+def test_only_with_a_stable_revision_is_there_something_to_go_back_to() -> None:
     obj = dump("deployment-preparing")
-    del obj["status"]["stable"]
-    assert offered(obj) == {"pause"}
+    assert "stable" not in obj["status"]
+    obj["status"]["stable"] = "6f1c9a02"
+    assert offered(obj) == {"abort", "pause"}
 
 
 def test_a_revision_that_the_spec_no_longer_asks_for_cannot_be_retried() -> None:

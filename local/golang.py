@@ -44,7 +44,7 @@ def build(program: Program, step: Step) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     linked = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in program.variables)])
-    flags = ["-trimpath", "-ldflags", linked]
+    flags = ["-v", "-trimpath", "-ldflags", linked]  # -v: the package under way is the sign of life
     env = {"CGO_ENABLED": "0", "GOOS": "linux", "GOWORK": "off"}
     env["GOCACHE"] = os.environ.get("GOCACHE") or str(_build_cache())
     if program.folder:

@@ -93,8 +93,8 @@ def test_bad_revision_goes_back_by_itself(stage: Stage, bad: Bad) -> None:
         v3 = stage.revision("story")
         assert status["stable"] == v2
         assert [(f["revision"], f["reason"]) for f in status["failed"]] == [(v3, bad.reason)]
+        eventually("Stalled=True", lambda: stage.condition("story", "Stalled")["status"] == "True", within=10)
         stalled = stage.condition("story", "Stalled")
-        assert stalled["status"] == "True"
         assert stalled["reason"] == "RolledBack"
         assert bad.reason in stalled["message"]
         assert stage.condition("story", "Available")["status"] == "True"

@@ -84,7 +84,7 @@ async def test_at_rest_nothing_is_written(cluster: Cluster) -> None:
     await cluster.until("Stable")
     await asyncio.sleep(60)
     cluster.api.calls.clear()
-    await asyncio.sleep(1200)
+    await asyncio.sleep(600)
     assert [(c.verb, c.resource.kind, c.name) for c in cluster.api.writes()] == []
     await operator.kill()
 

@@ -5,6 +5,7 @@ sixteen times as much as JSON, and `patch_*` returns None when server-side apply
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -30,6 +31,8 @@ class NoClusterError(Exception):
 async def connect(kubeconfig: str = "", *, connections: int = 128) -> "AioClient":
     """A client for the cluster that `kubeconfig` names, or the one this pod runs in if it is empty."""
     configuration = Configuration(connection_pool_maxsize=connections)
+    if kubeconfig and not Path(kubeconfig).is_file():  # noqa: ASYNC240 - once, before anything runs
+        raise NoClusterError(f"cannot read the kubeconfig {kubeconfig}: there is no such file")
     try:
         if kubeconfig:
             await load_kube_config(  # type: ignore[no-untyped-call]  # the client's configuration has no types

@@ -1,5 +1,6 @@
 """The executor: in order, only what is needed, on the conditions given, and no further than the first failure."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ class Stage:
         self.metrics = OperatorMetrics()
         self.cache = Cache(self.metrics, virtual.now)
         self.recorder = EventRecorder(self.api, "me", wall=virtual.now, metrics=self.metrics)
-        self.executor = Executor(self.api, self.cache, self.recorder, self.metrics)
+        self.executor = Executor(self.api, self.cache, self.recorder, self.metrics, virtual.now)
 
     async def run(self, *actions: Action) -> Result:
         return await self.executor.run(TALK, actions)
@@ -51,7 +52,7 @@ class Stage:
 
     def fresh_process(self) -> None:
         """The same cluster and cache, in a process that remembers nothing."""
-        self.executor = Executor(self.api, self.cache, self.recorder, self.metrics)
+        self.executor = Executor(self.api, self.cache, self.recorder, self.metrics, virtual.now)
         self.api.calls.clear()
 
 
@@ -310,6 +311,33 @@ async def test_a_refusal_for_ever_carries_the_servers_words(stage: Stage) -> Non
     stage.api.fail(status_error(422, "Invalid", "spec.x: no"), verb="apply")
     result = await stage.run(Apply(pool()))
     assert (result.failure, result.message) == (Terminal("spec.x: no"), "spec.x: no")
+
+
+@tried
+async def test_what_was_refused_for_ever_is_not_asked_again_for_half_a_minute(stage: Stage) -> None:
+    stage.api.fail(status_error(422, "Invalid", "spec.x: no"), verb="apply")
+    await stage.run(Apply(pool()))
+    again = await stage.run(Apply(pool()))
+    assert again.failure == Terminal("spec.x: no")
+    assert len(stage.written()) == 1
+    await asyncio.sleep(30)
+    assert (await stage.run(Apply(pool()))).failure is None
+    assert len(stage.written()) == 2
+
+
+@tried
+async def test_another_desire_is_put_to_the_server_at_once(stage: Stage) -> None:
+    stage.api.fail(status_error(422, "Invalid", "spec.x: no"), verb="apply")
+    await stage.run(Apply(pool()))
+    assert (await stage.run(Apply(pool(2)))).failure is None
+
+
+@tried
+async def test_a_refusal_is_forgotten_with_its_object(stage: Stage) -> None:
+    stage.api.fail(status_error(422, "Invalid", "immutable"), verb="apply")
+    await stage.run(Apply(pool()))
+    stage.executor.forget(Ref(DEPLOYMENT, SPACE, "talk-1"))
+    assert (await stage.run(Apply(pool()))).failure is None
 
 
 @tried

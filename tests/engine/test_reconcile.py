@@ -75,7 +75,7 @@ class Stage:
         self.reconciler = Reconciler(
             sources,
             ConfigMapContents(self.api, self.cache),
-            Executor(self.api, self.cache, self.recorder, self.metrics),
+            Executor(self.api, self.cache, self.recorder, self.metrics, virtual.now),
             self.queue,
             self.metrics,
             epoch=3,
@@ -314,7 +314,7 @@ def test_what_is_no_longer_refused_is_no_longer_told() -> None:
         stage.api.put(MODEL_DEPLOYMENT, deployment())
         stage.api.fail(status_error(422, "Invalid", "no"), verb="apply")
         async with stage.running():
-            await asyncio.sleep(12)
+            await asyncio.sleep(60)
         assert [bool(o.refused) for o in stage.seen[:2]] == [False, True]
         assert stage.seen[-1].refused == ""
 

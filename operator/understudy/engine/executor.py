@@ -8,7 +8,7 @@ for status it is the status itself.
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ from understudy.domain.names import ANNOTATION_APPLIED_HASH
 from understudy.engine.cache import Cache, Ref
 from understudy.engine.events import EventRecorder
 from understudy.kube.client import KubeClient, Object
-from understudy.kube.errors import ApiError, Conflict, Failure, NotFound
+from understudy.kube.errors import ApiError, Conflict, Failure, NotFound, Terminal
 from understudy.kube.resources import MODEL_DEPLOYMENT, resource_named, resource_of
 from understudy.kube.trim import FOREIGN, trim
 from understudy.plan.actions import Action, Apply, Delete
 from understudy.telemetry.operator import OperatorMetrics
 
 log = logging.getLogger(__name__)
+
+_REFUSED_FOR = 30.0  # seconds after which even a refusal for ever is put to the test again
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,33 @@ class _Settled:
     outcome: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What the API server said to `desired`; not asked again before `until` (monotonic seconds)."""
+
+    desired: str
+    until: float
+    error: ApiError
+
+
 class Executor:
     """Carries out actions of one deployment at a time; different deployments may overlap."""
 
-    def __init__(self, client: KubeClient, cache: Cache, recorder: EventRecorder, metrics: OperatorMetrics) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        cache: Cache,
+        recorder: EventRecorder,
+        metrics: OperatorMetrics,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._client = client
         self._cache = cache
         self._recorder = recorder
         self._metrics = metrics
+        self._monotonic = monotonic
         self._settled: dict[tuple[Ref, str], _Settled] = {}
+        self._refused: dict[tuple[Ref, str], _Refused] = {}
 
     async def run(self, writer: Key, actions: Iterable[Action]) -> Result:
         """Carry out `actions` of the deployment `writer`; the first failure ends it and is returned."""
@@ -72,8 +92,9 @@ class Executor:
                     if about is not None:
                         self._recorder.record(about, action)
             except ApiError as error:
-                self._metrics.writes.labels(_kind(action), type(error.failure).__name__.lower()).inc()
-                log.info("%s: %s: %s", writer, _describe(action), error)
+                if not isinstance(error, _KnownRefusalError):
+                    self._metrics.writes.labels(_kind(action), type(error.failure).__name__.lower()).inc()
+                    log.info("%s: %s: %s", writer, _describe(action), error)
                 # Something that a plan saw is gone: a condition that does not hold, no fault of the request.
                 failure = Conflict() if isinstance(error.failure, NotFound) else error.failure
                 return Result(len(written), failure, action, error.message)
@@ -81,8 +102,9 @@ class Executor:
 
     def forget(self, ref: Ref) -> None:
         """The object is gone; nothing of it needs to be remembered."""
-        self._settled.pop((ref, ""), None)
-        self._settled.pop((ref, "status"), None)
+        for subresource in ("", "status"):
+            self._settled.pop((ref, subresource), None)
+            self._refused.pop((ref, subresource), None)
 
     async def _apply(self, writer: Key, action: Apply, written: dict[Ref, tuple[str, Object]]) -> None:
         resource = resource_of(action.obj)
@@ -93,10 +115,7 @@ class Executor:
             self._metrics.writes.labels(resource.kind, "unchanged").inc()
             return
         body = self._body(ref, action, desired, written)
-        if action.subresource == "status":
-            stored = await self._client.apply_status(resource, body, manager=action.manager)
-        else:
-            stored = await self._client.apply(resource, body, manager=action.manager)
+        stored = await self._send(ref, action, body, desired)
         kept = trim(resource, stored)
         uid = str(stored["metadata"].get("uid", ""))
         self._settled[ref, action.subresource] = _Settled(uid, desired, _outcome(kept, action.subresource))
@@ -105,6 +124,21 @@ class Executor:
         self._cache.wrote(writer, ref, stored)
         self._metrics.writes.labels(resource.kind, "written").inc()
         log.info("%s: wrote %s", writer, _describe(action))
+
+    async def _send(self, ref: Ref, action: Apply, body: dict[str, Any], desired: str) -> Object:
+        """Send it, unless the very same was refused for ever just now: that would only load the server."""
+        known = self._refused.get((ref, action.subresource))
+        if known is not None and known.desired == desired and self._monotonic() < known.until:
+            raise _KnownRefusalError(known.error)
+        apply = self._client.apply_status if action.subresource == "status" else self._client.apply
+        try:
+            stored = await apply(ref.resource, body, manager=action.manager)
+        except ApiError as error:
+            if isinstance(error.failure, Terminal):
+                self._refused[ref, action.subresource] = _Refused(desired, self._monotonic() + _REFUSED_FOR, error)
+            raise
+        self._refused.pop((ref, action.subresource), None)
+        return stored
 
     def _is_settled(self, ref: Ref, action: Apply, desired: str) -> bool:
         cached = self._cache.get(ref.resource, ref.namespace, ref.name)
@@ -157,6 +191,13 @@ class Executor:
         self._cache.deleted(writer, ref, action.uid)
         self._metrics.writes.labels(action.kind, "deleted").inc()
         log.info("%s: wrote %s", writer, _describe(action))
+
+
+class _KnownRefusalError(ApiError):
+    """A refusal that was heard before, repeated without asking."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.status, error.reason, error.message, error.failure)
 
 
 def _outcome(trimmed: Object, subresource: str) -> str:

@@ -102,7 +102,7 @@ class OperatorProcess:
             Reflector(client, scope, self.cache, monotonic=self.clock.monotonic) for scope in scopes(options)
         ]
         self.recorder = EventRecorder(client, options.identity, wall=self.clock.wall, metrics=self.metrics)
-        self.executor = Executor(client, self.cache, self.recorder, self.metrics)
+        self.executor = Executor(client, self.cache, self.recorder, self.metrics, clock.monotonic)
         self.poller = GatewayPoller(
             self.cache,
             options.namespace,

@@ -20,7 +20,7 @@ class Answer:
 
     status: int = 0
     fields: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     complete: bool = False
 
     @property

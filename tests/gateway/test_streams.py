@@ -1,0 +1,286 @@
+"""Streams under stress: clients that go, clients that are slow, tables that change, and the end by SIGTERM's drain."""
+
+import asyncio
+import socket
+from collections import Counter
+from typing import Any
+
+from tests.gateway.clients import ask, chat, client, request
+from tests.gateway.engines import Asked, answers_well, chunk, completion, delta, engine, hangs
+from tests.gateway.gateways import gateway, until
+from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
+
+BIG = "x" * 60_000
+
+
+def one(port: int) -> dict[str, Any]:
+    return snapshot([table()], [endpoints(STABLE, [port])])
+
+
+async def test_a_client_that_goes_ends_the_engines_work() -> None:
+    async with engine(answers_well(*["x"] * 10_000, pace=0.01)) as e, gateway(one(e.port)) as g:
+        async with client(g.port) as c:
+            await c.send(request(chat(stream=True)))
+            await c.until(b"x")
+            assert g.state(STABLE).open_requests == 1
+        await asyncio.wait_for(e.asked[0].closed.wait(), 10)
+        await g.quiet()
+        state = g.state(STABLE)
+        assert (state.attempts, state.failed) == (1, 0)
+
+
+async def test_a_client_that_goes_before_the_first_word_is_nobodys_failure() -> None:
+    async with engine(hangs) as e, gateway(one(e.port)) as g:
+        for body in (chat(), chat(stream=True)):
+            async with client(g.port) as c:
+                await c.send(request(body))
+                asked = await e.request(len(e.asked) + 1)
+            await asyncio.wait_for(asked.closed.wait(), 10)
+        await g.quiet()
+        assert (g.state(STABLE).attempts, g.state(STABLE).failed) == (0, 0)
+        assert g.state(STABLE).usable_endpoints == 1
+
+
+async def test_half_a_close_is_a_close() -> None:
+    async with engine(hangs) as e, gateway(one(e.port)) as g, client(g.port) as c:
+        await c.send(request(chat(stream=True)))
+        asked = await e.request()
+        c.writer.write_eof()
+        await asyncio.wait_for(asked.closed.wait(), 10)
+        await g.quiet()
+
+
+async def test_a_client_that_goes_while_its_connection_to_the_engine_is_made() -> None:
+    # Nobody accepts on this socket, and its queue is full: connecting hangs.
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        fillers = [socket.socket() for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        async with gateway(one(port), connect_seconds=30) as g:
+            async with client(g.port) as c:
+                await c.send(request())
+                await until(lambda: g.state(STABLE).open_requests == 1)
+            await g.quiet()
+            assert g.state(STABLE).failed == 0
+        for filler in fillers:
+            filler.close()
+
+
+async def test_a_connection_that_does_not_come_is_given_up() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        fillers = [socket.socket() for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        async with engine() as good:
+            document = snapshot(
+                [table({STABLE: 0, CANARY: 100})], [endpoints(STABLE, [good.port]), endpoints(CANARY, [port])]
+            )
+            async with gateway(document, connect_seconds=0.1) as g:
+                assert (await ask(g.port)).fields["x-understudy-revision"] == STABLE
+                assert g.state(CANARY).errors["connect"] == 1
+        for filler in fillers:
+            filler.close()
+
+
+async def test_a_slow_reader_holds_the_engine_back_and_memory_stays_bounded() -> None:
+    total = 400
+
+    async def script(asked: Asked) -> None:
+        await asked.begin_stream()
+        for number in range(total):
+            sent.append(number)
+            await asked.say(f"{number} {BIG}")
+        await asked.end_stream()
+
+    sent: list[int] = []
+    async with engine(script) as e, gateway(one(e.port)) as g, client(g.port) as c:
+        await c.send(request(chat(stream=True)))
+        await c.until(b"0 x")
+        c.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await until(lambda: any(connection.paused for connection in g.plane.connections))
+        # The client stops reading: soon the engine cannot write any more.
+        held = -1
+        while held != len(sent):
+            held = len(sent)
+            await asyncio.sleep(0.1)
+        assert held < total
+        buffered = sum(
+            connection.transport.get_write_buffer_size() for connection in g.plane.connections if connection.transport
+        )
+        assert buffered < 2_000_000
+        c.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        answer = await c.answer()
+        assert answer.done
+        assert answer.complete
+        numbers = [e["choices"][0]["delta"]["content"].split()[0] for e in answer.events[:total]]
+        assert numbers == [str(i) for i in range(total)]
+
+
+async def test_a_reader_without_progress_is_cut_off() -> None:
+    async with (
+        engine(answers_well(*[BIG] * 1000)) as e,
+        gateway(one(e.port), slow_reader_seconds=0.2) as g,
+        client(g.port) as c,
+    ):
+        await c.send(request(chat(stream=True)))
+        await c.until(b"x")
+        c.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.wait_for(e.asked[0].closed.wait(), 20)
+        await g.quiet()
+        assert g.state(STABLE).failed == 0
+
+
+async def test_a_slow_reader_that_makes_progress_is_not_cut_off() -> None:
+    async with (
+        engine(answers_well(*[BIG] * 60)) as e,
+        gateway(one(e.port), slow_reader_seconds=0.3) as g,
+        client(g.port) as c,
+    ):
+        await c.send(request(chat(stream=True)))
+        raw = b""
+        while not raw.endswith(b"0\r\n\r\n"):
+            data = await c.reader.read(30_000)
+            assert data
+            raw += data
+            await asyncio.sleep(0.002)
+        assert raw.count(b"data: ") >= 60
+
+
+async def test_a_reader_that_never_takes_a_whole_answer_is_cut_off() -> None:
+    async def script(asked: Asked) -> None:
+        await asked.answer(200, completion(asked.model, "x" * 20_000_000))
+
+    async with engine(script) as e, gateway(one(e.port), slow_reader_seconds=0.2) as g, client(g.port) as c:
+        c.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await c.send(request())
+        await until(lambda: bool(e.asked))
+        await until(lambda: not g.plane.connections)
+
+
+async def test_one_byte_reads_from_the_engine() -> None:
+    async def script(asked: Asked) -> None:
+        if asked.body.get("stream"):
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            body = chunk(b"data: %b\r\n\r\n" % delta(asked.model, "é")) + chunk(b"data: [DONE]\r\n\r\n") + b"0\r\n\r\n"
+            raw = head + body
+        else:
+            raw = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"choices":  []}'
+        for byte in raw:
+            await asked.send(bytes([byte]))
+            await asyncio.sleep(0)
+
+    async with engine(script) as e, gateway(one(e.port)) as g:
+        answer = await ask(g.port, chat(stream=True))
+        assert (answer.text, answer.done) == ("é", True)
+        assert (await ask(g.port)).json == {"choices": []}
+
+
+async def test_a_thousand_tables_under_load_and_no_request_fails() -> None:
+    async with (
+        engine(answers_well("a", "b", pace=0.001)) as stable,
+        engine(answers_well("c", "d", pace=0.001)) as candidate,
+    ):
+        slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [candidate.port])]
+        async with gateway(snapshot([table()], slices)) as g:
+            seen: Counter[str] = Counter()
+            stop = False
+
+            async def load(number: int) -> None:
+                async with client(g.port) as c:
+                    while not stop:
+                        answer = await c.ask(chat(stream=number % 2 == 0), x_session_id=str(number))
+                        assert answer.status == 200, answer
+                        assert answer.text in ("ab", "cd")
+                        seen[answer.fields["x-understudy-revision"]] += 1
+
+            tasks = [asyncio.ensure_future(load(i)) for i in range(10)]
+            for flip in range(1000):
+                weight = (10, 50, 100, 0)[flip % 4]
+                weights = {STABLE: 100 - weight, CANARY: weight} if flip % 5 else {STABLE: 100}
+                g.change(snapshot([table(weights, generation=2 + flip)], slices if flip % 7 else []))
+                await asyncio.sleep(0)
+            stop = True
+            await asyncio.gather(*tasks)
+            assert min(seen[STABLE], seen[CANARY]) > 0
+            for revision in (STABLE, CANARY):
+                assert g.state(revision).failed == 0
+                assert g.state(revision).open_requests == 0
+
+
+async def test_conversations_keep_to_their_variant_and_the_shares_are_as_written() -> None:
+    async with engine() as stable, engine() as candidate:
+        slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [candidate.port])]
+        async with gateway(snapshot([table({STABLE: 100, CANARY: 0})], slices)) as g, client(g.port) as c:
+
+            async def on_candidate() -> set[int]:
+                answers = [await c.ask(x_session_id=f"player-{i}") for i in range(300)]
+                return {i for i, a in enumerate(answers) if a.fields["x-understudy-track"] == "canary"}
+
+            assert await on_candidate() == set()
+            before: set[int] = set()
+            for step, weight in enumerate((10, 50, 100)):
+                g.change(snapshot([table({STABLE: 100 - weight, CANARY: weight}, generation=2 + step)]))
+                now = await on_candidate()
+                assert before <= now
+                assert abs(len(now) - 3 * weight) <= 3.29 * (300 * weight / 100 * (1 - weight / 100)) ** 0.5
+                before = now
+            g.change(snapshot([table(generation=9)]))
+            assert await on_candidate() == set()
+            assert g.plane.conversations["header"] == 1200
+
+
+async def test_a_stream_outlives_its_table_and_is_counted_until_it_ends() -> None:
+    finish = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        await asked.begin_stream()
+        await asked.say("one")
+        await finish.wait()
+        await asked.end_stream()
+
+    async with engine(script) as candidate, engine() as stable:
+        slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [candidate.port])]
+        async with gateway(snapshot([table({STABLE: 0, CANARY: 100})], slices)) as g, client(g.port) as c:
+            await c.send(request(chat(stream=True)))
+            await c.until(b"one")
+            g.change(snapshot([table(generation=2)], [endpoints(CANARY, [])]))
+            assert (await ask(g.port)).fields["x-understudy-revision"] == STABLE
+            state = g.state(CANARY)
+            assert (state.open_requests, state.usable_endpoints) == (1, 0)
+            finish.set()
+            assert (await c.answer()).done
+            await g.quiet()
+            assert (g.state(CANARY).open_requests, g.state(CANARY).attempts) == (0, 1)
+
+
+async def test_pods_that_die_one_after_the_other_fail_no_request() -> None:
+    async with engine() as one_, engine() as two, engine() as three:
+        engines = [one_, two, three]
+        async with gateway(snapshot([table()], [endpoints(STABLE, [e.port for e in engines])])) as g:
+            stop = False
+            answered = 0
+
+            async def load() -> None:
+                nonlocal answered
+                async with client(g.port) as c:
+                    while not stop:
+                        assert (await c.ask()).status == 200
+                        answered += 1
+
+            tasks = [asyncio.ensure_future(load()) for _ in range(10)]
+            for e in engines[:2]:
+                before = answered
+                await until(lambda before=before: answered > before + 50)  # type: ignore[misc]
+                await e.kill()
+            before = answered
+            await until(lambda: answered > before + 50)
+            stop = True
+            await asyncio.gather(*tasks)

@@ -1,6 +1,7 @@
 """The commands of `python3 -m local`, and what each tells whoever asks for help."""
 
 import argparse
+import signal
 import sys
 
 from local import cluster, down, images, quickstart, registry, release, status, tools
@@ -59,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Run one command; 0 when it did what it says, 1 when a step failed, 2 for a wrong command line."""
     chosen = parser().parse_args(arguments)
+    # A request to end must end what is under way as well: a build runs in a session of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         run(chosen)
     except StepFailed:

@@ -1,0 +1,76 @@
+"""Where a registry answers, the three programs are downloaded; where a package is missing, it is named."""
+
+import functools
+import io
+import os
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from local import golang, tools
+from local.steps import StepFailed
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and keeps silent."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's name
+        pass
+
+
+@pytest.fixture
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder served as the place of all releases, with everything else installed already."""
+    folder = tmp_path / "releases"
+    folder.mkdir()
+    for name in ("kind", "kubectl"):
+        (folder / name).write_text(f"#!/bin/sh\necho {name}\n")
+    with tarfile.open(folder / "helm.tar.gz", "w:gz") as archive:
+        content = b"#!/bin/sh\necho helm\n"
+        member = tarfile.TarInfo(f"linux-{golang.architecture()}/helm")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tools, "_installed", lambda _: True)
+    with HTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        served = {"kind": f"{address}/kind", "kubectl": f"{address}/kubectl", "helm": f"{address}/helm.tar.gz"}
+        monkeypatch.setattr(tools, "RELEASES", served)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+def test_released_programs_are_downloaded_once(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools.ensure("registry")
+    for name in tools.WANTED:
+        assert f"#!/bin/sh\necho {name}\n" == tools.path(name).read_text()
+        assert os.access(tools.path(name), os.X_OK)
+        link = tools.path(name).with_name(name)
+        assert tools.path(name) == link.resolve()
+    assert capsys.readouterr().out.count("✓ download") == 3
+    tools.ensure("registry")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_missing_release_is_a_failed_step_and_leaves_no_half_file(releases: Path) -> None:
+    (releases / "kubectl").unlink()
+    with pytest.raises(StepFailed, match="404"):
+        tools.ensure("registry")
+    assert not tools.path("kubectl").exists()
+
+
+def test_what_cannot_be_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tools, "_installed", lambda name: name not in ("dockerd", "mmdebstrap", "apt-get"))
+    with pytest.raises(StepFailed, match=r"missing: docker\.io, mmdebstrap"):
+        tools.ensure("packages")
+    assert "✗ install docker.io, mmdebstrap failed" in capsys.readouterr().out

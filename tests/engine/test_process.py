@@ -138,6 +138,28 @@ async def test_asked_to_stop_before_it_has_listed_anything_it_ends_well(cluster:
 
 
 @on_a_cluster
+async def test_started_while_the_api_server_is_away_it_waits_and_then_works(cluster: Cluster) -> None:
+    cluster.api.stop()
+    operator = Operator(cluster)
+    await asyncio.sleep(60)
+    assert not operator.task.done()
+    cluster.api.stop(False)
+    await operator.lead()
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_asked_to_stop_while_the_api_server_is_away_it_does_not_wait_for_it(cluster: Cluster) -> None:
+    cluster.api.stop()
+    operator = Operator(cluster)
+    await asyncio.sleep(5)
+    asked_at = virtual.now()
+    operator.process.stop()
+    assert await operator.task == 0
+    assert virtual.now() - asked_at < 10
+
+
+@on_a_cluster
 async def test_of_two_one_works_and_after_a_kill_the_other_takes_over(cluster: Cluster) -> None:
     one, two = Operator(cluster, "op-1"), Operator(cluster, "op-2")
     cluster.deployment()

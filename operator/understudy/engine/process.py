@@ -135,23 +135,40 @@ class OperatorProcess:
 
     async def run(self, make_wake_source: WakeSourceFactory) -> int:
         """Work until SIGTERM (0) or until something that cannot be mended here (1). Raises CannotStartError."""
-        await check_crds(self._client)
-        key = await master_key(self._client, self.options.namespace)
         loop = asyncio.get_running_loop()
 
         def on_death(why: str) -> None:
             loop.call_soon_threadsafe(self._fail, why)
 
-        source = make_wake_source(from_other_thread(loop, self.queue), on_death)
         async with AsyncExitStack() as stack:
+            # First of all, so that an API server that takes long to come up does not get this process killed.
             runner = await serve(self.health, self.metrics, self.options.metrics_port)
             stack.push_async_callback(runner.cleanup)
+            key = await self._prepare()
+            if key is None:
+                return 0
             background = [self._guard(reflector.run()) for reflector in self.reflectors]
             background.append(self._guard(self.health.watch_loop()))
             stack.push_async_callback(_cancel, background)
+            source = make_wake_source(from_other_thread(loop, self.queue), on_death)
             source.start()
             stack.callback(source.stop)
             return await self._lead_until_end(key)
+
+    async def _prepare(self) -> bytes | None:
+        """The master key, once the cluster has what is needed; None when asked to stop before that."""
+
+        async def needed() -> bytes:
+            await check_crds(self._client)
+            return await master_key(self._client, self.options.namespace)
+
+        preparing, stopping = asyncio.create_task(needed()), asyncio.create_task(self.stopping.wait())
+        try:
+            ends: set[asyncio.Future[Any]] = {preparing, stopping}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return preparing.result() if preparing.done() else None
+        finally:
+            await _cancel([preparing, stopping])
 
     def stop(self) -> None:
         """What SIGTERM does: end in good order."""

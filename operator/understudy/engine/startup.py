@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,10 +12,12 @@ from understudy.kube.client import KubeClient, Object
 from understudy.kube.errors import ApiError, Conflict, NotFound, Retry
 from understudy.kube.resources import OWN_KINDS, SECRET
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _KEY_BYTES = 32
-_ATTEMPTS = 8
+_PATIENCE = 120.0  # seconds; a pod that ends instead is started again ever more slowly
 
 
 class CannotStartError(Exception):
@@ -84,12 +87,15 @@ def _key_in(secret: Object) -> bytes:
 
 
 async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """The call's result; an API server that is starting gets about half a minute to do so."""
-    for attempt in range(_ATTEMPTS):
+    """The call's result; an API server that does not answer gets two minutes to do so."""
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + _PATIENCE, 0.5
+    while True:
         try:
             return await call()
         except ApiError as error:
-            if not isinstance(error.failure, Retry) or attempt == _ATTEMPTS - 1:
+            if not isinstance(error.failure, Retry) or loop.time() >= deadline:
                 raise CannotStartError(f"the API server refuses what the operator needs: {error}") from error
-            await asyncio.sleep(min(max(error.failure.after, 0.5 * 2**attempt), 5.0))
-    raise CannotStartError("unreachable: the loop above returns or raises")
+            log.warning("the API server does not help yet (%s); trying again", error)
+            await asyncio.sleep(max(error.failure.after, pause))
+            pause = min(pause * 2, 5.0)

@@ -1,6 +1,7 @@
 """Polling the gateways: who is asked, how often, and who hears of the answers."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -338,3 +339,45 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(gateways, "_MAX_ANSWER", 1000)
     with pytest.raises(ValueError, match="longer than 1000 bytes"):
         await ask(Server(b"x" * 5000), monkeypatch)
+
+
+TLS = Path(__file__).parent / "tls"
+
+
+async def ask_over_tls(
+    monkeypatch: pytest.MonkeyPatch, namespace: str = "system", ca: Path = TLS / "ca.crt"
+) -> GatewayState:
+    server = Server(orjson.dumps(dump_state(state(3))))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(TLS / "tls.crt", TLS / "tls.key")
+    runner, port = await server.start(context)
+    monkeypatch.setattr(gateways, "GATEWAY_ADMIN_PORT", port)
+    try:
+        async with aiohttp.ClientSession() as session:
+            source = HttpStateSource(session, namespace, ca=str(ca))
+            await source.state("127.0.0.1")
+            return await source.state("127.0.0.1")
+    finally:
+        await runner.cleanup()
+
+
+async def test_over_tls_the_gateway_is_known_by_its_service_name_at_any_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await ask_over_tls(monkeypatch) == state(3)
+
+
+async def test_over_tls_somebody_elses_certificate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        await ask_over_tls(monkeypatch, namespace="another")
+
+
+async def test_a_ca_that_was_renewed_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes((TLS / "ca.crt").read_bytes())
+    async with aiohttp.ClientSession() as session:
+        source = HttpStateSource(session, "system", ca=str(ca))
+        first = source._tls()
+        assert source._tls() is first
+        os.utime(ca, ns=(1, 1))
+        assert source._tls() is not first

@@ -1,7 +1,7 @@
 """A gateway inside the test's own process, on loopback, with every time limit in the test's hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,9 +45,12 @@ class Gateway:
         await until(lambda: len(self.plane.waiting) == number)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
     """Wait for something that tells nobody when it happens."""
-    while not condition():  # noqa: ASYNC110  # see above
+    while True:
+        found = condition()
+        if found if isinstance(found, bool) else await found:
+            return
         await asyncio.sleep(0.005)
 
 

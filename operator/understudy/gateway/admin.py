@@ -27,6 +27,7 @@ LOG: Final = logging.getLogger(__name__)
 _FRESH_SECONDS: Final = 60.0
 _STALE_SECONDS: Final = 600.0
 _READ_SECONDS: Final = 10.0
+_RELOAD_SECONDS: Final = 10.0
 _MAX_REVIEWS: Final = 1000
 _REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -95,6 +96,8 @@ class Admin:
         self._plane = plane
         self._start_id = start_id
         self._began = plane.clock()
+        self._tls: ssl.SSLContext | None = None
+        self._server: asyncio.Server | None = None
         self._reviews = Reviews(server, settings.subjects)
         self._metrics = GatewayMetrics(self.state, plane.gauges)
 
@@ -108,15 +111,37 @@ class Admin:
         deployments = self._plane.world.state(now, only_active=only_active)
         return GatewayState(start_id=self._start_id, uptime=now - self._began, deployments=deployments)
 
-    async def serve(self) -> None:
-        """Serve until cancelled; raises OSError for a taken port or a missing certificate."""
+    async def start(self) -> None:
+        """Listen; raises OSError for a taken port or a missing certificate."""
         settings = self._settings
-        tls = _tls(settings.tls_dir) if settings.tls_dir is not None else None
-        server = await asyncio.start_server(self._connection, settings.host, settings.port, ssl=tls, limit=MAX_HEAD)
-        async with server:
-            if tls is not None and settings.tls_dir is not None:
-                await _reload(tls, settings.tls_dir)
-            await server.serve_forever()
+        if settings.tls_dir is not None:
+            self._tls = _tls(settings.tls_dir)
+        self._server = await asyncio.start_server(
+            self._connection, settings.host, settings.port, ssl=self._tls, limit=MAX_HEAD
+        )
+
+    async def renew(self) -> None:
+        """Take renewed certificates for new connections until cancelled; a pair that does not fit is left alone."""
+        folder = self._settings.tls_dir
+        if folder is None or self._tls is None:
+            return
+        seen = _stamp(folder)
+        while True:
+            await asyncio.sleep(_RELOAD_SECONDS)
+            stamp = _stamp(folder)
+            if stamp == seen:
+                continue
+            seen = stamp
+            try:
+                _tls(folder)
+                self._tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+            except OSError as error:
+                LOG.warning("the new certificate in %s is of no use: %s", folder, error)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request after the other until the client has had enough."""
@@ -174,22 +199,6 @@ def _tls(folder: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
     return context
-
-
-async def _reload(context: ssl.SSLContext, folder: Path) -> None:
-    """Take a renewed certificate for new connections; a pair that does not match is left alone."""
-    seen = _stamp(folder)
-    while True:
-        await asyncio.sleep(_READ_SECONDS)
-        stamp = _stamp(folder)
-        if stamp == seen:
-            continue
-        seen = stamp
-        try:
-            _tls(folder)
-            context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-        except (OSError, ssl.SSLError) as error:
-            LOG.warning("the new certificate in %s is of no use: %s", folder, error)
 
 
 def _stamp(folder: Path) -> tuple[bytes, bytes]:

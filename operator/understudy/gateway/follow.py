@@ -104,6 +104,10 @@ class Follower:
                 LOG.log(logging.INFO if error.status == 410 else logging.WARNING, "%s: %s", path, error)
             except OSError as error:
                 LOG.warning("%s: %s", path, error or type(error).__name__)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                # Not an object of its kind: nothing that comes from outside may end the gateway.
+                version = ""
+                LOG.exception("%s: an object that cannot be read", path)
             await asyncio.sleep(backoff * (0.5 + random.random()))  # noqa: S311  # jitter
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
 

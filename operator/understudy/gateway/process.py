@@ -60,10 +60,11 @@ async def serve(settings: Settings) -> None:
     plane = Plane(world, settings.limits, open_access=settings.open_access)
     follower = Follower(settings.api, world, plane, settings) if settings.api is not None else None
     admin = Admin(settings.admin, settings.api, plane, start_id=secrets.token_hex(8), ready=known)
-    listener = socket.create_server((settings.host, settings.port), backlog=_BACKLOG, reuse_port=True)
+    await admin.start()
+    listener = socket.create_server((settings.host, settings.port), backlog=_BACKLOG)
     server = await loop.create_server(lambda: Connection(plane), sock=listener, backlog=_BACKLOG)
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(plane.sweep_forever()), tasks.create_task(admin.serve())]
+        running = [tasks.create_task(plane.sweep_forever()), tasks.create_task(admin.renew())]
         if follower is not None:
             running.append(tasks.create_task(follower.run(admin.become_ready)))
         # What start-up made lives as long as the process: no use in scanning it again and again.
@@ -74,6 +75,7 @@ async def serve(settings: Settings) -> None:
         await _drain(plane, admin, server, settings)
         for task in running:
             task.cancel()
+    admin.stop()
 
 
 def _read_snapshot(settings: Settings, world: World) -> bool:

@@ -1,0 +1,250 @@
+"""The admin port: open probes, evidence only for whom the API server vouches for, over TLS that renews."""
+
+import asyncio
+import json
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.gateway.clients import ask, chat
+from tests.gateway.engines import answers_status, engine
+from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
+from tests.gateway.gateways import Gateway, gateway, until
+from tests.gateway.processes import free_ports
+from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
+from understudy.domain.state import parse_state
+from understudy.gateway import admin as admin_module
+from understudy.gateway.admin import Admin, AdminSettings
+from understudy.gateway.kubeapi import ApiServer
+
+OPERATOR = "system:serviceaccount:understudy-system:understudy-operator"
+
+
+class Admins:
+    """An admin server and how to ask it."""
+
+    def __init__(self, made: Admin, base: str, tls: ssl.SSLContext | None) -> None:
+        self.admin = made
+        self.base = base
+        self._tls = tls
+
+    async def get(self, path: str, token: str = "") -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        tls: Any = self._tls if self._tls is not None else True
+        connector = aiohttp.TCPConnector(ssl=tls, force_close=True)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(f"{self.base}{path}", headers=headers, server_hostname=self._name) as answer,
+        ):
+            return answer.status, await answer.text()
+
+    @property
+    def _name(self) -> str | None:
+        return "understudy-gateway.understudy-system.svc" if self._tls is not None else None
+
+
+@asynccontextmanager
+async def serving(
+    g: Gateway, api: FakeApi | None = None, *, tls: ssl.SSLContext | None = None, **settings: Any
+) -> AsyncIterator[Admins]:
+    port = free_ports(1)[0]
+    given = AdminSettings(host="127.0.0.1", port=port, **settings)
+    made = Admin(given, ApiServer(api.url) if api else None, g.plane, start_id="start-1", ready=True)
+    await made.start()
+    renewing = asyncio.ensure_future(made.renew())
+    scheme = "https" if tls else "http"
+    try:
+        yield Admins(made, f"{scheme}://127.0.0.1:{port}", tls)
+    finally:
+        renewing.cancel()
+        made.stop()
+
+
+async def test_probes_are_open_and_evidence_is_not() -> None:
+    async with gateway(snapshot([table()])) as g, fake_api() as api, serving(g, api) as a:
+        assert (await a.get("/healthz"))[0] == 200
+        assert (await a.get("/readyz"))[0] == 200
+        a.admin.ready = False
+        assert (await a.get("/readyz"))[0] == 503
+        for path in ("/state", "/metrics", "/state?rollouts=active"):
+            assert (await a.get(path))[0] == 401
+        assert (await a.get("/nothing"))[0] == 404
+        assert (await a.get("/"))[0] == 404
+        assert api.requests == []
+
+
+async def test_the_api_server_vouches_for_the_operator() -> None:
+    async with gateway(snapshot([table()])) as g, fake_api() as api:
+        api.users = {"good": OPERATOR, "other": "system:serviceaccount:x:y"}
+        async with serving(g, api, subjects=(OPERATOR,)) as a:
+            status, body = await a.get("/state", "good")
+            state = parse_state(json.loads(body))
+            assert (status, state.start_id) == (200, "start-1")
+            assert state.deployments["default/story"].table_generation == 1
+            assert (await a.get("/metrics", "good"))[0] == 200
+            assert (await a.get("/state", "other"))[0] == 403
+            assert (await a.get("/state", "nobody"))[0] == 403
+            # Each token is asked about once a minute, whatever the answer was.
+            asked = len(api.requests)
+            for token in ("good", "other", "nobody"):
+                await a.get("/state", token)
+            assert len(api.requests) == asked == 3
+
+
+async def test_while_the_api_server_is_away_who_was_good_stays_good_for_a_while() -> None:
+    async with gateway(snapshot([table()])) as g, fake_api() as api:
+        api.users = {"good": OPERATOR}
+        async with serving(g, api, subjects=(OPERATOR,)) as a:
+            assert (await a.get("/state", "good"))[0] == 200
+            api.fail[REVIEWS] = 500
+            clock = g.plane.clock
+            for later, good, other in ((0.0, 200, 503), (61.0, 200, 503), (601.0, 503, 503)):
+                g.plane.clock = lambda later=later: clock() + later  # type: ignore[misc]
+                assert (await a.get("/state", "good"))[0] == good
+                assert (await a.get("/state", "other"))[0] == other
+
+
+async def test_a_good_token_that_is_good_no_more_is_refused() -> None:
+    async with gateway(snapshot([table()])) as g, fake_api() as api:
+        api.users = {"good": OPERATOR}
+        async with serving(g, api, subjects=(OPERATOR,)) as a:
+            assert (await a.get("/state", "good"))[0] == 200
+            api.users = {}
+            clock = g.plane.clock
+            g.plane.clock = lambda: clock() + 61
+            assert (await a.get("/state", "good"))[0] == 403
+
+
+async def test_remembered_tokens_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_module, "_MAX_REVIEWS", 2)
+    async with gateway(snapshot([table()])) as g, fake_api() as api, serving(g, api) as a:
+        for token in ("a", "b", "c", "d", "e"):
+            await a.get("/state", token)
+        assert len(a.admin._reviews._known) <= 2
+
+
+async def test_without_an_api_server_nobody_can_be_vouched_for() -> None:
+    async with gateway(snapshot([table()])) as g, serving(g) as a:
+        assert (await a.get("/state", "any"))[0] == 503
+
+
+@pytest.mark.parametrize(
+    "raw", [b"GET / HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n"]
+)
+async def test_malformed_requests_are_refused_here_too(raw: bytes) -> None:
+    async with gateway(snapshot()) as g, serving(g) as a:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(a.base.rpartition(":")[2]))
+        writer.write(raw + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await reader.read(-1)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1") == 1
+        writer.close()
+
+
+async def test_a_connection_carries_several_questions() -> None:
+    async with gateway(snapshot()) as g, serving(g) as a:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(a.base.rpartition(":")[2]))
+        for _ in range(3):
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read(-1)).endswith(b"}")
+        writer.close()
+
+
+async def test_metrics_tell_what_state_tells() -> None:
+    async with engine() as good, engine(answers_status(500)) as bad:
+        slices = [endpoints(STABLE, [good.port]), endpoints(CANARY, [bad.port])]
+        document = snapshot([table({STABLE: 0, CANARY: 100})], slices)
+        async with gateway(document) as g, serving(g, auth="none") as a:
+            await ask(g.port)
+            await ask(g.port, chat(stream=True), x_session_id="x")
+            await ask(g.port, authorization="Bearer nobody")
+            await g.quiet()
+            lines = (await a.get("/metrics"))[1].splitlines()
+    labels = 'deployment="default/story"'
+    for line in (
+        f'understudy_attempts_total{{{labels},revision="{STABLE}"}} 2.0',
+        f'understudy_errors_total{{{labels},kind="5xx",revision="{CANARY}"}} 2.0',
+        f'understudy_tokens_total{{{labels},direction="in",revision="{STABLE}"}} 14.0',
+        f'understudy_open_requests{{{labels},revision="{STABLE}"}} 0.0',
+        f'understudy_usable_endpoints{{{labels},revision="{STABLE}"}} 1.0',
+        f'understudy_time_to_first_token_seconds_bucket{{{labels},le="+Inf",revision="{STABLE}"}} 1.0',
+        f"understudy_table_generation{{{labels}}} 1.0",
+        'understudy_refused_total{kind="invalid_api_key"} 1.0',
+        'understudy_conversations_total{kind="header"} 1.0',
+        "understudy_failovers_total 2.0",
+        "understudy_connections 0.0",
+    ):
+        assert line in lines
+    assert not any("player" in line or "us-" in line for line in lines)
+
+
+async def test_metrics_of_a_gateway_that_has_seen_nothing() -> None:
+    async with gateway(snapshot()) as g, serving(g, auth="none") as a:
+        assert "understudy_answered_total 0.0" in (await a.get("/metrics"))[1]
+
+
+async def test_only_what_moves_may_be_asked_for() -> None:
+    weights = {STABLE: 90, CANARY: 10}
+    tables = [table(), table(weights, name="moving", names=()), table(name="odd", names=(), epoch=-1)]
+    async with gateway(snapshot(tables)) as g, serving(g, auth="none") as a:
+        state = parse_state(json.loads((await a.get("/state?rollouts=active"))[1]))
+        assert set(state.deployments) == {"default/moving", "default/odd"}
+        assert "epoch" in state.deployments["default/odd"].rejected
+        whole = parse_state(json.loads((await a.get("/state"))[1]))
+        assert set(whole.deployments) == {"default/story", "default/moving", "default/odd"}
+
+
+def certify(folder: Path, name: str) -> ssl.SSLContext:
+    """A self-signed certificate for the gateways' name, and a client that trusts only it."""
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", folder / "tls.key", "-out", folder / "tls.crt", "-days", "2", "-subj", f"/CN={name}",
+            "-addext", "subjectAltName=DNS:understudy-gateway.understudy-system.svc",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return ssl.create_default_context(cafile=str(folder / "tls.crt"))
+
+
+async def test_tls_is_for_the_gateways_name_and_is_renewed_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin_module, "_RELOAD_SECONDS", 0.01)
+    trust = certify(tmp_path, "first")
+    async with gateway(snapshot()) as g, serving(g, tls=trust, tls_dir=tmp_path, auth="none") as a:
+        assert (await a.get("/state"))[0] == 200
+        # A key without its certificate is left alone.
+        good_key = (tmp_path / "tls.key").read_bytes()
+        (tmp_path / "tls.key").write_text("no key")
+        await asyncio.sleep(0.1)
+        assert (await a.get("/state"))[0] == 200
+        (tmp_path / "tls.key").write_bytes(good_key)
+        a._tls = certify(tmp_path, "second")
+
+        async def renewed() -> bool:
+            try:
+                return (await a.get("/state"))[0] == 200
+            except aiohttp.ClientConnectorCertificateError:
+                return False
+
+        await until(renewed)
+
+
+async def test_a_gateway_that_leaves_does_not_become_ready() -> None:
+    async with gateway(snapshot()) as g, serving(g) as a:
+        a.admin.ready = False
+        g.plane.draining = True
+        a.admin.become_ready()
+        assert not a.admin.ready
+        g.plane.draining = False
+        a.admin.become_ready()
+        await until(lambda: a.admin.ready)

@@ -1,0 +1,162 @@
+"""`understudy gateway` as a process: files, signals, and what it says when it cannot start."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.gateway.clients import ask, chat, client, request
+from tests.gateway.engines import Asked, answers_well, engine
+from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret, slice_object, table_object
+from tests.gateway.gateways import until
+from tests.gateway.processes import Process, free_ports, launch, process
+from tests.gateway.test_follow import HASH
+from tests.gateway.worlds import STABLE, endpoints, snapshot, table
+
+
+def written(folder: Path, document: dict[str, Any]) -> str:
+    path = folder / "snapshot.json"
+    path.write_bytes(orjson.dumps(document))
+    return f"--snapshot={path}"
+
+
+async def readiness(p: Process, status: int) -> None:
+    """Wait until `/readyz` says so."""
+
+    async def says() -> bool:
+        return (await p.get("/readyz"))[0] == status
+
+    await until(says)
+
+
+async def test_it_serves_from_a_file_alone(tmp_path: Path) -> None:
+    async with engine() as e, process(written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])]))) as p:
+        assert await p.get("/healthz") == (200, '{"status":"ok"}')
+        assert await p.get("/readyz") == (200, '{"ready":true}')
+        assert (await ask(p.port)).text == "once upon a time"
+        status, state = await p.get("/state")
+        assert (status, orjson.loads(state)["deployments"]["default/story"]["revisions"][STABLE]["attempts"]) == (
+            200,
+            1,
+        )
+
+
+async def test_sigterm_lets_streams_end_and_takes_requests_a_little_longer(tmp_path: Path) -> None:
+    finish = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        if asked.body.get("stream"):
+            await asked.begin_stream()
+            await asked.say("one")
+            await finish.wait()
+            await asked.end_stream()
+        else:
+            await answers_well()(asked)
+
+    async with engine(script) as e:
+        flags = (written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])])), "--grace=1s")
+        async with process(*flags, "--shutdown-timeout=60s") as p, client(p.port) as streaming, client(p.port) as idle:
+            await streaming.send(request(chat(stream=True)))
+            await streaming.until(b"one")
+            assert (await idle.ask()).status == 200
+            p.child.send_signal(signal.SIGTERM)
+            await readiness(p, 503)
+            # Unready, but still serving whoever comes; and each answer says good-bye.
+            late = await ask(p.port)
+            assert (late.status, late.fields["connection"]) == (200, "close")
+            kept = await idle.ask()
+            assert (kept.status, kept.fields["connection"]) == (200, "close")
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", p.port)
+                except ConnectionError:
+                    break
+                writer.transport.abort()
+                await asyncio.sleep(0.02)
+            assert p.child.returncode is None
+            finish.set()
+            answer = await streaming.answer()
+            assert (answer.done, answer.complete) == (True, True)
+            assert await streaming.ended()
+            assert await asyncio.wait_for(p.child.wait(), 20) == 0
+
+
+async def test_the_shutdown_has_an_end(tmp_path: Path) -> None:
+    async with engine(answers_well(*["x"] * 100_000, pace=0.05)) as e:
+        flags = (written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])])), "--grace=0s")
+        async with process(*flags, "--shutdown-timeout=300ms") as p, client(p.port) as c:
+            await c.send(request(chat(stream=True)))
+            await c.until(b"x")
+            p.child.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(p.child.wait(), 20) == 0
+            assert not (await c.answer()).complete
+
+
+async def test_an_idle_gateway_stops_at_once(tmp_path: Path) -> None:
+    async with process(written(tmp_path, snapshot()), "--grace=0s") as p, client(p.port):
+        p.child.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(p.child.wait(), 20) == 0
+
+
+async def test_a_restarted_gateway_serves_what_it_knew_while_the_api_server_is_away(tmp_path: Path) -> None:
+    async with engine() as e, fake_api() as api:
+        api.put(TABLES, table_object(table()))
+        api.put(SLICES, slice_object(endpoints(STABLE, [e.port])))
+        api.put(SECRETS, key_secret("key", HASH))
+        flags = (f"--api-server={api.url}", f"--state-dir={tmp_path}", "--wait=100ms")
+        async with process(*flags) as p:
+            await readiness(p, 200)
+            assert (await ask(p.port)).status == 200
+            await until((tmp_path / "world.json").exists)
+            p.child.kill()
+            await p.child.wait()
+        await api.stop()
+        async with process(*flags) as p:
+            assert (await p.get("/readyz"))[0] == 200
+            assert (await ask(p.port)).status == 200
+
+
+async def test_a_new_gateway_is_not_ready_before_it_knows_anything(tmp_path: Path) -> None:
+    async with fake_api() as api:
+        api.fail[SLICES] = 500
+        kept = tmp_path / "world.json"
+        kept.write_text("{")
+        async with process(f"--api-server={api.url}", f"--state-dir={tmp_path}") as p:
+            assert (await p.get("/readyz"))[0] == 503
+            del api.fail[SLICES]
+            await readiness(p, 200)
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "said"),
+    [
+        ((), 2, "not in a cluster; give --snapshot FILE or --api-server URL"),
+        (("--snapshot=/no/such/file",), 1, "/no/such/file"),
+        (("--grace=soon",), 2, "'soon' is not a duration"),
+    ],
+)
+async def test_what_cannot_start_says_why(flags: tuple[str, ...], status: int, said: str) -> None:
+    child = await launch(*flags)
+    _, errors = await child.communicate()
+    assert (child.returncode, said in errors.decode()) == (status, True)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"version":2}', '{"version":1,"tables":[{}]}'])
+async def test_a_file_that_is_no_snapshot_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    child = await launch(f"--snapshot={path}", f"--port={free_ports(1)[0]}")
+    _, errors = await child.communicate()
+    assert child.returncode == 2
+    assert str(path) in errors.decode()
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    async with process(written(tmp_path, snapshot())) as p:
+        child = await launch(written(tmp_path, snapshot()), f"--admin-port={p.admin}", "--port=0")
+        _, errors = await child.communicate()
+        assert child.returncode == 1
+        assert str(p.admin) in errors.decode()

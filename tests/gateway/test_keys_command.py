@@ -1,0 +1,69 @@
+"""`understudy keys create`: the key once, its hash in the manifest, and both fit the gateway."""
+
+import argparse
+import json
+from base64 import b64encode
+
+import pytest
+import yaml
+
+from tests.gateway.worlds import snapshot, table, world_of
+from understudy.cli import keys
+from understudy.domain.names import LABEL_ACCESS_KEY
+from understudy.gateway.objects import AccessKeys
+from understudy.gateway.policy.keys import AccessKey, find_key
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    keys.add_arguments(parser)
+    return keys.run(parser.parse_args(["create", *words]))
+
+
+@pytest.mark.parametrize("output", ["yaml", "json"])
+def test_the_manifest_lets_the_gateway_know_the_key(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("team-a", "--namespaces", "a,b", "--names", "storyteller", "-o", output) == 0
+    said = capsys.readouterr()
+    manifest = json.loads(said.out) if output == "json" else yaml.safe_load(said.out)
+    key = said.err.rsplit(" ", 1)[1].strip()
+    assert (key[:3], len(key)) == ("us-", 46)
+    assert key not in said.out
+    assert manifest["metadata"]["labels"][LABEL_ACCESS_KEY] == "true"
+    assert manifest["metadata"]["name"] == "team-a"
+    world = world_of(snapshot([table()], [], []))
+    AccessKeys(world).put({"metadata": manifest["metadata"], "data": encoded(manifest["stringData"])})
+    found = find_key(world.compile().keys, f"Bearer {key}".encode())
+    assert isinstance(found, AccessKey)
+    assert found.namespaces == {"a", "b"}
+    assert found.names == {"storyteller"}
+
+
+def encoded(data: dict[str, str]) -> dict[str, str]:
+    return {field: b64encode(value.encode()).decode() for field, value in data.items()}
+
+
+def test_each_key_is_another(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    run()
+    first, second = capsys.readouterr().err.splitlines()
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("Team_A",), "cannot name a Secret"),
+        (("a", "--namespaces", "a, b"), "--namespaces: want a comma list"),
+        (("a", "--names", ""), "--names: want a comma list"),
+        (("a", "--names", "*,a"), "--names: want a comma list"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert "kubectl apply -f -" in capsys.readouterr().out

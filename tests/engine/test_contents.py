@@ -1,16 +1,16 @@
 """ConfigMaps that a spec names, read once per version."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from tests.engine import virtual
 from tests.engine.fake_api import FakeApi, status_error
-from tests.engine.objects import SPACE, deployment
+from tests.engine.objects import SPACE
 from understudy.engine import contents
 from understudy.engine.cache import Cache
 from understudy.engine.contents import ConfigMapContents
+from understudy.engine.references import Reference
 from understudy.kube.client import Scope
 from understudy.kube.errors import ApiError
 from understudy.kube.resources import CONFIG_MAP
@@ -29,8 +29,8 @@ class Stage:
         self.cache.upsert(Scope(CONFIG_MAP), trim(CONFIG_MAP, self.api.put(CONFIG_MAP, obj)))
 
     async def read(self, *names: str) -> dict[str, Any]:
-        spec = {"engine": {"envFrom": [{"configMapRef": {"name": name}} for name in names]}}
-        return dict(await self.contents.named_by(deployment(spec=spec)))
+        references: list[Reference] = [("ConfigMap", name) for name in names]
+        return await self.contents.read(SPACE, [*references, ("Secret", "ignored")])
 
     @property
     def gets(self) -> int:
@@ -93,14 +93,6 @@ def test_one_that_cannot_be_read_now_is_an_error() -> None:
             await stage.read("tuning")
 
     virtual.run(main())
-
-
-def test_a_deployment_that_is_gone_names_nothing() -> None:
-    assert asyncio.run(_nothing()) == {}
-
-
-async def _nothing() -> dict[str, Any]:
-    return await Stage().contents.named_by(None)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,24 @@ def test_those_at_rest_hear_only_when_their_table_changes_on_a_gateway() -> None
     virtual.run(main())
 
 
+def test_a_first_round_ends_when_all_were_asked_and_does_not_wait_for_one_that_hangs() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.fleet.answers.update({"10.0.0.1": 0.3, "10.0.0.2": OSError(), "10.0.0.3": 3600.0})
+        stage.put(pod("slow", "10.0.0.1"))
+        stage.put(pod("down", "10.0.0.2"))
+        stage.put(pod("starting"))
+        stage.poller.start()
+        await stage.poller.first_round(1.0)
+        assert 0.3 <= virtual.now() <= 0.33
+        stage.put(pod("hangs", "10.0.0.3"))
+        await stage.poller.first_round(1.0)
+        assert 1.3 <= virtual.now() <= 1.4
+        await stage.poller.stop()
+
+    virtual.run(main())
+
+
 class Server:
     """A gateway's admin port on loopback."""
 

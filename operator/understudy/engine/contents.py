@@ -5,10 +5,11 @@ Kept per resourceVersion, so that an unchanged ConfigMap is read once per proces
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 from understudy.engine.cache import Cache, Ref
-from understudy.engine.references import references
+from understudy.engine.references import Reference
 from understudy.kube.client import KubeClient, Object
 from understudy.kube.errors import ApiError, NotFound
 from understudy.kube.resources import CONFIG_MAP
@@ -25,16 +26,13 @@ class ConfigMapContents:
         self._cache = cache
         self._read: OrderedDict[Ref, Object] = OrderedDict()
 
-    async def named_by(self, deployment: Object | None) -> dict[str, Object]:
-        """By name, each existing ConfigMap that the deployment's spec names, with `data` and `binaryData`.
+    async def read(self, namespace: str, references: Iterable[Reference]) -> dict[str, Object]:
+        """By name, each existing ConfigMap among the references, with `data` and `binaryData`.
 
         Raises ApiError when one cannot be read now.
         """
-        if deployment is None:
-            return {}
-        namespace = deployment["metadata"]["namespace"]
         found: dict[str, Object] = {}
-        for kind, name in sorted(references(deployment.get("spec"))):
+        for kind, name in sorted(references):
             if kind == "ConfigMap" and self._cache.get(CONFIG_MAP, namespace, name) is not None:
                 obj = await self._whole(Ref(CONFIG_MAP, namespace, name))
                 if obj is not None:

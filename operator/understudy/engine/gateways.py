@@ -73,12 +73,27 @@ class GatewayPoller:
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}  # by pod uid: address, task
         self._active: set[Key] = set()
         self._hurry = asyncio.Event()
+        self._asked: set[str] = set()
+        self._progress = asyncio.Event()
         self._running = False
 
     def start(self) -> None:
         """Begin to ask."""
         self._running = True
         self.pods_changed()
+
+    async def first_round(self, seconds: float) -> None:
+        """Wait until every gateway that has an address was asked once, for at most `seconds`.
+
+        A first pass that knows no answers would only have to be made again.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._tasks.keys() <= self._asked:
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            log.info("not every gateway has answered yet; beginning without")
 
     async def stop(self) -> None:
         """Stop asking."""
@@ -96,6 +111,7 @@ class GatewayPoller:
             if live.get(uid) != address:
                 task.cancel()
                 del self._tasks[uid]
+        self._asked &= live.keys()
         for uid in self._answers.keys() - live.keys():
             del self._answers[uid]
         if self._running:
@@ -139,6 +155,8 @@ class GatewayPoller:
         while True:
             hurry = self._hurry
             await self._ask(uid, address)
+            self._asked.add(uid)
+            self._progress.set()
             usual = min(self._interval, IDLE_INTERVAL) if self._active else IDLE_INTERVAL
             try:
                 async with asyncio.timeout(soon.pop(0) if soon else usual):

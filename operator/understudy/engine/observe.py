@@ -23,7 +23,7 @@ from understudy.engine.cache import Cache
 from understudy.engine.clock import Clock
 from understudy.engine.gateways import GatewayPoller
 from understudy.engine.prober import Prober
-from understudy.engine.references import Reference, references
+from understudy.engine.references import Reference
 from understudy.engine.wake import Waker, claimed_names, model_name, table_names
 from understudy.kube.client import Object
 from understudy.kube.resources import (
@@ -89,7 +89,7 @@ def observe(
         nodes=tuple(cache.all(NODE)),
         references={
             reference: _hash(cache, key.namespace, reference)
-            for reference in sorted({found for obj in named for found in references(obj.get("spec"))})
+            for reference in sorted({found for obj in named for found in sources.waker.named_by(obj)})
         },
         # Copies made for a revision (by label) are immutable: their trimmed form is enough.
         configmaps={**{obj["metadata"]["name"]: obj for obj in cache.children(CONFIG_MAP, key)}, **configmaps},

@@ -40,6 +40,7 @@ from understudy.telemetry.operator import OperatorMetrics
 
 log = logging.getLogger(__name__)
 
+_FIRST_ROUND = 1.0  # seconds that gateways get to answer before the first pass
 _GRACE = 5.0  # seconds that passes in flight get after SIGTERM
 
 
@@ -211,6 +212,7 @@ class OperatorProcess:
         self.metrics.leader_epoch.set(epoch)
         reconciler = self._reconciler(key, epoch)
         self.poller.start()
+        await self.poller.first_round(_FIRST_ROUND)
         tasks = [self._guard(reconciler.work()) for _ in range(self.options.workers)]
         tasks += [self._guard(self.recorder.run()), self._guard(self._resync())]
         try:

@@ -114,7 +114,8 @@ class Reconciler:
     async def _deployment(self, work: Work) -> Failure | None:
         key = work.key
         cached = self.sources.cache.get(MODEL_DEPLOYMENT, key.namespace, key.name)
-        configmaps = await self.contents.named_by(cached)
+        named = self.sources.waker.named_by(cached) if cached is not None else ()
+        configmaps = await self.contents.read(key.namespace, named)
         if self.sources.cache.behind(key):  # reading took time; another pass may not have, but be sure
             return Conflict()
         before = self._carried.get(key, Carried())

@@ -63,6 +63,9 @@ class _Index:
         if fresh:
             self._uses[user] = fresh
 
+    def uses(self, user: Key) -> frozenset[tuple[str, str, str]]:
+        return self._uses.get(user, frozenset())
+
     def users(self, kind: str, namespace: str, name: str) -> set[Key]:
         return set(self._users.get((kind, namespace, name), ()))
 
@@ -86,6 +89,16 @@ class Waker:
     def claimants(self, name: str) -> set[Key]:
         """Deployments, anywhere, whose spec asks for the served name."""
         return self._deployments.users("name", "", name)
+
+    def named_by(self, obj: Object) -> frozenset[Reference]:
+        """ConfigMaps and Secrets that a cached ModelDeployment, Model or ModelSnapshot names in its namespace.
+
+        Known from the object's arrival: walking every spec at every pass would cost more than the pass.
+        """
+        index = {"ModelDeployment": self._deployments, "Model": self._models}.get(obj["kind"], self._snapshots)
+        found = index.uses(_key(obj))
+        kinds: tuple[Literal["ConfigMap", "Secret"], ...] = ("ConfigMap", "Secret")
+        return frozenset((kind, name) for kind in kinds for used, _, name in found if used == kind)
 
     def everything(self) -> Iterator[Work]:
         """Every key there is, deployments of which only snapshots remain included."""

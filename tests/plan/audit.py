@@ -16,11 +16,10 @@ from understudy.plan.actions import Action, Apply, Delete
 
 @dataclass
 class Force:
-    """A weight in force on every gateway: since when, and the requests of its candidate since."""
+    """A weight that is in force on every gateway: seconds and requests so far, and where counting stands."""
 
-    key: tuple[str, int]
-    since: float
-    attempts: int
+    lasted: float = 0.0
+    attempts: int = 0
 
 
 @dataclass
@@ -31,7 +30,8 @@ class Audit:
     excused: set[str] = field(default_factory=set)
     _status: dict[str, Any] = field(default_factory=dict)
     _out_since: dict[str, float] = field(default_factory=dict)
-    _force: Force | None = None
+    _forces: dict[tuple[int, str, int], Force] = field(default_factory=dict)
+    _looked: tuple[float, tuple[str, int] | None, int] = (0.0, None, 0)
     _served: dict[str, int] = field(default_factory=dict)
     _counted: dict[tuple[str, str, str], int] = field(default_factory=dict)
     _shares: dict[str, int] = field(default_factory=dict)
@@ -84,10 +84,17 @@ class Audit:
             variants = parse_table(NAME, gateway.table["spec"]).variants if gateway.table else ()
             keys.add(next(((v.revision, v.weight) for v in variants if v.track == "canary"), None))
         key = keys.pop() if len(keys) == 1 else None
-        if key is None:
-            self._force = None
-        elif self._force is None or self._force.key != key:
-            self._force = Force(key, cluster.true_time, self._served.get(key[0], 0))
+        then, was, attempts = self._looked
+        served = self._served.get(key[0], 0) if key else 0
+        self._looked = (cluster.true_time, key, served)
+        if key is not None and key == was:
+            force = self._forces.setdefault((self._run(), *key), Force())
+            force.lasted += cluster.true_time - then
+            force.attempts += served - attempts
+
+    def _run(self) -> int:
+        """Number of the rollout in progress."""
+        return int((self._status.get("rollout") or {}).get("run", 0))
 
     # What the operator writes.
 
@@ -165,12 +172,9 @@ class Audit:
         own = now["rollout"]
         if own["skipTo"] >= weight or own["frozen"].get("strategy") == "Immediate":
             return
-        force = self._force
+        force = self._forces.get((int(own["run"]), before["candidate"], weight))
         assert force is not None, "I10: passed without being in force"
-        assert force.key == (before["candidate"], weight), f"I10: passed {weight} with {force.key} in force"
-        lasted = self.cluster.true_time - force.since
         soak = min(seconds(s["soak"]) for s in self.cluster.deployment["spec"]["rollout"]["steps"])
-        assert lasted >= soak - 1e-6, f"I10: {weight} % was in force for {lasted} s"
-        seen = self._served.get(before["candidate"], 0) - force.attempts
+        assert force.lasted >= soak - 1e-6, f"I10: {weight} % was in force for {force.lasted} s"
         least = own["frozen"]["analysis"]["minSamples"]
-        assert seen >= least, f"I11: {weight} % passed with {seen} of {least} samples"
+        assert force.attempts >= least, f"I11: {weight} % passed with {force.attempts} of {least} samples"

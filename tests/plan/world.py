@@ -187,11 +187,10 @@ class Cluster:
         return {images[v.revision]: v.weight for v in self.table.variants} if self.table else {}
 
     def images(self) -> dict[str, str]:
-        """Image of each recorded revision."""
-        return {
-            s["spec"]["revision"]: s["spec"]["intent"]["engine"]["image"]
-            for s in self.of_kind("ModelSnapshot").values()
-        }
+        """Image of each revision that has a record or pods."""
+        recorded = self.of_kind("ModelSnapshot").values()
+        images = {s["spec"]["revision"]: s["spec"]["intent"]["engine"]["image"] for s in recorded}
+        return {p.revision: p.image for p in self.pods.values()} | images
 
     def image(self, register: str) -> str:
         """Image of the revision in a register of the status: stable, candidate, previous."""
@@ -414,8 +413,6 @@ class Cluster:
         if isinstance(action, Emit):
             self.events.append(action)
             return
-        for listener in self.on_write:
-            listener(action)
         if isinstance(action, Delete):
             self._delete(action)
         else:
@@ -429,7 +426,13 @@ class Cluster:
             raise ApiConflictError
         if action.resource_version and found["metadata"]["resourceVersion"] != action.resource_version:
             raise ApiConflictError
+        self._tell(action)
         self._remove((action.kind, action.name))
+
+    def _tell(self, action: Action) -> None:
+        """A write was accepted and is about to be stored."""
+        for listener in self.on_write:
+            listener(action)
 
     def _apply(self, action: Apply, written: dict[Ref, str]) -> None:
         kind, name = action.obj["kind"], action.obj["metadata"]["name"]
@@ -437,6 +440,7 @@ class Cluster:
         if found is None:
             if action.uid or action.subresource:
                 raise ApiConflictError
+            self._tell(action)
             meta = self._new_meta(name, action.obj["metadata"].get("labels", {}))
             meta |= {k: v for k, v in action.obj["metadata"].items() if k not in meta}
             self._store(kind, name, {**action.obj, "metadata": meta})
@@ -447,6 +451,7 @@ class Cluster:
             raise ApiConflictError
         if action.resource_version and action.resource_version != version and written.get((kind, name)) != version:
             raise ApiConflictError
+        self._tell(action)
         if action.subresource == "status":
             if found.get("status") == action.obj["status"]:
                 return
@@ -593,6 +598,8 @@ class Cluster:
         variants = parse_table(NAME, gateway.table["spec"]).variants if gateway.table else ()
         if not self.long_streams:
             gateway.open = {}
+        held = {p.revision for p in self.pods.values()}
+        gateway.open = {r: count for r, count in gateway.open.items() if r in held}
         images = self.images()
         for variant in variants:
             share = self.rate * seconds * variant.weight / 100 / len(self.gateways)

@@ -38,10 +38,10 @@ def revision_writes(world: World) -> list[Action]:
     writes: list[Action] = []
     for name in world.state.live():
         revision = world.revision(name)
-        record = revision.snapshot or _new_record(world, name)
+        record = _record(world, revision)
         if record is None:
             continue
-        if revision.snapshot is None:
+        if revision.snapshot is None and "hash" in record["spec"]:
             writes.append(Apply(obj=record, why=f"record {name}"))
         writes.extend(_copies(world, record))
         replicas = desired_replicas(world, revision)
@@ -71,7 +71,9 @@ def desired_replicas(world: World, revision: Revision) -> int:
         return 0
     if state.phase == "Restoring" or not state.stable:
         return wanted or revision.wanted
-    return max(world.need(max(state.weight, world.terms.next_weight(0))), _needed_now(world))
+    # Pods that are there may be finishing requests of an earlier part: only a lowered spec takes them away.
+    wish = world.need(max(state.weight, world.terms.next_weight(0)))
+    return max(wish, _needed_now(world), min(revision.wanted, wanted))
 
 
 def farewell(world: World) -> list[Action]:
@@ -79,12 +81,10 @@ def farewell(world: World) -> list[Action]:
     writes: list[Action] = []
     for revision in world.others():
         if revision.wanted > 0 and revision.pool is not None:
-            wait = why_not(world, revision.name)
-            if not wait and revision.snapshot is not None:
-                manifest = pool_manifest(revision.snapshot, 0, _owner(world))
+            record = _record(world, revision)
+            if record is not None and not why_not(world, revision.name):
+                manifest = pool_manifest(record, 0, _owner(world))
                 writes.append(_apply(manifest, revision.pool, f"{revision.name} has left"))
-            elif not wait:
-                writes.append(delete(revision.pool, f"{revision.name} has left, and no record of it"))
         elif not revision.pods:
             children = (revision.pool, revision.service, revision.engine_key, *_its_copies(world, revision.name))
             writes.extend(delete(child, f"{revision.name} has left") for child in children if child is not None)
@@ -97,15 +97,23 @@ def _needed_now(world: World) -> int:
     return world.need(share) if share else 1
 
 
-def _new_record(world: World, name: str) -> Object | None:
-    """The record to write for a new revision; None when the spec asks for another one by now."""
-    target, pool = world.target, world.revision(name).pool
-    if isinstance(target, Blocked) or target.revision != name:
-        return None
+def _record(world: World, revision: Revision) -> Object | None:
+    """The revision's record: as observed, or to be written; of one deleted by hand, what its pool still says.
+
+    None when nothing is left of it and the spec asks for another one.
+    """
+    if revision.snapshot is not None:
+        return revision.snapshot
+    target, pool = world.target, revision.pool
+    asked = target.snapshot if not isinstance(target, Blocked) and target.revision == revision.name else None
     if pool is None:
-        return target.snapshot
-    # The record was deleted by hand: running pods keep the template that they have.
-    return {**target.snapshot, "spec": {**target.snapshot["spec"], "podTemplate": pool["spec"]["template"]}}
+        return asked
+    # Running pods keep the template that they have, whatever would be rendered today.
+    base = asked or {
+        "metadata": {"namespace": world.namespace},
+        "spec": {"deployment": world.name, "revision": revision.name},
+    }
+    return {**base, "spec": {**base["spec"], "podTemplate": pool["spec"]["template"]}}
 
 
 def _copies(world: World, record: Object) -> list[Action]:

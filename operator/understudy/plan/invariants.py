@@ -19,7 +19,7 @@ from understudy.plan.world import World
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan before it is handed out: `world` has the registers as observed, `after` the new ones."""
+    """A plan before it is handed out: `world` has the registers that were decided on, `after` the new ones."""
 
     world: World
     after: World
@@ -35,6 +35,8 @@ def i1_weight_has_pods(draft: Draft) -> str:
         return ""
     replicas = _replicas(draft)
     for revision, weight in _weights(draft).items():
+        if draft.world.revision(revision).snapshot is None and revision not in replicas:
+            continue  # removed by hand, its record too: nothing is left that could be started
         if weight > 0 and replicas.get(revision, draft.world.revision(revision).wanted) == 0:
             return f"{revision} has {weight} % and no pods"
     for revision, wanted in replicas.items():
@@ -82,7 +84,7 @@ def i5_streams_end_first(draft: Draft) -> str:
     for revision in (*_stopped(draft), *_deleted(draft)):
         opened = draft.world.fleet.open_requests(revision)
         over = draft.world.elapsed(f"drain:{revision}") >= draft.world.drain
-        if opened and not over and not wrong_model(draft.after.state, revision):
+        if opened and draft.world.revision(revision).pods and not over and not wrong_model(draft.after.state, revision):
             return f"{revision} would stop with {opened} open requests"
     return ""
 
@@ -90,7 +92,7 @@ def i5_streams_end_first(draft: Draft) -> str:
 def i6_share_rises_on_ready_pods(draft: Draft) -> str:
     """A share never rises on a revision without a ready pod while another has one."""
     world = draft.world
-    if world.table is None:
+    if world.table is None or world.replicas == 0:
         return ""
     for revision, weight in _weights(draft).items():
         others = [r for r in draft.after.state.live() if r != revision and world.revision(r).serving]

@@ -29,7 +29,7 @@ from understudy.plan.rollout import RULES, decide
 from understudy.plan.routes import shares
 from understudy.plan.rulebook import Rulebook
 from understudy.plan.snapshots import PERSIST, record, surplus
-from understudy.plan.state import relent
+from understudy.plan.state import State, relent
 from understudy.plan.status import calm, describe, unreadable
 from understudy.plan.trial import trial_name
 from understudy.plan.verbs import obey
@@ -54,11 +54,12 @@ def plan(observed: Observed, rules: Rulebook = RULES) -> Plan:
         return _unreadable(observed, world)
     asked_for = world.moved(relent(world.state, asked(world)))
     commanded, note = obey(asked_for)
-    decision = decide(asked_for.moved(commanded))
-    return _drafted(world, decision, note)
+    return _drafted(world.moved(commanded), read=world.state, note=note)
 
 
-def _drafted(world: World, decision: Decision, note: Emit | None) -> Plan:
+def _drafted(world: World, read: State, note: Emit | None) -> Plan:
+    """The plan; `read` are the registers as observed, `world` has them after edits and requests."""
+    decision = decide(world)
     persist = _due(world)
     actions = _writes(world.moved(decision.state), persist)
     broken = violations(Draft(world, world.moved(decision.state), actions))
@@ -75,7 +76,7 @@ def _drafted(world: World, decision: Decision, note: Emit | None) -> Plan:
     return Plan(
         actions=(*actions, *_events(decision, note)),
         status=status,
-        status_first=decision.state != world.state,
+        status_first=decision.state != read,
         probes=probes(after),
         requeue_after=again,
         reasons=(f"{decision.reason}: {decision.message}", *broken),

@@ -73,7 +73,7 @@ def steady(world: World) -> Decision | None:
 def waking(world: World) -> Decision | None:
     """Stable comes up before anything new, unless it cannot."""
     stable = world.stable
-    if stable.serving or stable.fault is not None:
+    if stable.serving or stable.fault is not None or (stable.pool is None and stable.snapshot is None):
         return None
     if any((pod.waiting_for or 0.0) >= world.terms.scheduling for pod in stable.pods):
         return None
@@ -94,7 +94,7 @@ def choose(world: World) -> Decision | None:
         candidate=wish,
         previous="",
         weight=0,
-        exposed=False,
+        exposed=world.revision(wish).exists,
         skip_to=0,
         run=run,
         restarts=world.revision(wish).restarts(),

@@ -88,7 +88,8 @@ class Plan:
     unless `status_first` (the commit of a promotion is that one write). `probes` is the complete set for
     this key: a pod that is not named is no longer probed. `requeue_after` is in seconds, None = only on
     an event. `memory` is handed back as `Observed.memory` of this key's next pass, whether or not the
-    actions succeeded; losing it costs seconds, never correctness.
+    actions succeeded; losing it costs seconds, never correctness. `violated` are the invariants that
+    the writes would have broken: they were left out.
     """
 
     actions: tuple[Action, ...] = ()
@@ -98,3 +99,4 @@ class Plan:
     requeue_after: float | None = None
     reasons: tuple[str, ...] = ()
     memory: Memory | None = None
+    violated: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """Helm as a user calls it: lint, template, install; on every binary that HELM_BINARIES names."""
 
+import copy
+import functools
 import json
 import os
 import subprocess
@@ -91,9 +93,14 @@ class Helm:
 
     def render(self, values: Mapping[str, Any]) -> list[Object]:
         """The objects that the chart makes of the values."""
-        done = self.run("template", "understudy", str(CHART), f"--namespace={SYSTEM}", values=values)
-        assert done.returncode == 0, done.stderr
-        return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+        return copy.deepcopy(_rendered(self, json.dumps(values, sort_keys=True)))
+
+
+@functools.cache
+def _rendered(helm: Helm, values: str) -> list[Object]:
+    done = helm.run("template", "understudy", str(CHART), f"--namespace={SYSTEM}", values=json.loads(values))
+    assert done.returncode == 0, done.stderr
+    return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
 
 
 def only(objects: list[Object], kind: str, name: str = "") -> Object:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.domain.quantity import parse_quantity, whole_quantity
+from understudy.domain.quantity import parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,6 @@ def test_anything_else_is_refused_with_an_example(value: str) -> None:
 def test_a_boolean_is_not_a_quantity() -> None:
     with pytest.raises(ValueError, match="True is not a quantity"):
         parse_quantity(True)
-
-
-@pytest.mark.parametrize(("value", "expected"), [("500m", 1), ("1001m", 2), (3, 3), ("1Ki", 1024), ("-500m", 0)])
-def test_whole_numbers_round_up(value: str | int, expected: int) -> None:
-    assert whole_quantity(value) == expected
 
 
 @given(st.integers(0, 10**9))

@@ -1,7 +1,7 @@
 """Kubernetes quantities (`16Gi`, `500m`, `1e3`) as exact numbers."""
 
 import re
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import Final
 
 _QUANTITY: Final = re.compile(
@@ -42,8 +42,3 @@ def parse_quantity(value: str | int) -> Decimal:
     if suffix in _SUFFIXES:
         return number * _SUFFIXES[suffix]
     return number.scaleb(int(suffix[1:]))
-
-
-def whole_quantity(value: str | int) -> int:
-    """A quantity as a whole number, rounded up as Kubernetes does (`500m` is 1). Raises ValueError."""
-    return int(parse_quantity(value).to_integral_value(rounding=ROUND_CEILING))

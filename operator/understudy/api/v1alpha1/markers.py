@@ -73,8 +73,6 @@ STORED_DEFAULT: Final = _Extension(((STORED, True),))
 Every other default is the operator's and may improve with a release; it appears in the description only.
 """
 
-IMMUTABLE: Final = Cel("self == oldSelf", "cannot be changed; make a new object instead")
-
 
 def max_properties(count: int) -> _Extension:
     """An upper bound on the keys of an object; CEL's cost estimate needs one."""

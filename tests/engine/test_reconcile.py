@@ -380,6 +380,17 @@ def test_a_deployment_that_is_gone_is_planned_for_and_then_forgotten() -> None:
     virtual.run(main())
 
 
+def test_a_broken_invariant_is_counted() -> None:
+    async def main() -> None:
+        stage = Stage(lambda _: Plan((), {}, violated=("I2: weights sum to 90",)))
+        stage.api.put(MODEL_DEPLOYMENT, deployment())
+        async with stage.running():
+            await asyncio.sleep(1)
+        assert stage.metrics.registry.get_sample_value("understudy_invariant_violations_total") == len(stage.seen)
+
+    virtual.run(main())
+
+
 def test_config_maps_come_whole() -> None:
     async def main() -> None:
         stage = Stage(lambda _: Plan((), {}))

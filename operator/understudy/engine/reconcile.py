@@ -122,6 +122,8 @@ class Reconciler:
         observed = observe(self.sources, key, self.epoch, configmaps, before)
         decided = self.decide(observed)
         self._say(key, decided)
+        if decided.violated:
+            self.metrics.invariant_violations.inc()
         self._carried[key] = Carried(decided.memory, before.refused)
         result = await self._execute(observed, decided)
         refused = result.message if isinstance(result.failure, Terminal) else ""

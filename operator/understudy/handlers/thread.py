@@ -15,6 +15,15 @@ from understudy.handlers.wiring import Enqueue, operator_arguments, registry
 
 log = logging.getLogger(__name__)
 
+_LOG_LEVELS = {
+    "kopf": logging.WARNING,
+    "kopf.objects": logging.WARNING,
+    # Each retry of a watch is an error to Kopf; it retries for ever, and the reflector tells of the same outage.
+    "kopf._cogs.clients": logging.CRITICAL,
+    # It warns that it leaves signals to the main thread: that is what the thread is for.
+    "kopf._core.reactor.running": logging.ERROR,
+}
+
 
 class KopfThread:
     """Runs from `start` to `stop`; if it ends in between, `on_death` is called, from its thread."""
@@ -28,8 +37,8 @@ class KopfThread:
 
     def start(self) -> None:
         """Begin to watch."""
-        for name in ("kopf", "kopf.objects", "kopf.activities"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for name, level in _LOG_LEVELS.items():
+            logging.getLogger(name).setLevel(level)
         self._thread.start()
 
     def stop(self, seconds: float = 3.0) -> None:

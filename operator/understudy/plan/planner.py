@@ -81,6 +81,7 @@ def _drafted(world: World, read: State, note: Emit | None) -> Plan:
         requeue_after=again,
         reasons=(f"{decision.reason}: {decision.message}", *broken),
         memory=_memory(after, persist, fresh=status is not before, told=told, moving=again < WAITING),
+        violated=broken,
     )
 
 

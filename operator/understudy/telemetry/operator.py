@@ -24,6 +24,11 @@ class OperatorMetrics:
             buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30),
             registry=r,
         )
+        self.invariant_violations = Counter(
+            "understudy_invariant_violations",
+            "Plans whose writes were left out because they broke an invariant",
+            registry=r,
+        )
         self.writes = Counter("understudy_writes", "Writes by what became of them", ["kind", "outcome"], registry=r)
         self.watch_age = Gauge(
             "understudy_watch_age_seconds", "Since the last event or bookmark", ["resource"], registry=r

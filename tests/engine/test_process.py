@@ -84,7 +84,7 @@ async def test_at_rest_nothing_is_written(cluster: Cluster) -> None:
     await cluster.until("Stable")
     await asyncio.sleep(60)
     cluster.api.calls.clear()
-    await asyncio.sleep(600)
+    await asyncio.sleep(400)  # one resync, a dozen looks
     assert [(c.verb, c.resource.kind, c.name) for c in cluster.api.writes()] == []
     await operator.kill()
 

@@ -17,7 +17,7 @@ from understudy.plan.memory import Block, Counts, Cursor, Evidence
 from understudy.plan.observed import GatewayPod
 
 WINDOW: Final = 30.0  # seconds that the error ceiling looks back, further if there were too few requests
-BLOCK: Final = 5.0  # seconds per slice of the window
+BLOCK: Final = 1.0  # seconds per slice of the window
 MAX_BLOCKS: Final = 64
 _NOTHING: Final[Counts] = (0, 0)
 _UNSEEN: Final = RevisionState()
@@ -142,6 +142,15 @@ def totals(window: Iterable[Block]) -> tuple[Counts, Counts]:
     for block in window:
         subject, other = add(subject, block.subject), add(other, block.other)
     return subject, other
+
+
+def alongside(window: Iterable[Block]) -> Counts:
+    """What the comparator counted in just those slices in which requests of the subject failed."""
+    other = _NOTHING
+    for block in window:
+        if block.subject[1]:
+            other = add(other, block.other)
+    return other
 
 
 def _attempts(blocks: Iterable[Block]) -> int:

@@ -139,8 +139,12 @@ def start_deadline(facts: PodFacts) -> Fault | None:
 
 
 def went_unready(facts: PodFacts) -> Fault | None:
-    """The pod was ready and its health probe fails now."""
-    if facts.ready or not was_ready(facts) or (facts.unready_for or 0.0) < UNREADY_GRACE:
+    """The pod was ready and its health probe fails now.
+
+    A pod whose Ready is False while its container is ready was marked by the node's controller: the node
+    was out of sight for a while, which says nothing about the engine.
+    """
+    if facts.ready or facts.engine.get("ready") or not was_ready(facts) or (facts.unready_for or 0.0) < UNREADY_GRACE:
         return None
     return Fault("ProbeFailed", f"{facts.name}: was ready and fails its health probe now", shared=True)
 

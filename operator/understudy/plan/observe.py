@@ -206,7 +206,7 @@ def _pod(
         name=facts.name,
         address=str(status.get("podIP", "")),
         serving=serving,
-        proven=serving and report is not None and report.identity == "ok" and report.completed_at is not None,
+        proven=serving and report is not None and _answers(report),
         disrupted=facts.disrupted,
         waiting_for=_elapsed(running, f"pending:{uid}"),
         unschedulable=str(scheduled.get("message", "")) if scheduled.get("reason") == "Unschedulable" else "",
@@ -236,6 +236,12 @@ def _is_ready(pod: Object) -> bool:
 
 def _is_serving(pod: Object) -> bool:
     return _is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
+def _answers(report: ProbeReport) -> bool:
+    """It said who it is, completed something, and the latest run of every prompt went well."""
+    latest = {run.name: run.ok for run in report.recent}
+    return report.identity == "ok" and report.completed_at is not None and all(latest.values())
 
 
 def _completed(observed: Observed, pod: Object) -> bool:

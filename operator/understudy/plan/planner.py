@@ -69,9 +69,9 @@ def _drafted(world: World, read: State, note: Emit | None) -> Plan:
         actions, persist = (), False
     after = world.moved(decision.state)
     before = world.before
-    case = Case(after, decision, broken)
+    case = Case(after, _said(after, decision), broken)
     told = world.observed.memory.told if world.observed.memory is not None else float("-inf")
-    again = _again(after, decision)
+    again = _again(after, case.decision)
     status = calm(before, describe(case), world.now.monotonic - told)
     return Plan(
         actions=(*actions, *_events(decision, note)),
@@ -83,6 +83,14 @@ def _drafted(world: World, read: State, note: Emit | None) -> Plan:
         memory=_memory(after, persist, fresh=status is not before, told=told, moving=again < WAITING),
         violated=broken,
     )
+
+
+def _said(after: World, decision: Decision) -> Decision:
+    """What the status says: after a move, the words of the phase that it led to, if that one waits for anything."""
+    if not decision.event:
+        return decision
+    following = decide(after)
+    return decision if following.event else following
 
 
 def _writes(after: World, persist: bool) -> tuple[Action, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from understudy.plan import evidence as counting
 from understudy.plan.clocks import since_last_pass
 from understudy.plan.evidence import Record
-from understudy.plan.memory import Cursor, Evidence, Memory
+from understudy.plan.memory import Block, Cursor, Evidence, Memory
 from understudy.plan.state import State
 from understudy.plan.world import World
 
@@ -54,13 +54,24 @@ def weigh(world: World) -> World:
         record = None
     cursors, looked = _where_from(own, record, passed, now.wall)
     counted = counting.count(world.observed.key, who.subject, who.other, world.observed.gateways, cursors, looked)
-    window = counting.slide(
-        own.window if own is not None else (), counted.subject, counted.other, now.monotonic, world.terms.min_requests
-    )
+    window: tuple[Block, ...] = ()
+    if _complete(world, who.subject):
+        old = own.window if own is not None else ()
+        window = counting.slide(old, counted.subject, counted.other, now.monotonic, world.terms.min_requests)
     evidence = _carried(own, record, tag_of(state), looked)
     if evidence is not None:
         evidence = _grown(world, evidence, counted, passed)
     return replace(world, evidence=evidence, cursors=counted.cursors, window=window)
+
+
+def _complete(world: World, subject: str) -> bool:
+    """All pods for its share are there: what fails while some are lost is not the revision's doing.
+
+    Why they are missing is judged by their own states.
+    """
+    revision = world.revision(subject)
+    needed = world.need(world.written(subject))
+    return revision.serving >= needed and not any(pod.disrupted for pod in revision.pods)
 
 
 def _where_from(

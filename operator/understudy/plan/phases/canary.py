@@ -6,7 +6,7 @@ from understudy.plan.analysis import lacking
 from understudy.plan.decision import Decision, hold, move, revert, revert_failed
 from understudy.plan.faults import Fault
 from understudy.plan.phases.resting import unguarded
-from understudy.plan.phases.trying import failing, paused, scaled_to_zero, superseded, unscheduled
+from understudy.plan.phases.trying import failing, paused, scaled_to_zero, superseded, unscheduled, unsettled
 from understudy.plan.programmed import describe
 from understudy.plan.rulebook import Rule
 from understudy.plan.wanted import Blocked
@@ -72,6 +72,14 @@ def too_few(world: World) -> Decision | None:
     return hold(world, "Scaling", f"{world.candidate.proven} of {need} pods for {state.weight} % have answered")
 
 
+def short_of_pods(world: World) -> Decision | None:
+    """Pods for the present share are missing: no further until they are back."""
+    need = world.need(world.state.weight)
+    if world.candidate.serving >= need:
+        return None
+    return hold(world, "PodsNotReady", f"{world.candidate.serving} of {need} pods of {world.candidate.name} are ready")
+
+
 def unprogrammed(world: World) -> Decision | None:
     """Not every gateway serves by the table yet."""
     return None if world.programmed else hold(world, "NotProgrammed", describe(world.fleet))
@@ -109,6 +117,8 @@ CANARY: Final[tuple[Rule, ...]] = (
     unguarded,
     no_gateway,
     too_few,
+    short_of_pods,
+    unsettled,
     unprogrammed,
     unproven,
     step_on,

@@ -4,7 +4,15 @@ from typing import Final
 
 from understudy.plan.analysis import hard_fault
 from understudy.plan.decision import Decision, hold, move
-from understudy.plan.phases.trying import failing, paused, podless, scaled_to_zero, superseded, unscheduled
+from understudy.plan.phases.trying import (
+    failing,
+    paused,
+    podless,
+    scaled_to_zero,
+    superseded,
+    unscheduled,
+    unsettled,
+)
 from understudy.plan.rulebook import Rule
 from understudy.plan.world import World
 
@@ -79,6 +87,7 @@ PREPARING: Final[tuple[Rule, ...]] = (
     not_made,
     without_node,
     starting,
+    unsettled,
     paused,
     begin,
 )

@@ -1,6 +1,6 @@
 """A candidate is being prepared or proved: rules that Preparing, Canary and Promoting share."""
 
-from understudy.plan.analysis import hard_fault
+from understudy.plan.analysis import hard_fault, suspicion
 from understudy.plan.decision import Decision, effective, hold, revert, revert_failed
 from understudy.plan.world import Revision, World
 
@@ -9,6 +9,14 @@ def failing(world: World) -> Decision | None:
     """A hard fault turns the candidate back and brands it, while there is something to go back to."""
     fault = hard_fault(world) if world.state.stable else None
     return revert_failed(world, fault) if fault is not None else None
+
+
+def unsettled(world: World) -> Decision | None:
+    """It shows a fault that may not be its own, because its comparator shows it too or there is none: no further."""
+    fault = suspicion(world)
+    if fault is None:
+        return None
+    return hold(world, fault.reason, f"{fault.message}; nothing to compare it with shows otherwise, so it waits")
 
 
 def scaled_to_zero(world: World) -> Decision | None:

@@ -1,0 +1,222 @@
+"""A candidate that is bad goes back by itself; one that only had bad luck is not branded for it."""
+
+from typing import Any
+
+import pytest
+
+from tests.plan.audit import Audit
+from tests.plan.test_canary import PROBES, canary
+from tests.plan.world import Behaviour, Cluster, serving
+
+BAD: list[tuple[Behaviour, str]] = [
+    (Behaviour(exit_code=1), "EngineCrash"),
+    (Behaviour(exit_code=137, oom=True), "OutOfMemory"),
+    (Behaviour(exit_code=0), "ProbeFailed"),
+    (Behaviour(pull=("ImagePullBackOff", "Back-off: ErrImagePull: not found")), "ImagePull"),
+    (Behaviour(pull=("ErrImageNeverPull", "not present with pull policy Never")), "ImagePull"),
+    (Behaviour(identity="answers as other-model"), "WrongModelIdentity"),
+    (Behaviour(fails_prompt=True), "ProbeFailed"),
+    (Behaviour(start=10_000.0), "StartDeadline"),
+    (Behaviour(pull=("ErrImagePull", "dial tcp: no such host"), start=10_000.0), "StartDeadline"),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "reason"), BAD)
+def test_bad_from_the_start_it_gets_no_conversation_and_is_branded(behaviour: Behaviour, reason: str) -> None:
+    cluster = serving("v1", probes=PROBES)
+    audit = Audit(cluster)
+    cluster.behaviours["v2"] = behaviour
+    cluster.apply("v2", probes=PROBES)
+    for _ in range(200):
+        audit.turn(1.0)
+        assert not cluster.weights().get("v2")
+        if cluster.phase == "RolledBack":
+            break
+    assert [(f["revision"], f["reason"]) for f in cluster.status["failed"]] == [(cluster.revision("v2"), reason)]
+    assert cluster.says("Stalled") == ("True", "RolledBack")
+    assert reason in cluster.condition("Stalled")["message"]
+    assert (cluster.says("Available")[0], cluster.says("Ready")[0]) == ("True", "False")
+    assert cluster.says("AnalysisHealthy") == ("False", reason)
+    record = next(s for s in cluster.of_kind("ModelSnapshot").values() if s["status"]["state"] == "Failed")
+    assert record["status"]["failure"]["reason"] == reason
+    cluster.turns(40)
+    assert cluster.pods_of("v2") == []
+
+
+BECOMES: list[tuple[dict[str, Any], str]] = [
+    ({"error_rate": 1.0}, "ErrorRate"),
+    ({"fails_prompt": True}, "ProbeFailed"),
+    ({"unhealthy": True}, "ProbeFailed"),
+    ({"identity": "other"}, "WrongModelIdentity"),
+    ({"exit_code": 3}, "EngineCrash"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), BECOMES)
+@pytest.mark.parametrize("weight", [10, 50, 100])
+def test_one_that_turns_bad_goes_back_to_stable(weight: int, change: dict[str, Any], reason: str) -> None:
+    cluster = canary(weight, probes=PROBES)
+    audit = Audit(cluster)
+    cluster.behaviours["v2"] = Behaviour(**change)
+    for _ in range(60):
+        audit.turn(1.0)
+        if cluster.phase == "RolledBack":
+            break
+    assert [f["reason"] for f in cluster.status["failed"]] == [reason]
+    assert cluster.weights() == {"v1": 100}
+
+
+def test_a_crash_reverts_in_the_pass_that_sees_it() -> None:
+    cluster = canary(10)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.reconcile()
+    assert (cluster.phase, cluster.weights()) == ("Reverting", {"v1": 100})
+    assert cluster.status["verdict"]["result"] == "Fail"
+
+
+@pytest.mark.parametrize("change", [{"error_rate": 1.0}, {"fails_prompt": True}, {"unhealthy": True}])
+def test_what_the_comparator_shows_too_is_not_held_against_the_candidate(change: dict[str, Any]) -> None:
+    cluster = canary(50, probes=PROBES)
+    cluster.behaviours["v1"] = cluster.behaviours["v2"] = Behaviour(**change)
+    cluster.turns(20)
+    assert cluster.status["failed"] == []
+    assert (cluster.phase, cluster.weights()["v2"]) == ("Canary", 50)
+
+
+def test_without_a_comparator_only_a_crash_or_a_wrong_identity_counts() -> None:
+    cluster = canary(50, probes=PROBES)
+    cluster.behaviours["v1"] = Behaviour(unhealthy=True)
+    cluster.turn()
+    cluster.behaviours["v2"] = Behaviour(error_rate=1.0)
+    cluster.turns(15)
+    assert (cluster.phase, cluster.status["failed"]) == ("Canary", [])
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.turn()
+    assert [f["reason"] for f in cluster.status["failed"]] == ["EngineCrash"]
+
+
+def lose_by(how: str, cluster: Cluster) -> None:
+    (pod,) = cluster.pods_of("v2")
+    match how:
+        case "deleted":
+            cluster.delete_pod(pod)
+        case "evicted":
+            cluster.delete_pod(pod, evicted=True)
+        case "node":
+            cluster.nodes[pod.node] = False
+
+
+@pytest.mark.parametrize("how", ["deleted", "evicted", "node"])
+def test_lost_pods_brand_nothing_and_come_back(how: str) -> None:
+    cluster = canary(50)
+    lose_by(how, cluster)
+    cluster.turns(3)
+    cluster.nodes = dict.fromkeys(cluster.nodes, True)
+    cluster.until_phase("Watching")
+    assert cluster.status["failed"] == []
+    assert not any(e.type == "Warning" for e in cluster.events)
+
+
+def test_pods_that_stay_away_revert_without_branding_and_it_begins_again_by_itself() -> None:
+    cluster = canary(50)
+    cluster.capacity = 1
+    lose_by("deleted", cluster)
+    cluster.until_phase("Reverting", limit=60)
+    assert any(e.reason == "PodsLost" for e in cluster.events)
+    assert cluster.status["failed"] == []
+    cluster.until_phase("Preparing")
+    cluster.capacity = 8
+    cluster.until_phase("Watching")
+
+
+def test_a_failed_revision_stays_down_until_the_spec_changes() -> None:
+    cluster = canary(10)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until_phase("RolledBack").turns(60)
+    assert cluster.image("candidate") == ""
+    cluster.edit(replicas=2)  # not a change of the revision
+    cluster.turns(10)
+    assert cluster.phase == "RolledBack"
+    cluster.apply("v3")
+    cluster.until(lambda c: c.image("stable") == "v3")
+
+
+def test_a_failed_revision_that_is_left_and_asked_for_again_may_start() -> None:
+    cluster = canary(10)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until_phase("RolledBack")
+    cluster.apply("v1")
+    cluster.until(lambda c: c.says("Ready")[0] == "True")
+    assert [f["revision"] for f in cluster.status["failed"]] == [cluster.revision("v2")]
+    cluster.apply("v2")
+    cluster.until_phase("Watching")
+    assert cluster.status["failed"] == []
+    states = {s["spec"]["revision"]: s["status"]["state"] for s in cluster.of_kind("ModelSnapshot").values()}
+    assert set(states.values()) == {"Promoted"}
+
+
+def test_ten_failures_are_kept() -> None:
+    cluster = serving("v0")
+    for number in range(12):
+        cluster.behaviours[f"bad-{number}"] = Behaviour(exit_code=1, start=0.0)
+        cluster.apply(f"bad-{number}")
+        cluster.until(lambda c: c.phase == "RolledBack" and c.status["observedGeneration"] == number + 2)  # noqa: B023
+    assert len(cluster.status["failed"]) == 10
+
+
+def test_a_rolled_back_deployment_stays_rolled_back_while_its_model_is_away() -> None:
+    cluster = canary(10)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until_phase("RolledBack")
+    del cluster.objects["Model", "tiny"]
+    cluster.turns(5)
+    assert cluster.says("Stalled") == ("True", "RolledBack")
+
+
+def test_stable_without_pods_leaves_everything_as_it_is_until_it_has_some() -> None:
+    cluster = canary(50, probes=PROBES)
+    cluster.behaviours["v1"] = Behaviour(unhealthy=True)
+    cluster.turn()
+    cluster.apply("v3", probes=PROBES)
+    cluster.turns(3)
+    assert cluster.says("Stalled") == ("True", "StableUnavailable")
+    assert cluster.weights() == {"v2": 50, "v1": 50}
+    cluster.turns(5)
+    assert cluster.replicas()["v2"] == 1
+    cluster.behaviours["v1"] = Behaviour()
+    cluster.until(lambda c: c.image("stable") == "v3")
+
+
+def test_a_wrong_identity_goes_to_stable_whatever_its_state_and_is_not_drained() -> None:
+    cluster = canary(50)
+    cluster.long_streams = True
+    cluster.turns(3)
+    cluster.behaviours["v1"] = Behaviour(unhealthy=True)
+    cluster.behaviours["v2"] = Behaviour(identity="other")
+    cluster.turns(3)
+    assert cluster.weights() == {"v1": 100}
+    cluster.turns(4)
+    assert cluster.replicas() == {"v1": 1}
+
+
+def test_a_silent_gateway_blocks_the_end_of_a_revert_but_not_its_writing() -> None:
+    cluster = canary(50)
+    cluster.gateways[0].silent = True
+    cluster.turns(4)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.turns(30)
+    assert (cluster.phase, cluster.weights(), cluster.replicas()["v2"]) == ("Reverting", {"v1": 100}, 1)
+    assert "no answer from gateway" in cluster.condition("Reconciling")["message"]
+    cluster.gateways[0].silent = False
+    cluster.until_phase("RolledBack")
+
+
+def test_a_crash_of_long_ago_is_not_held_against_a_revision_that_comes_back() -> None:
+    cluster = serving("v1", replicas=2)
+    cluster.crash(cluster.pods_of("v1")[0])
+    cluster.turns(5)
+    cluster.apply("v2", replicas=2)
+    cluster.until_phase("Watching")
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until_phase("RolledBack")
+    assert cluster.image("stable") == "v1"

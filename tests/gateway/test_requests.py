@@ -83,6 +83,19 @@ async def test_every_cut_of_two_requests_in_two_reads() -> None:
             assert [(await c.answer()).status for _ in range(2)] == [200, 200]
 
 
+async def test_bytes_that_come_before_the_pipelined_ones_are_looked_at_join_them() -> None:
+    async with engine() as e, gateway(snapshot([table()], [endpoints(STABLE, [e.port])])) as g, client(g.port) as c:
+        await c.send(b"")
+        await until(lambda: bool(g.plane.connections))
+        served = next(iter(g.plane.connections))
+        second = head_only(**CHUNKS) + chunked(BODY)
+        for cut in range(1, len(second), 7):
+            # The first is answered within this call; what follows it waits for the next turn of the loop.
+            served.data_received(request(BODY, authorization="") + second[:cut])
+            served.data_received(second[cut:])
+            assert [(await c.answer()).status for _ in range(2)] in ([401, 200], [429, 200])
+
+
 async def test_a_header_that_is_too_long_is_refused_before_it_has_come() -> None:
     async with gateway(snapshot([table()])) as g:
         for field in (b"X: " + b"y" * 70_000, b"X: y\r\n" * 12_000):

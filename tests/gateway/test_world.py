@@ -7,7 +7,9 @@ import pytest
 from tests.gateway.worlds import CANARY, KEY, STABLE, access_key, endpoints, snapshot, table, variant_of, world_of
 from understudy.domain.names import engine_key
 from understudy.domain.state import DeploymentState
+from understudy.gateway.objects import addresses_of
 from understudy.gateway.policy.balance import eject
+from understudy.gateway.policy.choose import choose_endpoint
 from understudy.gateway.snapshot import SnapshotError, dump, load
 from understudy.gateway.table import Address
 from understudy.gateway.world import DELETION_DELAY, World
@@ -144,6 +146,41 @@ def test_unready_endpoints_serve_only_when_no_other_does() -> None:
     world.slice_gone("default", "no-such")
     world.compile()
     assert [e.port for e in variant_of(world.routes.deployments[KEYED], STABLE).endpoints] == [1]
+
+
+def test_endpoints_that_nobody_vouches_for_are_a_last_resort_and_not_usable() -> None:
+    # All pods of a node that was out of sight are marked so, while they answer as ever.
+    world = world_of(snapshot([table()], [endpoints(STABLE, [1], ready=False, serving=False)]))
+    variant = variant_of(world.routes.deployments[KEYED], STABLE)
+    assert variant.endpoints == ()
+    assert [e.port for e in variant.last_resort] == [1]
+    assert state(world).revisions[STABLE].usable_endpoints == 0
+    found = choose_endpoint(world.routes.deployments[KEYED], variant, 0.0, (), (0.1, 0.1), desperate=True)
+    assert found is not None
+    assert found[1].port == 1
+    # One that serves is better than that.
+    serving = Address("127.0.0.1", 2, ready=False)
+    world.set_slice("default", "second", f"story-{STABLE}", [serving])
+    world.compile()
+    variant = variant_of(world.routes.deployments[KEYED], STABLE)
+    assert [e.port for e in variant.endpoints] == [2]
+    assert variant.last_resort == ()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"ready": True, "serving": True, "terminating": False}, (True, True)),
+        ({"ready": False, "serving": True, "terminating": True}, (False, True)),
+        ({"ready": False, "serving": False, "terminating": False}, (False, False)),
+        ({"ready": False, "serving": False, "terminating": True}, None),
+    ],
+)
+def test_what_a_slice_says_of_an_endpoint(conditions: dict[str, bool], expected: tuple[bool, bool] | None) -> None:
+    found = addresses_of(
+        {"ports": [{"port": 8000}], "endpoints": [{"addresses": ["10.0.0.7"], "conditions": conditions}]}
+    )
+    assert [(a.ready, a.serving) for a in found] == ([] if expected is None else [expected])
 
 
 def test_a_slice_may_change_its_service() -> None:

@@ -40,10 +40,16 @@ def table(
 
 
 def endpoints(
-    revision: str, ports: Sequence[int], *, name: str = "story", namespace: str = "default", ready: bool = True
+    revision: str,
+    ports: Sequence[int],
+    *,
+    name: str = "story",
+    namespace: str = "default",
+    ready: bool = True,
+    serving: bool = True,
 ) -> dict[str, Any]:
     """The slice of one revision's engines on loopback ports."""
-    addresses = [{"host": "127.0.0.1", "port": port, "ready": ready} for port in ports]
+    addresses = [{"host": "127.0.0.1", "port": port, "ready": ready, "serving": serving} for port in ports]
     return {
         "namespace": namespace,
         "service": f"{name}-{revision}",

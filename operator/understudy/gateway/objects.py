@@ -114,15 +114,16 @@ class MasterKey:
 
 
 def addresses_of(item: Mapping[str, Any]) -> list[Address]:
-    """Endpoints of a slice that may take requests: ready, or at least still serving."""
+    """Endpoints of a slice that may take requests, if only as a last resort: all but those that have ended."""
     ports = item.get("ports") or ()
     port = next((p["port"] for p in ports if p.get("port")), ENGINE_PORT)
     found = []
     for endpoint in item.get("endpoints") or ():
         conditions = endpoint.get("conditions") or {}
         ready = conditions.get("ready") is not False
-        if (ready or conditions.get("serving") is True) and endpoint.get("addresses"):
-            found.append(Address(endpoint["addresses"][0], port, ready))
+        serving = ready or conditions.get("serving") is True
+        if (serving or not conditions.get("terminating")) and endpoint.get("addresses"):
+            found.append(Address(endpoint["addresses"][0], port, ready, serving))
     return found
 
 

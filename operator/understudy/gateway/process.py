@@ -21,7 +21,6 @@ from understudy.gateway.world import World
 
 LOG: Final = logging.getLogger(__name__)
 _BACKLOG: Final = 4096
-_POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +104,7 @@ async def _drain(plane: Plane, admin: Admin, server: asyncio.Server, settings: S
     plane.close_idle()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(settings.shutdown_seconds):
-            while plane.connections:
-                await asyncio.sleep(_POLL_SECONDS)
-                plane.close_idle()
+            await plane.emptied()
     left = plane.open_requests()
     LOG.log(logging.WARNING if left else logging.INFO, "drained: %d requests cut", left)
     for connection in tuple(plane.connections):

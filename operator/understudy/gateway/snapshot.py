@@ -11,7 +11,7 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
                           "variants": [{"revision": "6f1c9a02", "track": "stable", "weight": 90,
                                         "service": "story-6f1c9a02"}, …]}}],
      "endpoints": [{"namespace": "default", "service": "story-6f1c9a02", "slice": "story-6f1c9a02-x",
-                    "addresses": [{"host": "10.0.0.7", "port": 8000, "ready": true}]}]}
+                    "addresses": [{"host": "10.0.0.7", "port": 8000, "ready": true, "serving": true}]}]}
 """
 
 import os
@@ -57,7 +57,9 @@ def dump(world: World) -> dict[str, Any]:
                 "namespace": namespace,
                 "service": service,
                 "slice": name,
-                "addresses": [{"host": a.host, "port": a.port, "ready": a.ready} for a in addresses],
+                "addresses": [
+                    {"host": a.host, "port": a.port, "ready": a.ready, "serving": a.serving} for a in addresses
+                ],
             }
             for (namespace, service), slices in world.slices.items()
             for name, addresses in slices.items()
@@ -79,7 +81,8 @@ def load(document: Mapping[str, Any], world: World) -> None:
             )
         for item in document.get("endpoints", ()):
             addresses = [
-                Address(a["host"], a.get("port", ENGINE_PORT), a.get("ready", True)) for a in item["addresses"]
+                Address(a["host"], a.get("port", ENGINE_PORT), a.get("ready", True), a.get("serving", True))
+                for a in item["addresses"]
             ]
             world.set_slice(item["namespace"], item.get("slice", item["service"]), item["service"], addresses)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

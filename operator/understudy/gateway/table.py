@@ -33,22 +33,33 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One endpoint of a revision as its slice says: takes new requests (`ready`), or only if no other does."""
+    """One endpoint of a revision as its slice says.
+
+    It takes new requests if `ready`; if no other is ready while it is still `serving` (it is on its way out);
+    and if neither, when there is nobody else at all: a node that was out of sight has all its pods marked unready,
+    and asking one of them beats refusing everybody.
+    """
 
     host: str
     port: int
     ready: bool
+    serving: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variant:
-    """One revision that takes requests. `heads` are the request heads up to the length, by path and streaming."""
+    """One revision that takes requests.
+
+    `last_resort` are endpoints that nobody vouches for, kept while there are no `endpoints`. `heads` are the
+    request heads up to the length, by path and streaming.
+    """
 
     revision: str
     track: Track
     weight: int
     model: str
     endpoints: tuple[Endpoint, ...]
+    last_resort: tuple[Endpoint, ...]
     counters: Counters
     heads: Mapping[tuple[str, bool], bytes]
     answer_fields: bytes
@@ -88,8 +99,10 @@ class Endpoints:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], dict[Address, Endpoint]] = {}
 
-    def of(self, deployment: str, revision: str, addresses: Iterable[Address]) -> tuple[Endpoint, ...]:
-        """The endpoints to use of `addresses`: the ready ones, or all of them while none is ready."""
+    def of(
+        self, deployment: str, revision: str, addresses: Iterable[Address]
+    ) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+        """The endpoints to use of `addresses` (the ready ones, else those still serving), and the last resort."""
         before = self._known.get((deployment, revision), {})
         now: dict[Address, Endpoint] = {}
         same = {(a.host, a.port): e for a, e in before.items()}
@@ -99,7 +112,8 @@ class Endpoints:
             now[address] = kept or Endpoint(address.host, address.port)
         self._known[(deployment, revision)] = now
         ready = tuple(e for a, e in now.items() if a.ready)
-        return ready or tuple(now.values())
+        use = ready or tuple(e for a, e in now.items() if a.serving)
+        return use, () if use else tuple(now.values())
 
     def forget(self, deployment: str, revisions: frozenset[str]) -> None:
         """Drop what is known of a deployment's revisions other than `revisions`."""
@@ -120,13 +134,15 @@ def compile_entry(
     for variant in served.table.variants:
         model = child_name(served.name, variant.revision)
         secret = engine_key(master, served.namespace, served.name, variant.revision) if master else ""
+        use, last_resort = endpoints.of(key, variant.revision, addresses.get(variant.revision, ()))
         variants.append(
             Variant(
                 revision=variant.revision,
                 track=variant.track,
                 weight=variant.weight,
                 model=model,
-                endpoints=endpoints.of(key, variant.revision, addresses.get(variant.revision, ())),
+                endpoints=use,
+                last_resort=last_resort,
                 counters=evidence.counters(key, variant.revision),
                 heads=_heads(model, secret),
                 answer_fields=(

@@ -52,7 +52,7 @@ def choose_endpoint(
 ) -> tuple[Variant, Endpoint] | None:
     """An endpoint of `variant`, else of stable, or None: there is nobody to ask at the moment.
 
-    `desperate` takes even stable's ejected endpoints: asking one of those beats not asking at all.
+    `desperate` takes even stable's ejected and unready endpoints: asking one of those beats not asking at all.
     """
     endpoint = pick(variant.endpoints, now, tried, draw)
     if endpoint is not None:
@@ -64,7 +64,7 @@ def choose_endpoint(
         if endpoint is not None:
             return stable, endpoint
     if desperate:
-        endpoint = pick_ejected(variant.endpoints, tried)
+        endpoint = pick_ejected(variant.endpoints, tried) or pick_ejected(variant.last_resort, tried)
         if endpoint is not None:
             return variant, endpoint
     return None

@@ -34,8 +34,8 @@ class Connection(asyncio.Protocol):
     """One client. `deadline` is when `expired` is due (monotonic seconds); `busy` while a request is under way."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunks", "_need", "_operation", "_reserved", "_state", "_unsent", "address", "deadline",
-        "exchange", "head", "key", "paused", "plane", "received_at", "transport",
+        "_body", "_buffer", "_chunks", "_need", "_operation", "_reserved", "_scanned", "_state", "_unsent", "address",
+        "deadline", "exchange", "head", "key", "paused", "plane", "received_at", "transport",
     )  # fmt: skip
 
     def __init__(self, plane: "Plane") -> None:
@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._need = 0
         self._operation: Operation = MODELS
         self._reserved = 0
+        self._scanned = 0
         self._unsent = 0
 
     @property
@@ -98,7 +99,7 @@ class Connection(asyncio.Protocol):
         del exc
         self.transport = None
         self.deadline = math.inf
-        self.plane.connections.discard(self)
+        self.plane.forget(self)
         self._give_up()
 
     def pause_writing(self) -> None:
@@ -122,17 +123,17 @@ class Connection(asyncio.Protocol):
     def _read_head(self, data: bytes) -> None:
         buffer = self._buffer
         if buffer:
-            start = max(0, len(buffer) - 3)
             buffer += data
-            end = buffer.find(b"\r\n\r\n", start)
+            end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+            self._scanned = len(buffer)
             if end >= 0:
-                data = bytes(buffer)
-                buffer.clear()
+                data = self._take_buffer()
         else:
             end = data.find(b"\r\n\r\n")
             if end < 0:
                 self.deadline = self.plane.clock() + self.plane.limits.header_seconds
                 buffer += data
+                self._scanned = len(data)
         if end + 4 > MAX_HEAD or len(buffer) > MAX_HEAD:
             self.refuse(Refusal(431, "headers_too_large", f"more than {MAX_HEAD} bytes of headers", close=True))
         elif end < 0:
@@ -281,13 +282,18 @@ class Connection(asyncio.Protocol):
             self.deadline = now + self.plane.limits.header_seconds
             asyncio.get_running_loop().call_soon(self._next_pipelined)
         else:
-            self.deadline = now + self.plane.limits.idle_seconds
+            limits = self.plane.limits
+            self.deadline = now + (limits.last_idle_seconds if self.plane.draining else limits.idle_seconds)
 
     def _next_pipelined(self) -> None:
         if self._state == _HEAD and self._buffer and not self.paused and self.transport is not None:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            self._read_head(data)
+            self._read_head(self._take_buffer())
+
+    def _take_buffer(self) -> bytes:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._scanned = 0
+        return data
 
     # The end.
 

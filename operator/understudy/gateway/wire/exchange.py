@@ -45,9 +45,9 @@ class Exchange:
     """One request from dispatch to the end of its answer. `name` is the model as the client calls it."""
 
     __slots__ = (
-        "_attempt", "_charges", "_client", "_conversation", "_course", "_desperate", "_document", "_entry_key", "_head",
-        "_key", "_load", "_operation", "_payload", "_payload_model", "_request_fields", "_spoke", "_timeouts",
-        "_traceparent", "_wait_until", "_whole_until", "name", "plane", "stream", "wants_usage",
+        "_attempt", "_charges", "_client", "_closes", "_conversation", "_course", "_desperate", "_document",
+        "_entry_key", "_head", "_key", "_load", "_operation", "_payload", "_payload_model", "_request_fields", "_spoke",
+        "_timeouts", "_traceparent", "_wait_until", "_whole_until", "name", "plane", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +95,7 @@ class Exchange:
         self._payload = b""
         self._payload_model = ""
         self._spoke = False
+        self._closes = False
 
     def start(self) -> None:
         """Send the request on its way."""
@@ -218,7 +219,8 @@ class Exchange:
         if first:
             self._spoke = True
             self._settle()
-            out = stream_head(self._answer_fields(), chunked=bool(self._head.minor), close=client.closes()) + out
+            self._closes = client.closes()
+            out = stream_head(self._answer_fields(), chunked=bool(self._head.minor), close=self._closes) + out
         if not client.paused:
             client.deadline = min(now + self._timeouts.between_tokens, self._whole_until)
         client.write(out)
@@ -268,7 +270,8 @@ class Exchange:
         self.plane.answered += 1
         if self._head.minor:
             self._client.write(STREAM_END)
-        self._client.finish(close=close or self._client.closes() or not self._head.minor)
+        # As the head said: a client that was told nothing may use the connection once more, and is told then.
+        self._client.finish(close=close or self._closes or not self._head.minor)
 
     def _end_attempt(self, *, clean: bool) -> Attempt | None:
         attempt, self._attempt = self._attempt, None

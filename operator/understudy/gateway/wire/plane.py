@@ -32,6 +32,8 @@ class Limits:
     connect_seconds: float = 2.0
     slow_reader_seconds: float = 60.0
     idle_seconds: float = 75.0
+    # While draining: time for one more request on a connection whose client could not be told that it ends.
+    last_idle_seconds: float = 5.0
     # Below the five seconds after which vLLM closes an idle connection.
     upstream_idle_seconds: float = 4.0
     wait_seconds: float = 5.0
@@ -45,7 +47,7 @@ class Plane:
     """One worker's shared state. `open_access` serves everybody without a key."""
 
     __slots__ = (
-        "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining", "failed_keys",
+        "_empty", "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining", "failed_keys",
         "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused", "retries",
         "waiting", "world",
     )  # fmt: skip
@@ -57,6 +59,7 @@ class Plane:
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
         self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds)
         self.connections: set[Connection] = set()
+        self._empty = asyncio.Event()
         self.waiting: dict[Exchange, None] = {}
         self.draining = False
         self.body_bytes = 0
@@ -96,6 +99,18 @@ class Plane:
     def open_requests(self) -> int:
         """Requests that have begun and not ended."""
         return sum(1 for connection in self.connections if connection.busy)
+
+    def forget(self, connection: "Connection") -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Wait until the last connection has ended."""
+        while self.connections:
+            self._empty.clear()
+            await self._empty.wait()
 
     def gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
         """What metrics show beside the evidence: name to help text and values by kind ("" for a single one)."""

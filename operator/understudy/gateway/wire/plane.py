@@ -47,8 +47,8 @@ class Plane:
     """One worker's shared state. `open_access` serves everybody without a key."""
 
     __slots__ = (
-        "_empty", "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining", "failed_keys",
-        "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused", "retries",
+        "_empty", "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining",
+        "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused", "retries",
         "waiting", "world",
     )  # fmt: skip
 

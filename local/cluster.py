@@ -45,7 +45,7 @@ def remove(current: Step) -> None:
     """Delete the cluster with all that is in it."""
     # What kind does too, and kind itself may not be there.
     if node.state() != "absent":
-        current.run(["docker", "rm", "--force", "--volumes", NODE], deadline=120)
+        current.run(["docker", "rm", "--force", "--volumes", NODE], deadline=300)
     _record_file().unlink(missing_ok=True)
     cache.kubeconfig().unlink(missing_ok=True)
 

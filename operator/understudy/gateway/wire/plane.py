@@ -48,8 +48,8 @@ class Plane:
 
     __slots__ = (
         "_empty", "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining",
-        "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused", "retries",
-        "waiting", "world",
+        "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused",
+        "retries", "waiting", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, limits: Limits, *, open_access: bool = False) -> None:

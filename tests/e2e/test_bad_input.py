@@ -12,6 +12,8 @@ from tests.load.traffic import Traffic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
+IMMEDIATE = {"strategy": "Immediate", "watch": "1s", "drain": "5s"}
+
 
 def stalled(stage: Stage, name: str, reason: str, within: float = 60) -> str:
     """Wait for Stalled=True with the reason; returns its message."""
@@ -27,11 +29,15 @@ def stalled(stage: Stage, name: str, reason: str, within: float = 60) -> str:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ({"rollout": {"strategy": "Canary", "steps": [{"weight": 50}, {"weight": 10}, {"weight": 100}]}}, "rising"),
+        (
+            {"rollout": {"strategy": "Canary", "steps": [{"weight": 50}, {"weight": 10}, {"weight": 100}]}},
+            "higher than the one before",
+        ),
         ({"rollout": {"strategy": "Canary", "steps": [{"weight": 10}, {"weight": 50}]}}, "100"),
         ({"replicas": -1}, "greater than or equal to 0"),
         ({"modelRef": None}, "modelRef"),
         ({"engine": {"type": "tgi"}}, "vllm"),
+        ({"engine": {"type": "sim", "args": ["--port=9000"]}}, "--port"),
     ],
 )
 def test_an_invalid_resource_is_refused_with_what_to_write(stage: Stage, spec: dict[str, Any], says: str) -> None:
@@ -40,11 +46,11 @@ def test_an_invalid_resource_is_refused_with_what_to_write(stage: Stage, spec: d
     assert says in refused.value.message
 
 
-def test_a_reserved_argument_is_answered_by_the_planner(stage: Stage) -> None:
+def test_what_the_schema_cannot_see_is_answered_in_the_status(stage: Stage) -> None:
     stage.model("story")
-    stage.deployment("story", "--port=9000")
+    stage.deployment("story", podTemplate={"hostNetwork": True})
     message = stalled(stage, "story", "InvalidSpec")
-    assert "--port" in message
+    assert "podTemplate.hostNetwork" in message
     assert stage.pods("story") == []
 
 
@@ -98,7 +104,7 @@ def test_a_changed_secret_is_said_and_restarts_nothing(stage: Stage) -> None:
         "env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "token"}}}],
         "startupTimeout": "60s",
     }
-    revision = stage.serving("story", engine=engine, rollout={**FAST_ROLLOUT, "strategy": "Immediate", "steps": None})
+    revision = stage.serving("story", engine=engine, rollout=IMMEDIATE)
     pods = {p["metadata"]["uid"] for p in stage.pods("story", revision)}
     stage.cluster.apply({**secret, "stringData": {"token": "two"}})
     # New content is a new revision: it is rolled out like any other, and the old pods are never restarted in place.
@@ -116,7 +122,7 @@ def test_a_closed_guardrail_means_no_table(stage: Stage) -> None:
             "spec": {
                 "failurePolicy": "Closed",
                 "detectors": [{"name": "pii", "type": "pii", "entities": ["EMAIL"]}],
-                "rules": [{"category": "pii", "on": ["output"], "actions": {"medium": ["Redact"]}}],
+                "rules": [{"category": "pii", "where": ["output"], "actions": {"medium": ["Redact"]}}],
             },
         }
     )
@@ -185,8 +191,8 @@ def test_deletion_leaves_nothing_but_snapshots(stage: Stage) -> None:
 
 def test_made_again_it_comes_back_on_its_last_promoted_revision(stage: Stage) -> None:
     # Given v1 promoted, then v2 promoted
-    v1 = stage.serving("story", "--seed=1", rollout={"strategy": "Immediate", "watch": "1s", "drain": "5s"})
-    stage.deployment("story", "--seed=2", rollout={"strategy": "Immediate", "watch": "1s", "drain": "5s"})
+    v1 = stage.serving("story", "--seed=1", rollout=IMMEDIATE)
+    stage.deployment("story", "--seed=2", rollout=IMMEDIATE)
     stage.becomes("story", "v2 is stable", lambda s: s.get("stable") not in ("", v1), within=60)
     v2 = stage.status("story")["stable"]
     stage.cluster.delete("mdep", "story", stage.namespace)

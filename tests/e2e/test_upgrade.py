@@ -25,7 +25,7 @@ def test_upgrade_leaves_every_pod_as_it_is(stage: Stage) -> None:
     try:
         run_local(
             *("install", "--set", "image.tag=previous", "--set", "operator.replicas=2", "--set", "gateway.replicas=2"),
-            *("--set", "operator.args={--hash-version=0,--prestop-seconds=7}"),
+            *("--set", "operator.args={--hash-version=2,--prestop-seconds=7}"),
         )
         settled(stage.cluster)
         revision = stage.serving("story", replicas=2)

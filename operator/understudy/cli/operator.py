@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics-port", type=int, default=8081, help="port of /healthz, /readyz and /metrics")
     parser.add_argument("--sim-image", default="", help="image of simulated engines that name none")
     parser.add_argument("--poll-interval", type=_duration, default=1.0, help="between questions to a gateway, as 500ms")
+    parser.add_argument(
+        "--hash-version",
+        type=int,
+        default=1,
+        help="canonical form that new revisions are hashed under; recorded ones keep theirs, so a change restarts nothing",
+    )
     parser.add_argument("--prestop-seconds", type=int, default=5, help="sleep of an engine before it gets SIGTERM")
     parser.add_argument(
         "--privileged-namespace",
@@ -100,6 +106,7 @@ def _options(args: argparse.Namespace) -> Options:
         sim_image=args.sim_image,
         poll_interval=args.poll_interval,
         prestop_seconds=args.prestop_seconds,
+        hash_version=args.hash_version,
         lease_name=args.lease_name,
         privileged_namespaces=tuple(args.privileged_namespace),
         workers=args.workers,

@@ -18,6 +18,7 @@ class Options:
     sim_image: str = ""
     poll_interval: float = 1.0
     prestop_seconds: int = 5
+    hash_version: int = 1
     lease_name: str = "understudy-operator"
     privileged_namespaces: tuple[str, ...] = ()
     workers: int = 32

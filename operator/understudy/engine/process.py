@@ -232,6 +232,7 @@ class OperatorProcess:
             sim_image=options.sim_image,
             privileged_namespaces=options.privileged_namespaces,
             prestop_seconds=options.prestop_seconds,
+            hash_version=options.hash_version,
         )
         return Reconciler(
             Sources(self.cache, self.waker, self.poller, self.prober, self.clock, settings),

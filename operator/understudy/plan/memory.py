@@ -28,7 +28,8 @@ class Evidence:
 
     `tag` names the rollout, phase and weight that it belongs to; evidence under another tag never
     counts. `lasted` is seconds since the step began; `counted` is False until the weight was
-    programmed for the first time; `soak` is the seconds that count as observed. `subject` is the revision on trial,
+    programmed for the first time; `soak` is the seconds that count as observed, `held` whether the
+    latest pass could begin such a second. `subject` is the revision on trial,
     `other` its comparator.
     """
 
@@ -36,6 +37,7 @@ class Evidence:
     lasted: float = 0.0
     counted: bool = False
     soak: float = 0.0
+    held: bool = False
     subject: Counts = (0, 0)
     other: Counts = (0, 0)
 

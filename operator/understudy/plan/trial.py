@@ -101,16 +101,18 @@ def _grown(world: World, evidence: Evidence, counted: counting.Counted, passed: 
         return replace(evidence, counted=True, soak=evidence.soak + soak)
     subject = world.candidate
     if world.written(state.candidate) != state.weight or not world.programmed:
-        return evidence
+        return replace(evidence, held=False)
+    held = subject.serving >= world.need(state.weight)
     if not evidence.counted:
         # The first sight of the programmed weight is where counting begins.
-        return replace(evidence, counted=True)
-    soak = 0.0
-    if subject.serving >= world.need(state.weight):
-        soak = min(passed or 0.0, 2 * world.observed.settings.poll_interval)
+        return replace(evidence, counted=True, held=held)
+    # Only time between two passes that both saw it in force was time under observation.
+    observed = held and evidence.held
+    soak = min(passed or 0.0, 2 * world.observed.settings.poll_interval) if observed else 0.0
     return replace(
         evidence,
         soak=evidence.soak + soak,
+        held=held,
         subject=counting.add(evidence.subject, counted.subject),
         other=counting.add(evidence.other, counted.other),
     )

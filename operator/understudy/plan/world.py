@@ -24,7 +24,7 @@ from understudy.plan.wanted import Blocked, Reading, Wanted
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod: `serving` is ready and not going away; `proven` also answered as the right model and as its prompts expect.
+    """One pod: `serving` is ready and not going away; `proven` also answered as it should.
 
     `waiting_for` is the observed seconds without a node, None once it has one.
     """

@@ -1,6 +1,10 @@
 """Kopf's thread: it ends when it is told to, and its end is not overlooked when it is not."""
 
+import asyncio
+import os
 import queue
+import subprocess
+import sys
 import threading
 import uuid
 from typing import Any
@@ -8,8 +12,6 @@ from typing import Any
 import kopf
 import pytest
 
-from understudy.domain.key import Key
-from understudy.engine.wake import Work
 from understudy.handlers.thread import KopfThread
 from understudy.kube.aio import connect
 from understudy.kube.resources import MODEL, Resource
@@ -71,39 +73,52 @@ def test_an_end_that_was_asked_for_is_not_told(monkeypatch: pytest.MonkeyPatch) 
     assert deaths.said.empty()
 
 
-@pytest.fixture
-def in_cluster_config(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("KUBECONFIG", kubeconfig)
-    return kubeconfig
+# In a process of its own: Kopf leaves connections open when it ends, which would be blamed on some later test.
+WATCH = """
+import sys
+from understudy.handlers.thread import KopfThread
+thread = KopfThread(lambda work: print(work.kind, work.key, flush=True), (sys.argv[1],), sys.exit)
+thread.start()
+sys.stdin.read()
+thread.stop(30)
+"""
 
 
 @pytest.mark.cluster
-async def test_on_a_real_cluster_a_new_object_wakes_its_key_and_nothing_is_written_to_it(
-    in_cluster_config: str,
-) -> None:
-    api = await connect(in_cluster_config)
+async def test_on_a_real_cluster_a_new_object_wakes_its_key_and_nothing_is_written_to_it(kubeconfig: str) -> None:
+    api = await connect(kubeconfig)
     namespace = f"kopf-{uuid.uuid4().hex[:8]}"
     await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    woken: queue.Queue[Work] = queue.Queue()
-    thread = KopfThread(woken.put, (namespace,), Deaths())
-    thread.start()
+    watcher = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        WATCH,
+        namespace,
+        env={**os.environ, "KUBECONFIG": kubeconfig},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
+        assert watcher.stdin is not None
+        assert watcher.stdout is not None
         spec = {"source": {"enginePath": "/models/a"}, "tasks": ["chat"]}
-        body = {
-            "apiVersion": MODEL.api_version,
-            "kind": "Model",
-            "metadata": {"name": "a", "namespace": namespace},
-            "spec": spec,
-        }
+        meta = {"name": "a", "namespace": namespace}
+        body = {"apiVersion": MODEL.api_version, "kind": "Model", "metadata": meta, "spec": spec}
         await api.create(MODEL, body)
-        assert woken.get(timeout=60) == Work("Model", Key(namespace, "a"))
+        async with asyncio.timeout(60):
+            assert await watcher.stdout.readline() == f"Model {namespace}/a\n".encode()
         after = await api.get(MODEL, namespace, "a")
         assert after["metadata"].get("finalizers") is None
         assert after["metadata"].get("annotations") is None
         # The operator of an installation beside this test may have written the status by now.
         managers = {entry["manager"] for entry in after["metadata"]["managedFields"] if not entry.get("subresource")}
         assert len(managers) == 1
+        watcher.stdin.close()
+        async with asyncio.timeout(60):
+            assert await watcher.wait() == 0
     finally:
-        thread.stop(30)
+        if watcher.returncode is None:
+            watcher.kill()
+            await watcher.wait()
         await api.delete(NAMESPACES, "", namespace)
         await api.close()

@@ -81,7 +81,8 @@ def _key_in(secret: Object) -> bytes:
     if len(key) < _KEY_BYTES:
         raise CannotStartError(
             f"Secret {MASTER_KEY_SECRET} has no field {MASTER_KEY_FIELD} of {_KEY_BYTES} bytes: "
-            "delete it, and the operator makes a new one (engine pods then restart with new keys)"
+            "put the old one back; or delete it together with every Secret <deployment>-<revision>-key, and restart "
+            "the engine pods when the operator has made new ones"
         )
     return key
 

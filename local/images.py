@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local import cache, debian, node, python_packages, registry, tools, versions
+from local import cache, debian, node, oci, python_packages, registry, tools, versions
 from local.commands import ask
 from local.lock import alone
 from local.steps import CommandFailed, Step, step
@@ -164,6 +164,25 @@ def _docker_build(image: Image, context: Path, arguments: dict[str, str], curren
 
 
 def _load(archive: Path, images: list[Image], current: Step) -> None:
+    present = set((ask(node.ctr("content", "ls", "-q"), seconds=60) or "").split())
+    if not present.intersection(oci.layers(archive)) or not _load_missing(archive, images, present, current):
+        _import(archive, current)
+    for tag, content in ((image.tag, image.content) for image in images):
+        current.run(node.ctr("images", "label", f"docker.io/library/{tag}", f"{LABEL}={content}"))
+
+
+def _load_missing(archive: Path, images: list[Image], present: set[str], current: Step) -> bool:
+    small = archive.with_name(f"missing-{archive.name}")
+    try:
+        oci.missing_only(archive, small, [image.tag for image in images], present)
+        _import(small, current)
+    except (CommandFailed, KeyError, ValueError) as error:
+        current.note(f"{error}: loading the whole archive instead")
+        return False
+    finally:
+        small.unlink(missing_ok=True)
+    return True
+
+
+def _import(archive: Path, current: Step) -> None:
     current.run(node.ctr("images", "import", f"{node.ARCHIVES}/{archive.name}"), deadline=1800)
-    for image in images:
-        current.run(node.ctr("images", "label", f"docker.io/library/{image.tag}", f"{LABEL}={image.content}"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from understudy.domain.duration import instant, stamp
+from understudy.domain.duration import stamp
 from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.domain.state import DeploymentState, GatewayState, RevisionState
@@ -676,8 +676,3 @@ def serving(image: str = "v1", gateways: int = 2, capacity: int = 8, **spec: Any
     cluster.apply_model()
     cluster.apply(image, **spec)
     return cluster.until(lambda c: c.says("Ready")[0] == "True")
-
-
-def seconds_of(text: str) -> float:
-    """Unix seconds of a stamp."""
-    return instant(text)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from understudy.domain.conditions import find
 from understudy.plan.faults import Fault
 from understudy.plan.rulebook import Rule
 from understudy.plan.state import State, brand
@@ -66,7 +67,10 @@ def effective(world: World) -> str:
 
 def blocked_hold(world: World, target: Blocked) -> Decision:
     """Wait for what is missing; after two minutes (at once for a mistake) say that it will not come by itself."""
-    stalled = not target.passing or world.elapsed(f"blocked:{target.reason}") >= PATIENCE
+    said = find(world.before.get("conditions") or (), "Stalled")
+    # A new process has not waited itself, but need not say the opposite of the last one.
+    already = said is not None and (said["status"], said["reason"]) == ("True", target.reason)
+    stalled = not target.passing or already or world.elapsed(f"blocked:{target.reason}") >= PATIENCE
     return hold(world, target.reason, target.message, stalled=stalled)
 
 

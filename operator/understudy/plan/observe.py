@@ -43,11 +43,12 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
     table = view_table(observed.key.name, observed.table)
     fleet = view_fleet(observed.key, table, observed.gateways)
     grouped = _by_revision(observed.pods)
-    running = clocks.advance(
-        observed.memory, observed.now, _stamps(observed, spec, state, target, table, fleet, grouped)
-    )
-    revisions = _revisions(observed, rules, spec, state, snapshots, grouped, running)
     unguarded, unknown = guards.unguarded(observed, spec)
+    stamps = _stamps(observed, spec, state, target, table, fleet, grouped)
+    if unknown:
+        stamps["blocked:GuardrailNotFound"] = None
+    running = clocks.advance(observed.memory, observed.now, stamps)
+    revisions = _revisions(observed, rules, spec, state, snapshots, grouped, running)
     world = World(
         observed=observed,
         rules=rules,

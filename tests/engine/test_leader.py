@@ -205,6 +205,21 @@ def test_a_lease_taken_by_another_is_lost_at_the_next_renewal() -> None:
     virtual.run(main())
 
 
+def test_a_renewal_is_one_call_and_a_slow_server_does_not_cost_the_term() -> None:
+    async def main() -> None:
+        api = FakeApi()
+        one = elector(api, "one")
+        await one.acquire()
+        api.calls.clear()
+        api.latency = 3.5
+        async with holding(one) as term:
+            await asyncio.sleep(300)
+            assert not term.done()
+        assert {call.verb for call in api.calls} == {"replace"}
+
+    virtual.run(main())
+
+
 def test_a_lease_that_was_deleted_is_lost() -> None:
     async def main() -> None:
         api = FakeApi()

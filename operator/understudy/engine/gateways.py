@@ -173,7 +173,7 @@ class GatewayPoller:
                 state = await self._source.state(address)
         except (OSError, TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
             self._metrics.gateway_polls.labels("failed").inc()
-            log.info("gateway at %s does not answer: %s", address, error or "no answer in time")
+            log.info("gateway at %s does not answer: %s", address, str(error) or "no answer in time")
             self._wake(self._active)
             return
         self._metrics.gateway_polls.labels("answered").inc()

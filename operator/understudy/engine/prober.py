@@ -163,7 +163,7 @@ class Prober:
                 self._metrics.probes.labels("completion", "ok").inc()
             except _FAILURES as error:
                 self._metrics.probes.labels("completion", "failed").inc()
-                log.info("engine at %s does not complete: %s", probe.address, error or "no answer in time")
+                log.info("engine at %s does not complete: %s", probe.address, str(error) or "no answer in time")
         results = await asyncio.gather(*(self._ask(probe, prompt, found) for prompt in probe.prompts))
         for result in results:
             runs = found.recent.setdefault(result.name, deque(maxlen=KEPT_RUNS))

@@ -87,9 +87,9 @@ class Elector:
         return why
 
     async def _renew_until_lost(self) -> str:
-        renewed_at = self._monotonic()
+        renewed_at = began = self._monotonic()
         while True:
-            await asyncio.sleep(self._times.renew)
+            await asyncio.sleep(max(0.0, began + self._times.renew - self._monotonic()))
             began = self._monotonic()
             left = renewed_at + self._times.deadline - began
             if left <= 0:

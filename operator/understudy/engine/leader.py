@@ -62,6 +62,7 @@ class Elector:
         self._monotonic = monotonic
         self._seen: tuple[str, str] = ("", "")  # holder and renewal stamp as last read
         self._seen_at = -1e9
+        self._renewed_at = 0.0
         self._held: Object | None = None  # the Lease as our last write left it
         self.epoch = 0
         self.leading = False
@@ -69,11 +70,12 @@ class Elector:
     async def acquire(self) -> int:
         """Wait for the term to be ours; its epoch."""
         while True:
+            began = self._monotonic()
             try:
                 async with asyncio.timeout(self._times.call):
                     lease = await self._take_or_create()
                 if lease is not None:
-                    self.epoch, self.leading = _transitions(lease), True
+                    self.epoch, self.leading, self._renewed_at = _transitions(lease), True, began
                     log.info("leading as %s, epoch %d", self._identity, self.epoch)
                     return self.epoch
             except (ApiError, TimeoutError) as error:
@@ -87,7 +89,7 @@ class Elector:
         return why
 
     async def _renew_until_lost(self) -> str:
-        renewed_at = began = self._monotonic()
+        renewed_at = began = self._renewed_at
         while True:
             await asyncio.sleep(max(0.0, began + self._times.renew - self._monotonic()))
             began = self._monotonic()

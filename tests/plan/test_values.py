@@ -1,0 +1,220 @@
+"""The small pure parts: clocks, counters, fleets, terms, and the statuses of Models and Guardrails."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.plan.world import KEY, NAME
+from understudy.api.v1alpha1.rollout import Rollout
+from understudy.domain.state import DeploymentState, GatewayState, RevisionState
+from understudy.plan import clocks
+from understudy.plan.evidence import MAX_BLOCKS, alongside, count, read_record, record_fields, slide, totals
+from understudy.plan.guardrail import plan_guardrail
+from understudy.plan.memory import Block, Clock, Cursor, Evidence, Memory
+from understudy.plan.model import plan_model
+from understudy.plan.observed import GatewayPod, Now
+from understudy.plan.programmed import describe, programmed, view_fleet, view_table
+from understudy.plan.strategy import freeze, terms
+
+NOW = Now(wall=1000.0, monotonic=50.0, process="p")
+MEMORY = Memory(process="p", monotonic=40.0, clocks={"a": Clock(900.0, 30.0)})
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize(
+    ("memory", "stamp", "elapsed"),
+    [
+        (None, 900.0, 100.0),  # a new process believes the stamp
+        (None, 2000.0, 0.0),  # but no negative time
+        (None, None, 0.0),
+        (MEMORY, 900.0, 40.0),  # a known clock goes on by the monotonic clock, whatever the wall says
+        (MEMORY, 950.0, 10.0),  # a new start cannot be older than the last pass
+        (MEMORY, 995.0, 5.0),
+        (MEMORY, None, 0.0),
+        (replace(MEMORY, process="other"), 900.0, 100.0),
+    ],
+)
+def test_a_clock_trusts_the_wall_once_and_the_monotonic_clock_from_then_on(
+    memory: Memory | None, stamp: float | None, elapsed: float
+) -> None:
+    assert clocks.advance(memory, NOW, {"a": stamp}) == {"a": Clock(stamp, elapsed)}
+
+
+def test_a_clock_that_is_not_asked_for_starts_anew() -> None:
+    assert clocks.advance(MEMORY, NOW, {}) == {}
+
+
+# Counting.
+
+
+def gateway(uid: str = "g", start: str = "s", uptime: float = 100.0, age: float = 0.0, **counts: int) -> GatewayPod:
+    revisions = {r: RevisionState(attempts=n, errors={"5xx": n // 10}) for r, n in counts.items()}
+    state = GatewayState(start, uptime, {str(KEY): DeploymentState(revisions=revisions)})
+    return GatewayPod(uid, uid, state, age)
+
+
+@pytest.mark.parametrize(
+    ("pod", "cursor", "since", "subject"),
+    [
+        (gateway(new=50), Cursor("s", {"new": (20, 1), "old": (0, 0)}), 1.0, (30, 4)),
+        (gateway(new=50), None, 1.0, (0, 0)),  # unknown and older than our last look: a baseline
+        (gateway(new=50, uptime=0.5), None, 1.0, (50, 5)),  # unknown and younger: from zero
+        (gateway(new=50, uptime=0.5, age=0.6), None, 1.0, (0, 0)),
+        (gateway(new=50, uptime=0.5), None, None, (0, 0)),  # never looked
+        (gateway(start="t", new=7, uptime=0.5), Cursor("s", {"new": (20, 1)}), 1.0, (7, 0)),
+        (gateway(new=50), Cursor("s", {"other": (1, 0)}), 1.0, (0, 0)),  # known, but not looked at before
+        (gateway(new=5), Cursor("s", {"new": (20, 1)}), 1.0, (0, 0)),  # a counter that falls counts nothing
+        (GatewayPod("g", "g", None, float("inf")), Cursor("s", {"new": (20, 1)}), 1.0, (0, 0)),
+        (GatewayPod("g", "g", None, float("inf")), None, 1.0, (0, 0)),
+        (GatewayPod("g", "g", GatewayState("s", 9.0, {}), 0.0), Cursor("s", {"new": (0, 0)}), 1.0, (0, 0)),
+    ],
+)
+def test_what_a_gateway_counted_since_the_last_look(
+    pod: GatewayPod, cursor: Cursor | None, since: float | None, subject: tuple[int, int]
+) -> None:
+    counted = count(KEY, "new", "old", [pod], {"g": cursor} if cursor else {}, since)
+    assert counted.subject == subject
+
+
+def test_a_gateway_that_does_not_answer_keeps_its_cursor_and_one_that_is_gone_loses_it() -> None:
+    cursors = {"g": Cursor("s", {"new": (20, 1)}), "gone": Cursor("s", {})}
+    counted = count(KEY, "new", "", [GatewayPod("g", "g", None, 9.0)], cursors, 1.0)
+    assert counted.cursors == {"g": cursors["g"]}
+    assert counted.other == (0, 0)
+
+
+def test_evidence_survives_the_snapshot() -> None:
+    evidence = Evidence("3/50", lasted=12.5, counted=True, soak=7.5, subject=(40, 2), other=(60, 1))
+    cursors = {"g": Cursor("s", {"new": (20, 1)})}
+    record = read_record(record_fields(evidence, cursors, 1000.0))
+    assert record is not None
+    assert (record.evidence, record.cursors, record.polled) == (evidence, cursors, 1000.0)
+
+
+@pytest.mark.parametrize("status", [{}, {"evidence": {"tag": "1/10"}}, {"evidence": {"tag": "1", "subject": "x"}}])
+def test_a_record_of_another_shape_is_none(status: dict[str, Any]) -> None:
+    assert read_record(status) is None
+
+
+def test_the_window_reaches_back_half_a_minute_or_as_far_as_it_must() -> None:
+    window: tuple[Block, ...] = ()
+    for second in range(100):
+        window = slide(window, (1, 0), (9, 0), float(second), least=20)
+    assert 30 <= totals(window)[0][0] <= 32
+    sparse: tuple[Block, ...] = ()
+    for second in range(0, 500, 10):
+        sparse = slide(sparse, (1, 0), (0, 0), float(second), least=20)
+    assert totals(sparse)[0] == (20, 0)
+
+
+def test_the_window_is_bounded_and_loses_nothing_by_it() -> None:
+    window: tuple[Block, ...] = ()
+    for second in range(500):
+        window = slide(window, (0, 0), (2, 1), float(second), least=20)
+    assert len(window) <= MAX_BLOCKS
+    assert totals(window)[1] == (1000, 500)
+
+
+def test_what_is_counted_within_a_second_shares_a_slice() -> None:
+    window = slide(slide((), (1, 1), (2, 0), 10.0, 5), (1, 0), (2, 2), 10.5, 5)
+    assert window == (Block(10.0, (2, 1), (4, 2)),)
+    assert slide(window, (0, 0), (0, 0), 11.5, 5) == window
+
+
+def test_the_comparator_counts_in_the_slices_where_the_subject_failed() -> None:
+    window = (Block(0.0, (10, 0), (90, 0)), Block(1.0, (10, 5), (90, 45)))
+    assert alongside(window) == (90, 45)
+
+
+# What gateways serve by.
+
+
+def table(generation: int = 4, weights: dict[str, int] | None = None) -> dict[str, Any]:
+    shares = weights or {"a" * 8: 100}
+    variants = [{"revision": r, "track": "stable", "weight": w, "service": f"{NAME}-{r}"} for r, w in shares.items()]
+    meta = {"uid": "t", "generation": generation, "resourceVersion": "9"}
+    return {"metadata": meta, "spec": {"epoch": 1, "variants": variants}}
+
+
+def answering(generation: int = 4, usable: int = 1, age: float = 0.5, **fields: Any) -> GatewayPod:
+    revisions = {"a" * 8: RevisionState(usable_endpoints=usable)}
+    state = DeploymentState(table_uid="t", table_generation=generation, revisions=revisions, **fields)
+    return GatewayPod("g", "gateway", GatewayState("s", 9.0, {str(KEY): state}), age)
+
+
+@pytest.mark.parametrize(
+    ("pods", "holds", "why"),
+    [
+        ([answering()], True, ""),
+        ([], False, "there is no gateway pod"),
+        ([answering(age=3.1)], False, "no answer from gateway gateway"),
+        ([GatewayPod("g", "gateway", None, float("inf"))], False, "no answer from gateway gateway"),
+        ([answering(generation=3)], False, "not yet served by gateway gateway"),
+        # A gateway that is ahead means that our own view is old.
+        ([answering(generation=5)], False, "not yet served by gateway gateway"),
+        ([answering(rejected="epoch", rejected_generation=4)], False, "a gateway refuses the table: epoch"),
+        ([answering(rejected="old story", rejected_generation=3)], True, ""),
+        ([answering(usable=0)], False, "a gateway cannot reach every revision of the table"),
+        ([answering(), answering(generation=3)], False, "not yet served by gateway gateway"),
+    ],
+)
+def test_programmed_is_what_every_gateway_says(pods: list[GatewayPod], holds: bool, why: str) -> None:
+    view = view_table(NAME, table())
+    fleet = view_fleet(KEY, view, pods)
+    assert programmed(fleet, view) is holds
+    assert holds or describe(fleet) == why
+
+
+def test_a_table_that_no_gateway_would_take_is_seen_as_such() -> None:
+    view = view_table(NAME, table(weights={"a" * 8: 40}))
+    assert view is not None
+    assert (view.table, view.weights()) == (None, {})
+
+
+# Terms.
+
+
+def test_soak_of_a_weight_between_steps_is_that_of_the_step_below() -> None:
+    agreed = terms(Rollout(), {})
+    assert [agreed.soak(w) for w in (5, 10, 49, 50, 100)] == [120.0, 120.0, 120.0, 300.0, 300.0]
+    assert [agreed.position(w) for w in (0, 10, 30, 50, 100)] == [0, 1, 2, 2, 3]
+    assert [agreed.next_weight(w) for w in (0, 10, 60, 100)] == [10, 50, 100, 100]
+
+
+def test_what_is_frozen_wins_over_the_spec_but_steps_do_not_freeze() -> None:
+    strict = Rollout.model_validate({"analysis": {"minSamples": 7}, "deadlines": {"scheduling": "1m"}})
+    live = Rollout.model_validate({"strategy": "Immediate", "steps": [{"weight": 100}], "watch": "1m"})
+    agreed = terms(live, freeze(strict))
+    assert (agreed.min_samples, agreed.scheduling, agreed.immediate) == (7, 60.0, False)
+    assert (agreed.steps, agreed.watch) == (((100, 120.0),), 60.0)
+
+
+# Models and Guardrails.
+
+
+def test_a_model_says_who_uses_it() -> None:
+    model = {"metadata": {"name": "tiny", "generation": 3}, "spec": {}}
+    users = [{"metadata": {"name": f"d{i:02}"}, "spec": {"modelRef": {"name": "tiny"}}} for i in range(12)]
+    stranger = {"metadata": {"name": "other"}, "spec": {"modelRef": {"name": "big"}}}
+    status = plan_model(model, [stranger, *reversed(users)], NOW)
+    assert status["usedBy"] == [f"d{i:02}" for i in range(12)]
+    assert {c["type"]: c["status"] for c in status["conditions"]} == {
+        "Ready": "True",
+        "Reconciling": "False",
+        "Stalled": "False",
+    }
+    assert "and 2 more" in status["conditions"][0]["message"]
+    assert plan_model({**model, "status": status}, [stranger, *users], NOW) == status
+    assert "nobody" in plan_model(model, [], NOW)["conditions"][0]["message"]
+
+
+def test_a_guardrail_says_that_nothing_enforces_it() -> None:
+    guardrail = {"metadata": {"name": "safe", "generation": 2}, "spec": {}}
+    status = plan_guardrail(guardrail, NOW)
+    said = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+    assert said["Enforcing"] == ("False", "NotImplemented")
+    assert said["Ready"] == ("False", "NotImplemented")
+    assert status["observedGeneration"] == 2

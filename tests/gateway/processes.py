@@ -66,4 +66,4 @@ async def process(*flags: str) -> AsyncIterator[Process]:
     finally:
         if child.returncode is None:
             child.kill()
-        await child.communicate()
+            await child.communicate()

@@ -14,7 +14,7 @@ from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret,
 from tests.gateway.gateways import until
 from tests.gateway.processes import Process, free_ports, launch, process
 from tests.gateway.test_follow import HASH
-from tests.gateway.worlds import STABLE, endpoints, snapshot, table
+from tests.gateway.worlds import KEY, MASTER, STABLE, endpoints, snapshot, table
 
 
 def written(folder: Path, document: dict[str, Any]) -> str:
@@ -152,6 +152,26 @@ async def test_a_file_that_is_no_snapshot_is_named(tmp_path: Path, content: str)
     _, errors = await child.communicate()
     assert child.returncode == 2
     assert str(path) in errors.decode()
+
+
+async def test_no_secret_of_anybody_reaches_an_output(tmp_path: Path) -> None:
+    secrets = ("hunter2-prompt", "hunter2-session", "hunter2-player", KEY, "us-hunter2", MASTER.hex())
+
+    async def script(asked: Asked) -> None:
+        # What an engine says of a prompt must not be said again where operators look.
+        await asked.answer(500, {"error": {"message": f"cannot answer {asked.body['messages']}"}})
+
+    async with engine(script) as e:
+        document = snapshot([table()], [endpoints(STABLE, [e.port])])
+        async with process(written(tmp_path, document), "--grace=0s", "--log-level=debug") as p:
+            body = chat("hunter2-prompt", user="hunter2-player")
+            assert (await ask(p.port, body, x_session_id="hunter2-session")).status == 502
+            assert (await ask(p.port, body, authorization="Bearer us-hunter2")).status == 401
+            seen = [(await p.get(path))[1] for path in ("/state", "/metrics", "/healthz", "/readyz")]
+            p.child.send_signal(signal.SIGTERM)
+            seen += [said.decode() for said in await p.child.communicate()]
+    assert "draining" in seen[-1]
+    assert not [secret for secret in secrets for text in seen if secret in text]
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

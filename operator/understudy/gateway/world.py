@@ -48,6 +48,8 @@ class World:
         self._entries: dict[str, Entry] = {}
         self._dirty: set[str] = set()
         self._all_dirty = False
+        self._keys: dict[str, AccessKey] = {}
+        self._keys_dirty = False
 
     def set_table(self, namespace: str, name: str, uid: str, generation: int, spec: Mapping[str, Any]) -> None:
         """Take a table, unless it must not be served."""
@@ -107,17 +109,19 @@ class World:
 
     def set_key(self, secret: str, digest: str, namespaces: Iterable[str], names: Iterable[str]) -> None:
         """Take one access key; `secret` names where it came from."""
+        self._keys_dirty = True
         self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names))
 
     def key_gone(self, secret: str) -> None:
         """Revoke the access key of `secret`."""
+        self._keys_dirty = True
         self.key_scopes.pop(secret, None)
 
     def set_master(self, master: bytes) -> None:
         """Take the key that engine keys and cache salts are derived from."""
         if master != self.master:
             self.master = master
-            self._all_dirty = True
+            self._all_dirty = self._keys_dirty = True
 
     def compile(self) -> Routes:
         """The routes as of now; they are current from this call on."""
@@ -130,10 +134,10 @@ class World:
                 self._entries[key] = compile_entry(served, addresses, self.master, self._endpoints, self.evidence)
         self._dirty.clear()
         self._all_dirty = False
-        keys: dict[str, AccessKey] = {}
-        for digest, namespaces, names in self.key_scopes.values():
-            keys[digest] = make_key(digest, namespaces, names, self.master)
-        self.routes = compile_routes(self._entries, keys, self.routes)
+        if self._keys_dirty:
+            self._keys_dirty = False
+            self._keys = {scope[0]: make_key(*scope, self.master) for scope in self.key_scopes.values()}
+        self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1
         return self.routes
 

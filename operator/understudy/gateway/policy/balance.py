@@ -44,6 +44,8 @@ def pick(
         b = endpoints[second if second < first else second + 1]
         if a.out_until <= now and b.out_until <= now and a not in tried and b not in tried:
             return _admit(a if (a.open, a.tokens) <= (b.open, b.tokens) else b, now)
+    elif count == 1 and endpoints[0].out_until <= now and endpoints[0] not in tried:
+        return _admit(endpoints[0], now)
     usable = [e for e in endpoints if e.out_until <= now and e not in tried]
     if not usable:
         return None

@@ -1,19 +1,21 @@
 """The head of a request: one strict grammar, so that no two readers can disagree on where a request ends.
 
 llhttp takes two Hosts, none, Transfer-Encoding on HTTP/1.0, `gzip, chunked` and folded lines; requests are
-therefore read here, by one possessive expression over the whole head, and nothing else ever reads them.
+therefore read here, line by line, and nothing else ever reads them. Clients repeat their lines in each request:
+a line that was found good is remembered.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from understudy.gateway.policy.refusal import Refusal, bad_bytes
 
 MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 100
-_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]{1,4096}) HTTP/1\.([01])\r\n")
-_FIELDS: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
-_FIELD: Final = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
+_MAX_REMEMBERED: Final = 256
+_REQUEST: Final = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]{1,4096}) HTTP/1\.([01])")
+_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,12}")
 _METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE"})
 # A second one of these could be read differently by somebody behind or before us.
@@ -44,30 +46,46 @@ class Head:
 
 def parse_head(raw: bytes) -> Head | Refusal:
     """Read a head that ends with its empty line; the refusal says what is wrong with it."""
-    line = _LINE.match(raw)
-    if line is None:
-        return _bad_line(raw)
-    method, target, minor = line.groups()
-    if not _FIELDS.fullmatch(raw, line.end()):
-        return bad_bytes("malformed header field")
-    pairs = _FIELD.findall(raw, line.end())
-    if len(pairs) > MAX_FIELDS:
+    lines = raw[:-4].split(b"\r\n")
+    request = _request(lines[0])
+    if request is None:
+        return _bad_line(lines[0])
+    if len(lines) > MAX_FIELDS + 1:
         return Refusal(431, "headers_too_large", f"more than {MAX_FIELDS} header fields", final=True, close=True)
     fields: dict[bytes, bytes] = {}
-    for name, value in pairs:
-        name = name.lower()
+    del lines[0]
+    for line in lines:
+        field = _known_field(line) if len(line) <= _MAX_REMEMBERED else _field(line)
+        if field is None:
+            return bad_bytes("malformed header field")
+        name, value = field
         if name in fields and name in _SINGLE:
             return bad_bytes(f"more than one {name.decode()} field")
-        fields[name] = value.rstrip(b" \t")
-    head = Head(method, target, minor == b"1", fields)
+        fields[name] = value
+    head = Head(*request, fields)
     return _bad_method(head) or _bad_fields(head) or head
 
 
-def _bad_line(raw: bytes) -> Refusal:
-    line = raw.split(b"\n", 1)[0]
+def _field(line: bytes) -> tuple[bytes, bytes] | None:
+    """Lower-case name and value of one line, None when it is no header field."""
+    found = _FIELD.fullmatch(line)
+    return None if found is None else (found[1].lower(), found[2].rstrip(b" \t"))
+
+
+_known_field = lru_cache(maxsize=2048)(_field)
+
+
+@lru_cache(maxsize=256)
+def _request(line: bytes) -> tuple[bytes, bytes, int] | None:
+    """Method, target and minor version of a request line, None when it is none."""
+    found = _REQUEST.fullmatch(line)
+    return None if found is None else (found[1], found[2], int(found[3]))
+
+
+def _bad_line(line: bytes) -> Refusal:
     if line.startswith(b"PRI "):
         return bad_bytes("HTTP/2 is not spoken here")
-    if re.search(rb" HTTP/[0-9.]+\r?$", line) and not re.search(rb" HTTP/1\.[01]\r?$", line):
+    if re.search(rb" HTTP/[0-9.]+$", line) and not re.search(rb" HTTP/1\.[01]$", line):
         return Refusal(505, "http_version", "only HTTP/1.1 and HTTP/1.0 are spoken", final=True, close=True)
     return bad_bytes("malformed request line")
 

@@ -1,19 +1,25 @@
 """Request ids: ULIDs, so that logs of several gateways sort by time."""
 
-import random
+import secrets
 import time
+from typing import Final
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = tuple((a + b).encode() for a in _ALPHABET for b in _ALPHABET)
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple((a + b).encode() for a in _ALPHABET for b in _ALPHABET)
+_COUNTER: Final = (1 << 30) - 1
 
 
 class RequestIds:
-    """Makes ids of 26 characters: 48 bits of milliseconds, 80 random bits (not secret, only distinct)."""
+    """Makes ids of 26 characters: 48 bits of milliseconds, 50 bits that tell processes apart, a 30-bit counter.
 
-    __slots__ = ("_bits", "_millisecond", "_prefix")
+    They are distinct, not secret.
+    """
+
+    __slots__ = ("_count", "_millisecond", "_prefix", "_process")
 
     def __init__(self) -> None:
-        self._bits = random.Random(random.SystemRandom().getrandbits(128)).getrandbits  # noqa: S311  # as above
+        self._process = _encoded(secrets.randbits(50), 5)
+        self._count = secrets.randbits(30)
         self._millisecond = -1
         self._prefix = b""
 
@@ -22,10 +28,11 @@ class RequestIds:
         millisecond = int(time.time() * 1000)
         if millisecond != self._millisecond:
             self._millisecond = millisecond
-            self._prefix = b"".join(_PAIRS[(millisecond >> shift) & 1023] for shift in (40, 30, 20, 10, 0))
-        r = self._bits(80)
-        p = _PAIRS
-        return b"%b%b%b%b%b%b%b%b%b" % (
-            self._prefix, p[r & 1023], p[(r >> 10) & 1023], p[(r >> 20) & 1023], p[(r >> 30) & 1023],
-            p[(r >> 40) & 1023], p[(r >> 50) & 1023], p[(r >> 60) & 1023], p[(r >> 70) & 1023],
-        )  # fmt: skip
+            self._prefix = _encoded(millisecond, 5) + self._process
+        self._count = count = (self._count + 1) & _COUNTER
+        return self._prefix + _PAIRS[count >> 20] + _PAIRS[(count >> 10) & 1023] + _PAIRS[count & 1023]
+
+
+def _encoded(number: int, pairs: int) -> bytes:
+    """The lowest 10 bits per pair, highest first."""
+    return b"".join(_PAIRS[(number >> (10 * i)) & 1023] for i in reversed(range(pairs)))

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hash-version",
         type=int,
         default=1,
-        help="canonical form that new revisions are hashed under; recorded ones keep theirs, so a change restarts nothing",
+        help="canonical form that new revisions are hashed under; recorded ones keep theirs",
     )
     parser.add_argument("--prestop-seconds", type=int, default=5, help="sleep of an engine before it gets SIGTERM")
     parser.add_argument(

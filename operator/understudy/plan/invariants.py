@@ -46,8 +46,10 @@ def i1_weight_has_pods(draft: Draft) -> str:
 
 
 def i2_weights_whole(draft: Draft) -> str:
-    """A table gives whole shares that sum to 100, to stable and candidate only."""
+    """A table gives whole shares that sum to 100, to stable and candidate only, and these are two."""
     state = draft.after.state
+    if state.candidate and state.candidate in (state.stable, state.previous):
+        return f"{state.candidate} would have two parts"
     for table in _applied(draft, "RoutingTable"):
         try:
             parsed = parse_table(draft.world.name, table["spec"])

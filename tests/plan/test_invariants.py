@@ -10,8 +10,8 @@ from tests.plan.test_canary import canary
 from tests.plan.world import NAME, NAMESPACE, Behaviour, Cluster, serving
 from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.plan.actions import Action, Apply, Delete, Emit
-from understudy.plan.evidence import Evidence
 from understudy.plan.invariants import INVARIANTS, Draft, violations
+from understudy.plan.memory import Evidence
 from understudy.plan.observe import observe
 from understudy.plan.planner import plan
 from understudy.plan.rollout import RULES

@@ -79,8 +79,6 @@ HARD_CHECKS: Final[tuple[Check, ...]] = (wrong_identity, pod_fault, probe_prompt
 def hard_fault(world: World) -> Fault | None:
     """What turns the revision on trial back now, None if nothing does."""
     who = trial_of(world.state)
-    if not who.subject:
-        return None
     return judge(world, world.revision(who.subject), world.revision(who.other), world.rules.hard_checks)
 
 

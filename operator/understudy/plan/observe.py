@@ -130,7 +130,7 @@ def _stamps(
         stamps[f"blocked:{target.reason}"] = None
     if fleet.acknowledged or fleet.size == 0:
         stamps.update({f"drain:{r}": None for r in observed.pools if not weights.get(r)})
-    wanted = spec.served_names or (observed.key.name,)
+    wanted = (*(spec.served_names or (observed.key.name,)), str(observed.key))
     if table is not None and table.table is not None:
         stamps.update({f"drop:{n}": None for n in table.table.served_names if n not in wanted})
     return stamps

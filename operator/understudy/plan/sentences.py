@@ -2,6 +2,7 @@
 
 from understudy.domain.duration import seconds, words
 from understudy.plan.decision import Decision
+from understudy.plan.memory import Evidence
 from understudy.plan.world import World
 
 
@@ -9,8 +10,8 @@ def next_sentence(world: World, decision: Decision) -> str:
     """What the machine waits for and what comes then; `world` has the new registers."""
     state = world.state
     match decision.reason:
-        case "WaitingForEvidence":
-            return f"{_evidence(world)}, then {_then(world)}"
+        case "WaitingForEvidence" if world.evidence is not None:
+            return f"{_evidence(world, world.evidence)}, then {_then(world)}"
         case "NotProgrammed" | "Scaling" | "NoGateway" | "Paused":
             return f"{decision.message}; then {_then(world)}"
         case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" if state.stable:
@@ -19,10 +20,8 @@ def next_sentence(world: World, decision: Decision) -> str:
             return decision.message
 
 
-def _evidence(world: World) -> str:
-    evidence, terms = world.evidence, world.terms
-    if evidence is None or not evidence.counted:
-        return f"waiting to see {world.state.weight} % in force"
+def _evidence(world: World, evidence: Evidence) -> str:
+    terms = world.terms
     left = terms.min_samples - evidence.subject[0]
     if left > 0:
         rate = evidence.subject[0] / evidence.lasted if evidence.lasted > 0 else 0.0

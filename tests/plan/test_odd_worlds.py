@@ -1,0 +1,101 @@
+"""Worlds that hands make and the machine does not: it says what is the matter and breaks nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+from tests.plan.test_canary import canary
+from tests.plan.world import NAME, Cluster, serving
+from understudy.plan.decision import effective
+from understudy.plan.observe import observe
+from understudy.plan.planner import plan
+from understudy.plan.rollout import RULES, decide
+from understudy.plan.state import State, brand
+from understudy.plan.world import World
+
+
+def world_of(cluster: Cluster) -> World:
+    world = observe(cluster.observe(), RULES)
+    assert isinstance(world, World)
+    return world
+
+
+def failed(state: State, *revisions: str) -> State:
+    for revision in revisions:
+        state = brand(state, revision, "X", "x", 0.0, 1)
+    return state
+
+
+def test_the_aim_is_what_is_asked_then_what_serves_then_what_served() -> None:
+    world = world_of(canary(10))
+    stable, wish = world.state.stable, world.state.candidate
+    assert effective(world) == wish
+    assert effective(world.moved(failed(world.state, wish))) == stable
+    both = replace(failed(world.state, wish, stable), previous="0" * 8)
+    assert effective(world.moved(both)) == "0" * 8
+    assert effective(world.moved(replace(world.state, pinned=stable))) == stable
+
+
+def test_a_failed_revision_is_not_started_even_if_nothing_serves() -> None:
+    cluster = Cluster()
+    cluster.apply_model()
+    cluster.apply("v1")
+    world = world_of(cluster)
+    wish = effective(world)
+    decision = decide(world.moved(failed(world.state, wish)))
+    assert (decision.state.candidate, decision.reason) == ("", "Waiting")
+
+
+def test_a_pod_that_has_ended_is_nobody() -> None:
+    cluster = serving("v1")
+    observed = cluster.observe()
+    (pod,) = observed.pods
+    ended: Any = {**pod, "status": {**pod["status"], "phase": "Failed", "reason": "Evicted"}}
+    world = observe(replace(observed, pods=(ended,)), RULES)
+    assert isinstance(world, World)
+    assert world.stable.pods == ()
+
+
+def test_a_pool_without_pods_is_waited_for() -> None:
+    cluster = Cluster()
+    cluster.apply_model()
+    cluster.apply("v1")
+    cluster.turn()
+    cluster.pods.clear()
+    cluster.reconcile()
+    assert cluster.says("Reconciling") == ("True", "Starting")
+
+
+def test_a_stable_of_which_nothing_is_left_makes_way_for_what_is_asked() -> None:
+    cluster = serving("v1")
+    cluster.apply("v2")
+    for kind in ("ModelSnapshot", "Deployment"):
+        (name,) = cluster.of_kind(kind)
+        cluster.vandalise(kind, name)
+    cluster.turns(3)
+    cluster.until(lambda c: c.image("stable") == "v2")
+
+
+def test_a_deployment_without_status_but_with_a_table_of_before_is_taken_up() -> None:
+    cluster = canary(50)
+    cluster._store("ModelDeployment", NAME, {k: v for k, v in cluster.deployment.items() if k != "status"})
+    cluster.turn()
+    assert (cluster.image("stable"), cluster.weights()) == ("v1", {"v1": 100})
+    cluster.until(lambda c: c.image("stable") == "v2")
+
+
+def test_an_idle_deployment_is_asked_about_rarely_and_remembers_little() -> None:
+    cluster = serving("v1").turns(3)
+    decided = plan(cluster.observe())
+    assert decided.requeue_after == 60.0
+    assert decided.memory is not None
+    assert (decided.memory.reading, decided.memory.clocks, decided.memory.window) == (None, {}, ())
+
+
+def test_a_restart_over_a_deployment_at_rest_writes_nothing() -> None:
+    cluster = serving("v1").turns(3)
+    cluster.restart_operator()
+    cluster.epoch -= 1
+    before = dict(cluster.objects)
+    cluster.reconcile()
+    cluster.turns(3)
+    assert cluster.objects == before

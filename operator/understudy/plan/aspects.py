@@ -19,7 +19,8 @@ from understudy.plan.trial import trial_of
 from understudy.plan.world import World
 
 MOVING: Final = ("Preparing", "Shadow", "Canary", "Promoting", "Restoring", "Reverting", "Replacing")
-# A new process has not asked the gateways and the pods yet; what was said before holds so long, in seconds.
+# A new operator has not asked the gateways yet, a new gateway has no table yet: what was said before
+# holds so long, in seconds, or every restart of either would rewrite every status twice.
 SETTLING: Final = 10.0
 
 
@@ -122,7 +123,7 @@ def traffic_programmed(case: Case) -> Condition:
     if world.programmed or (fleet.acknowledged and world.replicas == 0):
         return Condition(kind, "True", "Programmed", "every gateway serves by the routing table")
     before = find(world.before.get("conditions") or (), kind)
-    if fleet.silent and before is not None and world.elapsed("silent") < SETTLING:
+    if fleet.settling and before is not None and world.elapsed("settling") < SETTLING:
         return Condition(kind, before["status"], before["reason"], before.get("message", ""))
     if fleet.size == 0:
         return Condition(kind, "False", "NoGateway", describe(fleet))

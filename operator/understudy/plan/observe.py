@@ -124,8 +124,8 @@ def _stamps(
         stamps["thin"] = None
     if state.stable and not any(_completed(observed, pod) for pod in grouped.get(state.stable, ())):
         stamps["unanswered"] = None
-    if fleet.silent:
-        stamps["silent"] = None
+    if fleet.settling:
+        stamps["settling"] = None
     if isinstance(target, Blocked):
         stamps[f"blocked:{target.reason}"] = None
     if fleet.acknowledged or fleet.size == 0:

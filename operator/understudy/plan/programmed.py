@@ -39,13 +39,15 @@ class Fleet:
     """All gateways' answers about one deployment.
 
     `silent` and `behind` are the names of gateways that have not answered lately, or serve by another
-    version than the observed table's; `rejected` is the first reason for which one refused it.
+    version than the observed table's; `rejected` is the first reason for which one refused it;
+    `settling` means that those in doubt have only not said anything yet, or have only just begun.
     """
 
     size: int
     silent: tuple[str, ...]
     behind: tuple[str, ...]
     rejected: str
+    settling: bool
     answers: tuple[DeploymentState, ...]
 
     @property
@@ -82,11 +84,14 @@ def view_fleet(key: Key, table: TableView | None, gateways: Iterable[GatewayPod]
     behind = tuple(
         pod.name for pod, a in zip(pods, answers, strict=True) if (a.table_uid, a.table_generation) != version
     )
+    silent = tuple(pod.name for pod in pods if pod.state is None or pod.age > FRESH)
+    old = any(a.table_uid and (a.table_uid, a.table_generation) != version for a in answers)
     return Fleet(
         size=len(pods),
-        silent=tuple(pod.name for pod in pods if pod.state is None or pod.age > FRESH),
+        silent=silent,
         behind=behind,
         rejected=next((a.rejected for a in answers if a.rejected and a.rejected_generation >= version[1]), ""),
+        settling=bool(silent or behind) and not old,
         answers=answers,
     )
 

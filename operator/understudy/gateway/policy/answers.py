@@ -9,20 +9,15 @@ _ENGINES_FAULT: Final = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 426, 
 
 def says_something(answer: dict[str, Any]) -> bool:
     """Whether an answer, or one chunk of a stream, carries anything for the reader."""
-    choices = answer.get("choices")
-    return isinstance(choices, list) and any(
-        isinstance(choice, dict)
-        and bool(choice.get("text") or _said(choice.get("delta")) or _said(choice.get("message")))
-        for choice in choices
-    )
+    for choice in _choices(answer):
+        if choice.get("text") or _said(choice.get("delta")) or _said(choice.get("message")):
+            return True
+    return False
 
 
 def finishes(chunk: dict[str, Any]) -> bool:
     """Whether a chunk ends a choice: even an answer without a word is one from then on."""
-    choices = chunk.get("choices")
-    return isinstance(choices, list) and any(
-        isinstance(choice, dict) and choice.get("finish_reason") is not None for choice in choices
-    )
+    return any(choice.get("finish_reason") is not None for choice in _choices(chunk))
 
 
 def has_choices(answer: dict[str, Any]) -> bool:
@@ -44,6 +39,11 @@ def tokens_used(answer: dict[str, Any]) -> tuple[int, int] | None:
 def is_refusal(status: int) -> bool:
     """Whether a 4xx is the engine's judgement of the request, and thus the client's to hear."""
     return 400 <= status < 500 and status not in _ENGINES_FAULT
+
+
+def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = answer.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
 def _said(part: Any) -> bool:

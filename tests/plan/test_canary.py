@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.plan.audit import Audit
-from tests.plan.world import ApiConflictError, Behaviour, Cluster, rollout, serving
+from tests.plan.parts import ApiConflictError, Behaviour
+from tests.plan.world import Cluster, rollout, serving
 from understudy.plan.planner import plan
 
 PROBES: dict[str, Any] = {

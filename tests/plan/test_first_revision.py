@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.plan.world import Behaviour, Cluster, rollout, serving
+from tests.plan.parts import Behaviour
+from tests.plan.world import Cluster, rollout, serving
 
 
 def new(image: str = "v1", **spec: object) -> Cluster:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plan.audit import Audit
-from tests.plan.world import NAME, Behaviour, Cluster, rollout
+from tests.plan.parts import Behaviour
+from tests.plan.world import NAME, Cluster, rollout
 from understudy.plan.rollout import RULES
 from understudy.plan.rulebook import Rulebook
 

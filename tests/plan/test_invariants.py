@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.plan.parts import Behaviour
 from tests.plan.test_canary import canary
-from tests.plan.world import NAME, NAMESPACE, Behaviour, Cluster, serving
+from tests.plan.world import NAME, NAMESPACE, Cluster, serving
 from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.plan.actions import Action, Apply, Delete, Emit
 from understudy.plan.invariants import INVARIANTS, Draft, violations

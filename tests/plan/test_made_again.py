@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.plan.audit import Audit
+from tests.plan.parts import Behaviour
 from tests.plan.test_canary import canary
-from tests.plan.world import NAME, Behaviour, Cluster, serving
+from tests.plan.world import NAME, Cluster, serving
 from understudy.domain.duration import stamp
 from understudy.plan.actions import Apply
 from understudy.plan.snapshots import ORPHANED

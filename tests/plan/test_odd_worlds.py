@@ -99,3 +99,13 @@ def test_a_restart_over_a_deployment_at_rest_writes_nothing() -> None:
     cluster.reconcile()
     cluster.turns(3)
     assert cluster.objects == before
+
+
+def test_a_gateway_that_has_just_begun_does_not_make_every_deployment_say_so() -> None:
+    cluster = serving("v1").turns(3)
+    late = cluster.add_gateway()
+    late.table = None
+    cluster.turns(5)
+    assert cluster.says("TrafficProgrammed") == ("True", "Programmed")
+    cluster.turns(10)
+    assert cluster.says("TrafficProgrammed") == ("False", "NotProgrammed")

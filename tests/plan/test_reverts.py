@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.plan.audit import Audit
+from tests.plan.parts import Behaviour
 from tests.plan.test_canary import PROBES, canary
-from tests.plan.world import Behaviour, Cluster, serving
+from tests.plan.world import Cluster, serving
 
 BAD: list[tuple[Behaviour, str]] = [
     (Behaviour(exit_code=1), "EngineCrash"),

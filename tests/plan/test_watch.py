@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.plan.audit import Audit
+from tests.plan.parts import Behaviour
 from tests.plan.test_canary import PROBES
-from tests.plan.world import Behaviour, Cluster, rollout, serving
+from tests.plan.world import Cluster, rollout, serving
 
 IMMEDIATE = rollout(strategy="Immediate", watch="60s")
 

@@ -5,10 +5,13 @@ import socket
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.gateway.clients import ask, chat, client, request
 from tests.gateway.engines import Asked, answers_well, chunk, completion, delta, engine, hangs
 from tests.gateway.gateways import gateway, until
 from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
+from understudy.gateway.wire.exchange import Exchange
 
 BIG = "x" * 60_000
 
@@ -284,3 +287,16 @@ async def test_pods_that_die_one_after_the_other_fail_no_request() -> None:
             await until(lambda: answered > before + 50)
             stop = True
             await asyncio.gather(*tasks)
+
+
+async def test_a_mistake_over_one_request_ends_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with engine() as e, gateway(snapshot([table()], []), wait_seconds=30) as g:
+        async with client(g.port) as c:
+            await c.send(request())
+            await g.waits()
+            with monkeypatch.context() as broken:
+                broken.setattr(Exchange, "dispatch", lambda self: 1 / 0)
+                assert await c.ended()
+            await g.waits(0)
+        g.change(snapshot([], [endpoints(STABLE, [e.port])]))
+        assert (await ask(g.port)).status == 200

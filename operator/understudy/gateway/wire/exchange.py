@@ -45,9 +45,9 @@ class Exchange:
     """One request from dispatch to the end of its answer. `name` is the model as the client calls it."""
 
     __slots__ = (
-        "_attempt", "_charges", "_client", "_closes", "_conversation", "_course", "_desperate", "_document",
+        "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_document",
         "_entry_key", "_head", "_key", "_load", "_operation", "_payload", "_payload_model", "_request_fields", "_spoke",
-        "_timeouts", "_traceparent", "_wait_until", "_whole_until", "name", "plane", "stream", "wants_usage",
+        "_timeouts", "_traceparent", "_wait_until", "_whole_until", "client", "name", "plane", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +71,7 @@ class Exchange:
             document["stream_options"] = {**options, "include_usage": True}
         if operation.salted and key.salt:
             document["cache_salt"] = key.salt
-        self._client = client
+        self.client = client
         self._operation = operation
         self._head = head
         self._document = document
@@ -157,7 +157,7 @@ class Exchange:
         self._course.connects = 0
         self._desperate = False
         plane.waiting[self] = None
-        self._client.deadline = self._wait_until
+        self.client.deadline = self._wait_until
 
     def _begin(self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool) -> None:
         if variant.model != self._payload_model:
@@ -165,7 +165,7 @@ class Exchange:
             self._payload = orjson.dumps(self._document)
             self._load = len(self._payload) // 4 + _output_bound(self._document)
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
-        self._client.deadline = min(now + first, self._whole_until)
+        self.client.deadline = min(now + first, self._whole_until)
         attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now)
         attempt.begin(reuse=reuse)
 
@@ -214,7 +214,7 @@ class Exchange:
 
     def send(self, events: bytes, now: float, *, first: bool) -> None:
         """Events of the stream; the first ones settle that this attempt is the answer."""
-        client = self._client
+        client = self.client
         out = self._framed(events)
         if first:
             self._spoke = True
@@ -242,7 +242,7 @@ class Exchange:
             attempt.variant.counters.errors[kind] += 1
             eject(attempt.endpoint, self.plane.clock())
         event = b"data: %b\n\n" % orjson.dumps({"error": error_object(refusal)})
-        self._client.write(self._framed(attempt.relay.take() + event))
+        self.client.write(self._framed(attempt.relay.take() + event))
         # The message is whole as HTTP: closing now would take the client's next request down with it.
         self._end_stream(close=False)
 
@@ -251,14 +251,14 @@ class Exchange:
         fields = self._answer_fields()
         self._settle()
         self._end_attempt(clean=True)
-        self._client.answer(200, body, fields)
+        self.client.answer(200, body, fields)
 
     def engine_refused(self, refusal: Refusal) -> None:
         """The engine will not answer this request, and that is the client's to know."""
         fields = self._answer_fields()
         self._settle()
         self._end_attempt(clean=True)
-        self._client.refuse(refusal, fields)
+        self.client.refuse(refusal, fields)
 
     def _answer_fields(self) -> bytes:
         return self._request_fields + (self._attempt.variant.answer_fields if self._attempt is not None else b"")
@@ -269,9 +269,9 @@ class Exchange:
     def _end_stream(self, *, close: bool) -> None:
         self.plane.answered += 1
         if self._head.minor:
-            self._client.write(STREAM_END)
+            self.client.write(STREAM_END)
         # As the head said: a client that was told nothing may use the connection once more, and is told then.
-        self._client.finish(close=close or self._closes or not self._head.minor)
+        self.client.finish(close=close or self._closes or not self._head.minor)
 
     def _end_attempt(self, *, clean: bool) -> Attempt | None:
         attempt, self._attempt = self._attempt, None
@@ -299,7 +299,7 @@ class Exchange:
     def _refuse(self, refusal: Refusal) -> None:
         self.plane.waiting.pop(self, None)
         self._settle()
-        self._client.refuse(refusal, self._request_fields)
+        self.client.refuse(refusal, self._request_fields)
 
     # The client's side.
 
@@ -310,7 +310,7 @@ class Exchange:
 
     def resume(self) -> None:
         """The client has caught up."""
-        self._client.deadline = min(self.plane.clock() + self._timeouts.between_tokens, self._whole_until)
+        self.client.deadline = min(self.plane.clock() + self._timeouts.between_tokens, self._whole_until)
         if self._attempt is not None:
             self._attempt.resume()
 

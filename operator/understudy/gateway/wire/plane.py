@@ -1,9 +1,11 @@
 """What all connections of one worker share: routes, the pool, limits, counters, and the clock that sweeps them."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from understudy.gateway.policy.choose import Pins
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
     from understudy.gateway.wire.exchange import Exchange
 
+LOG: Final = logging.getLogger(__name__)
 # How late a timeout may fire: one sweep over all connections is far cheaper than a timer for each.
 SWEEP_SECONDS: Final = 0.1
 
@@ -78,17 +81,25 @@ class Plane:
     def wake(self) -> None:
         """Try again for every request that waits for an endpoint: the routes have changed."""
         for exchange in tuple(self.waiting):
-            exchange.dispatch()
+            self._isolated(exchange.dispatch, exchange.client)
 
     def sweep(self) -> None:
         """Let everything whose time is over end; called every SWEEP_SECONDS."""
         now = self.clock()
         for connection in tuple(self.connections):
             if connection.deadline <= now:
-                connection.expired(now)
+                self._isolated(partial(connection.expired, now), connection)
         self.pool.sweep(now)
         if self.waiting:
             self.wake()
+
+    def _isolated(self, action: Callable[[], None], client: "Connection") -> None:
+        """A mistake over one request ends that client's connection and nobody else's."""
+        try:
+            action()
+        except Exception:
+            LOG.exception("a request could not be carried on")
+            client.abort()
 
     async def sweep_forever(self) -> None:
         """Sweep until cancelled."""

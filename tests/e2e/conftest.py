@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Cluster, eventually
-from tests.e2e.installation import Installation, install
+from tests.e2e.installation import DATA_URL, Installation, create_key, install
 from tests.e2e.stage import Stage
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,7 +25,8 @@ def cluster(kubeconfig: str) -> Cluster:
 @pytest.fixture(scope="session")
 def installation(cluster: Cluster) -> Installation:
     subprocess.run([sys.executable, "-m", "local", "images"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
-    return install(cluster)
+    install()
+    return Installation(DATA_URL, create_key(cluster, "e2e"))
 
 
 @pytest.fixture

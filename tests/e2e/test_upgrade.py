@@ -32,7 +32,7 @@ def test_upgrade_leaves_every_pod_as_it_is(stage: Stage) -> None:
         before = pods(stage)
         # When the operator is upgraded
         with Traffic(stage.base_url, stage.key, stage.served("story"), streams=8) as traffic:
-            install(stage.cluster)
+            install()
             settled(stage.cluster)
             eventually(
                 "the new operator has looked at it",
@@ -45,7 +45,7 @@ def test_upgrade_leaves_every_pod_as_it_is(stage: Stage) -> None:
                 "story", "the new name", lambda s: stage.served("story-two") in s.get("servedNames", ()), within=60
             )
     finally:
-        install(stage.cluster)
+        install()
     # Then pods and revision are the same
     assert pods(stage) == before
     assert all(counts == [0] for counts in before.values())

@@ -1,0 +1,37 @@
+"""What a gateway says is what the operator reads."""
+
+import pytest
+
+from understudy.domain.state import DeploymentState, GatewayState, RevisionState, dump_state, parse_state
+
+REVISION = RevisionState(
+    attempts=9,
+    errors={"connect": 1, "5xx": 2, "firstToken": 0, "truncated": 3, "malformed": 0},
+    rejected_4xx=4,
+    empty=1,
+    tokens_in=100,
+    tokens_out=50,
+    ttft=(1, 2, 3),
+    itl=(4, 5),
+    open_requests=2,
+    usable_endpoints=1,
+)
+
+
+@pytest.mark.parametrize("rejected", [("", 0), ("spec.epoch: too low", 4)])
+def test_a_state_survives_the_way(rejected: tuple[str, int]) -> None:
+    deployment = DeploymentState("uid", 3, 7, rejected[0], rejected[1], {"6f1c9a02": REVISION})
+    state = GatewayState("start", 12.5, {"stories/story": deployment})
+    assert parse_state(dump_state(state)) == state
+
+
+def test_errors_of_every_kind_count_as_failures() -> None:
+    assert REVISION.failed == 6
+    assert RevisionState().failed == 0
+
+
+def test_what_is_no_state_is_refused() -> None:
+    with pytest.raises(KeyError):
+        parse_state({"uptimeSeconds": 1})
+    with pytest.raises(TypeError):
+        parse_state({"startId": "a", "uptimeSeconds": None, "deployments": {}})

@@ -36,6 +36,7 @@ coverage: $(VENV)/ready ## Branch coverage of the pure rooms must be 100 %
 	$(BIN)/coverage report --include "$(PURE)" --fail-under 100
 
 test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
+	$(LOCAL) install
 	$(PYTEST) -m cluster --durations=15
 
 ##@ Check

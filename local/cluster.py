@@ -18,6 +18,8 @@ MEND_SECONDS = 120
 @alone
 def ensure() -> Path:
     """Bring the cluster up whatever state it is in; returns its kubeconfig."""
+    if dockerd.version() is None and not dockerd.installed():
+        tools.ensure(registry.choose())
     with step("Docker daemon") as current:
         dockerd.ensure(current)
     known = record()

@@ -21,6 +21,11 @@ def version() -> str | None:
     return ask(["docker", "version", "-f", "{{.Server.Version}}"], seconds=10) or None
 
 
+def installed() -> bool:
+    """Whether there is a daemon to start, or one elsewhere that was chosen instead."""
+    return "DOCKER_HOST" in os.environ or _program().exists()
+
+
 def ensure(step: Step) -> None:
     """See to it that a daemon answers that can run privileged containers here; raises CommandFailed otherwise."""
     if version() is None:
@@ -50,6 +55,10 @@ def stale(pid_file: Path, program: str) -> bool:
     return processes.program(pid) != program
 
 
+def _program() -> Path:
+    return Path(shutil.which("dockerd") or "/usr/sbin/dockerd")
+
+
 def _default_runtime() -> str | None:
     return ask(["docker", "info", "-f", "{{.DefaultRuntime}}"], seconds=20)
 
@@ -57,8 +66,8 @@ def _default_runtime() -> str | None:
 def _start(step: Step) -> None:
     if elsewhere := os.environ.get("DOCKER_HOST"):
         raise CommandFailed(f"no Docker daemon answers at DOCKER_HOST={elsewhere}; start it, or unset the variable")
-    daemon = shutil.which("dockerd") or "/usr/sbin/dockerd"
-    if not Path(daemon).exists():
+    daemon = _program()
+    if not daemon.exists():
         raise CommandFailed("no Docker daemon answers and none is installed; `python3 -m local tools` installs one")
     if os.geteuid() != 0:
         raise CommandFailed("no Docker daemon answers, and only root can start one")

@@ -10,14 +10,14 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from local import cache, golang, programs, versions
+from local import cache, dockerd, golang, programs, versions
 from local.component_images import only_binary
 from local.lock import alone
 from local.registry import Way
 from local.steps import CommandFailed, Step, step
 
 # Command to look for, and the Debian package that brings it.
-PACKAGES = {"dockerd": "docker.io", "iptables": "iptables", "jq": "jq", "git": "git"}
+PACKAGES_WITHOUT_DAEMON = {"docker": "docker.io", "dockerd": "docker.io", "iptables": "iptables"}
 PACKAGES_TO_ASSEMBLE = {"mmdebstrap": "mmdebstrap"}
 RELEASES = {
     "kind": "https://github.com/kubernetes-sigs/kind/releases/download/{kind}/kind-linux-{arch}",
@@ -35,8 +35,12 @@ def path(name: str) -> Path:
 @alone
 def ensure(way: Way) -> None:
     """Install what is missing."""
-    wanted = {**PACKAGES, **(PACKAGES_TO_ASSEMBLE if way == "packages" else {})}
-    missing = [package for command, package in wanted.items() if not _installed(command)]
+    wanted = {
+        # Where a daemon answers, whoever runs it chose how: nothing is installed beside it.
+        **(PACKAGES_WITHOUT_DAEMON if dockerd.version() is None else {}),
+        **(PACKAGES_TO_ASSEMBLE if way == "packages" else {}),
+    }
+    missing = list(dict.fromkeys(package for command, package in wanted.items() if not _installed(command)))
     if not _has_venv():
         missing.append("python3-venv")
     if way == "packages" and not _installed("go"):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from local import cache, cluster, images, node, node_image, status
+from local import cache, cluster, dockerd, images, node, node_image, status, tools
 from local.cli import main
-from local.steps import CommandFailed
+from local.steps import CommandFailed, StepFailed
 
 SOURCE = """package nodeimage
 
@@ -45,6 +45,25 @@ def test_both_storage_images_are_named() -> None:
 def test_a_source_without_the_manifest_is_an_error() -> None:
     with pytest.raises(CommandFailed, match="no longer holds the storage manifest"):
         node_image.storage_manifest("package nodeimage\n")
+
+
+def test_on_a_bare_machine_docker_is_installed_before_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    done: list[str] = []
+
+    def start(_: object) -> None:
+        done.append("start")
+        raise CommandFailed("seen enough")
+
+    monkeypatch.setenv("UNDERSTUDY_WAY", "packages")
+    monkeypatch.setattr(dockerd, "version", lambda: None)
+    monkeypatch.setattr(dockerd, "installed", lambda: False)
+    monkeypatch.setattr(tools, "ensure", lambda way: done.append(f"install for {way}"))
+    monkeypatch.setattr(dockerd, "ensure", start)
+    with pytest.raises(StepFailed):
+        cluster.ensure()
+    assert done == ["install for packages", "start"]
 
 
 def test_ports_are_on_loopback_only() -> None:

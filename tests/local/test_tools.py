@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local import golang, tools
+from local import dockerd, golang, tools
 from local.steps import StepFailed
 
 
@@ -70,7 +70,17 @@ def test_what_cannot_be_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tools, "_installed", lambda name: name not in ("dockerd", "mmdebstrap", "apt-get"))
+    monkeypatch.setattr(dockerd, "version", lambda: None)
+    monkeypatch.setattr(tools, "_installed", lambda name: name not in ("docker", "dockerd", "mmdebstrap", "apt-get"))
     with pytest.raises(StepFailed, match=r"missing: docker\.io, mmdebstrap"):
         tools.ensure("packages")
     assert "✗ install docker.io, mmdebstrap failed" in capsys.readouterr().out
+
+
+def test_a_daemon_that_answers_needs_no_package(
+    monkeypatch: pytest.MonkeyPatch, releases: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dockerd, "version", lambda: "28.0.0")
+    monkeypatch.setattr(tools, "_installed", lambda name: name not in ("dockerd", "iptables", "apt-get"))
+    tools.ensure("registry")
+    assert "install" not in capsys.readouterr().out

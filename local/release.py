@@ -1,6 +1,6 @@
 """Installs the chart into the local cluster, the way a user would, with the images that were built here."""
 
-import re
+import json
 import subprocess
 from collections.abc import Sequence
 
@@ -52,11 +52,11 @@ def create_key() -> str:
     Only the Secret with the key's hash goes to the cluster and to a file; the key itself is in this process alone.
     """
     with step("make an access key") as current:
-        command = ["docker", "run", "--rm", "understudy:dev", "keys", "create", KEY_NAME, "-o", "json"]
+        command = ["docker", "run", "--rm", "understudy:dev", "keys", "create", KEY_NAME, "-o", "json-with-key"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        key = re.search(r"us-[A-Za-z0-9_-]{43}", done.stderr)
-        if done.returncode or not key:
+        if done.returncode:
             raise CommandFailed(f"`{' '.join(command)}` made no key: {done.stderr.strip()[-500:]}")
-        manifest = cache.put(cache.folder("run") / "access-key-secret.json", done.stdout)
+        made = json.loads(done.stdout)
+        manifest = cache.put(cache.folder("run") / "access-key-secret.json", json.dumps(made["secret"]))
         current.run(kubectl("-n", SYSTEM, "apply", "--server-side", "--force-conflicts", "-f", str(manifest)))
-        return key[0]
+        return str(made["key"])

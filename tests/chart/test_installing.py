@@ -1,11 +1,14 @@
 """Install, upgrade and uninstall on a real cluster (without pods: behaviour is tests/e2e)."""
 
+import shlex
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from tests.api.server import Server
 from tests.chart.helm import CHART, SYSTEM, Helm
+from understudy.cli.main import main
 
 pytestmark = pytest.mark.cluster
 
@@ -51,3 +54,13 @@ def test_notes_say_how_to_go_on(installed: str) -> None:
     assert "understudy keys create" in installed
     assert "kubectl get understudy -A" in installed
     assert "WARNING: with one gateway" in installed
+
+
+def test_the_notes_command_makes_a_key_for_the_gateways_of_this_release(
+    installed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (line,) = (line for line in installed.splitlines() if "understudy keys create" in line)
+    made, applied = line.split("|")
+    assert applied.split() == ["kubectl", "apply", "-f", "-"]
+    assert main(shlex.split(made.strip().removeprefix("understudy "))) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["metadata"]["namespace"] == SYSTEM

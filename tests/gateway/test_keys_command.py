@@ -1,6 +1,7 @@
 """`understudy keys create`: the key once, its hash in the manifest, and both fit the gateway."""
 
 import argparse
+import hashlib
 import json
 from base64 import b64encode
 
@@ -36,6 +37,24 @@ def test_the_manifest_lets_the_gateway_know_the_key(output: str, capsys: pytest.
     assert isinstance(found, AccessKey)
     assert found.namespaces == {"a", "b"}
     assert found.names == {"storyteller"}
+
+
+def test_a_program_gets_key_and_manifest_in_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("team-a", "-o", "json-with-key") == 0
+    said = capsys.readouterr()
+    made = json.loads(said.out)
+    assert sorted(made) == ["key", "secret"]
+    assert made["secret"]["stringData"]["hash"] == hashlib.sha256(made["key"].encode()).hexdigest()
+    assert made["key"] not in json.dumps(made["secret"])
+    # Whoever keeps standard error in a log must not find the key there.
+    assert said.err == ""
+
+
+def test_json_is_what_kubectl_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    # Were the key in it, kubectl would quote it: "Object 'Kind' is missing in '{…}'".
+    run("team-a", "-o", "json")
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["apiVersion"], manifest["kind"]) == ("v1", "Secret")
 
 
 def encoded(data: dict[str, str]) -> dict[str, str]:

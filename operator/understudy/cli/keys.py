@@ -1,4 +1,8 @@
-"""`understudy keys`: makes access keys. The key is shown once; the manifest holds only its SHA-256."""
+"""`understudy keys`: makes access keys. The key is shown once; the manifest holds only its SHA-256.
+
+`-o json` is the manifest alone, as with kubectl: it ends up in Git, and kubectl quotes what it cannot decode in its
+error message. A document that holds the key has a format of its own, whose name says so.
+"""
 
 import argparse
 import hashlib
@@ -16,10 +20,17 @@ _PREFIX = "us-"
 _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"\*|[A-Za-z0-9][-A-Za-z0-9._/:]*(,[A-Za-z0-9][-A-Za-z0-9._/:]*)*")
 _EPILOG = """\
-The manifest goes to standard output, the key to standard error, once:
+The manifest goes to standard output, the key to standard error, once. The manifest holds the key's hash alone and may
+be kept in Git:
 
   understudy keys create team-a --namespaces team-a --names storyteller | kubectl apply -f -
   curl -H 'Authorization: Bearer us-…' https://gateway/v1/models
+
+A program takes both from one document, {"key": "us-…", "secret": {…}}, and keeps it in memory:
+
+  made=$(understudy keys create team-a -o json-with-key)
+  jq .secret <<< "$made" | kubectl apply -f -
+  export OPENAI_API_KEY=$(jq -r .key <<< "$made")
 
 Gateways take a new key, and drop a deleted one, within a second:
 
@@ -45,11 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--namespaces", default="*", help="comma list: whose models the key reaches (default: all)")
     create.add_argument("--names", default="*", help="comma list of served names that it reaches (default: all)")
-    create.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
+    create.add_argument(
+        *("-o", "--output"),
+        choices=("yaml", "json", "json-with-key"),
+        default="yaml",
+        help="yaml (default), json: the manifest, for kubectl; json-with-key: key and manifest, for programs",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a new key and its manifest; exit status 0, 2 for a flag that makes no sense."""
+    """Print a new key and its manifest; exit status 0, 2 for a flag that makes no sense.
+
+    Standard error carries the key only where standard output does not.
+    """
     name = args.name or f"access-key-{secrets.token_hex(4)}"
     if not _DNS_NAME.fullmatch(name):
         return _refuse(f"{name!r} cannot name a Secret: lower-case letters, digits and dashes, at most 63")
@@ -58,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
             return _refuse(f"--{flag}: want a comma list without spaces, or '*' (quoted, for the shell)")
     key = _PREFIX + secrets.token_urlsafe(32)
     manifest = key_manifest(key, name, args.namespace, args.namespaces, args.names)
+    if args.output == "json-with-key":
+        print(json.dumps({"key": key, "secret": manifest}, indent=2))
+        return 0
     if args.output == "json":
         print(json.dumps(manifest, indent=2))
     else:

@@ -32,6 +32,14 @@ def holder(api: FakeApi) -> str:
     return str(lease["spec"]["holderIdentity"])
 
 
+async def led() -> tuple[FakeApi, Elector, Elector]:
+    """An API server, the elector that has just begun to lead there, and one that does not."""
+    api = FakeApi()
+    one, two = elector(api, "one"), elector(api, "two")
+    await one.acquire()
+    return api, one, two
+
+
 @asynccontextmanager
 async def holding(leader: Elector) -> AsyncIterator[asyncio.Task[str]]:
     task = asyncio.create_task(leader.hold())
@@ -71,9 +79,7 @@ def test_of_two_that_start_together_one_leads() -> None:
 
 def test_a_standby_waits_for_as_long_as_the_leader_renews() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one, two = elector(api, "one"), elector(api, "two")
-        await one.acquire()
+        api, one, two = await led()
         async with holding(one):
             standby = asyncio.create_task(two.acquire())
             await asyncio.sleep(600)
@@ -87,9 +93,7 @@ def test_a_standby_waits_for_as_long_as_the_leader_renews() -> None:
 
 def test_after_a_kill_the_standby_takes_over_within_fifteen_seconds() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one, two = elector(api, "one"), elector(api, "two")
-        await one.acquire()
+        _, one, two = await led()
         async with holding(one):
             standby = asyncio.create_task(two.acquire())
             await asyncio.sleep(33)
@@ -102,9 +106,7 @@ def test_after_a_kill_the_standby_takes_over_within_fifteen_seconds() -> None:
 
 def test_after_a_release_the_standby_takes_over_at_its_next_look() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one, two = elector(api, "one"), elector(api, "two")
-        await one.acquire()
+        _, one, two = await led()
         standby = asyncio.create_task(two.acquire())
         await asyncio.sleep(3)
         await one.release()
@@ -117,9 +119,7 @@ def test_after_a_release_the_standby_takes_over_at_its_next_look() -> None:
 
 def test_releasing_what_is_anothers_leaves_it_alone() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one, two = elector(api, "one"), elector(api, "two")
-        await one.acquire()
+        api, one, two = await led()
         await asyncio.sleep(20)
         await two.acquire()  # sees a stale record for the first time: waits for the whole lease
         await one.release()
@@ -142,9 +142,7 @@ def test_a_stale_lease_found_at_start_is_watched_for_its_whole_duration_first() 
 
 def test_two_leaders_never_overlap_when_the_api_server_goes_away() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one, two = elector(api, "one"), elector(api, "two")
-        await one.acquire()
+        api, one, two = await led()
         async with holding(one) as term:
             standby = asyncio.create_task(two.acquire())
             await asyncio.sleep(7)
@@ -163,9 +161,7 @@ def test_two_leaders_never_overlap_when_the_api_server_goes_away() -> None:
 
 def test_a_short_outage_is_survived() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         async with holding(one) as term:
             await asyncio.sleep(5)
             api.stop()
@@ -179,9 +175,7 @@ def test_a_short_outage_is_survived() -> None:
 
 def test_calls_that_hang_lose_the_term_in_time() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         renewed_at = virtual.now()
         async with holding(one) as term:
             api.latency = 3600
@@ -193,9 +187,7 @@ def test_calls_that_hang_lose_the_term_in_time() -> None:
 
 def test_a_lease_taken_by_another_is_lost_at_the_next_renewal() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         async with holding(one) as term:
             await asyncio.sleep(1)
             api.patch(LEASE, SPACE, NAME, lambda lease: lease["spec"].update(holderIdentity="usurper"))
@@ -207,9 +199,7 @@ def test_a_lease_taken_by_another_is_lost_at_the_next_renewal() -> None:
 
 def test_a_renewal_is_one_call_and_a_slow_server_does_not_cost_the_term() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         api.calls.clear()
         api.latency = 3.5
         async with holding(one) as term:
@@ -222,9 +212,7 @@ def test_a_renewal_is_one_call_and_a_slow_server_does_not_cost_the_term() -> Non
 
 def test_a_lease_that_was_deleted_is_lost() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         async with holding(one) as term:
             await asyncio.sleep(1)
             api.remove(LEASE, SPACE, NAME)
@@ -235,9 +223,7 @@ def test_a_lease_that_was_deleted_is_lost() -> None:
 
 def test_somebody_elses_annotation_costs_one_renewal_and_not_the_term() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         async with holding(one) as term:
             api.fail(status_error(409, "Conflict", "modified"), verb="replace")
             await asyncio.sleep(60)
@@ -248,9 +234,7 @@ def test_somebody_elses_annotation_costs_one_renewal_and_not_the_term() -> None:
 
 def test_the_same_name_in_another_process_is_another_term() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         await one.release()
         again = elector(api, "one")
         assert await again.acquire() == 2
@@ -297,9 +281,7 @@ def test_an_api_server_that_is_down_at_first_is_waited_for() -> None:
 
 def test_a_release_that_fails_is_harmless() -> None:
     async def main() -> None:
-        api = FakeApi()
-        one = elector(api, "one")
-        await one.acquire()
+        api, one, _ = await led()
         api.stop()
         await one.release()
         api.stop(False)

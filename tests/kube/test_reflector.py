@@ -62,12 +62,20 @@ class Stage:
         return sum(call.verb == verb for call in self.api.calls)
 
 
+@asynccontextmanager
+async def following(*names: str, page_size: int = 500) -> AsyncIterator[Stage]:
+    """A stage on which the named objects have been listed and the watch goes on."""
+    stage = Stage(page_size)
+    for name in names:
+        put(stage.api, name)
+    async with stage.running():
+        await stage.reflector.synced.wait()
+        yield stage
+
+
 def test_it_lists_then_follows() -> None:
     async def main() -> None:
-        stage = Stage()
-        put(stage.api, "a")
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following("a") as stage:
             put(stage.api, "b")
             await virtual.settle()
             stage.api.remove(CONFIG_MAP, "n", "a")
@@ -79,11 +87,8 @@ def test_it_lists_then_follows() -> None:
 
 def test_a_list_of_many_pages_is_delivered_once_and_whole() -> None:
     async def main() -> None:
-        stage = Stage(page_size=2)
-        for name in "abcde":
-            put(stage.api, name)
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following(*"abcde", page_size=2) as stage:
+            pass
         assert stage.mirror.diary == ["replace 5"]
         assert stage.count("list") == 3
 
@@ -92,10 +97,7 @@ def test_a_list_of_many_pages_is_delivered_once_and_whole() -> None:
 
 def test_what_it_delivers_is_trimmed() -> None:
     async def main() -> None:
-        stage = Stage()
-        put(stage.api, "a")
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following("a") as stage:
             put(stage.api, "b")
             await virtual.settle()
         assert all("data" not in obj for obj in stage.mirror.objects.values())
@@ -105,9 +107,7 @@ def test_what_it_delivers_is_trimmed() -> None:
 
 def test_an_end_of_stream_is_resumed_without_a_list() -> None:
     async def main() -> None:
-        stage = Stage()
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following() as stage:
             for name in "abc":
                 await asyncio.sleep(2)
                 stage.api.cut_watches()
@@ -121,9 +121,7 @@ def test_an_end_of_stream_is_resumed_without_a_list() -> None:
 
 def test_watches_that_end_at_once_are_not_answered_with_a_storm() -> None:
     async def main() -> None:
-        stage = Stage()
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following() as stage:
             ends = asyncio.get_running_loop().time() + 60
             while asyncio.get_running_loop().time() < ends:
                 stage.api.cut_watches()
@@ -135,11 +133,7 @@ def test_watches_that_end_at_once_are_not_answered_with_a_storm() -> None:
 
 def test_after_gone_what_vanished_meanwhile_is_gone() -> None:
     async def main() -> None:
-        stage = Stage()
-        put(stage.api, "ghost")
-        put(stage.api, "stays")
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following("ghost", "stays") as stage:
             await asyncio.sleep(5)
             stage.api.silence()
             stage.api.remove(CONFIG_MAP, "n", "ghost")
@@ -176,9 +170,7 @@ def test_a_gone_in_the_middle_of_a_paged_list_starts_the_list_again() -> None:
 
 def test_silence_is_broken_by_a_fresh_watch_from_where_the_old_one_was() -> None:
     async def main() -> None:
-        stage = Stage()
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following() as stage:
             await asyncio.sleep(5)
             stage.api.silence()
             put(stage.api, "unheard")
@@ -194,9 +186,7 @@ def test_silence_is_broken_by_a_fresh_watch_from_where_the_old_one_was() -> None
 
 def test_its_age_is_that_of_the_last_word_and_bookmarks_are_words() -> None:
     async def main() -> None:
-        stage = Stage()
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following() as stage:
             await asyncio.sleep(30)
             assert stage.reflector.age == pytest.approx(30)
             stage.api.bookmark()
@@ -209,9 +199,7 @@ def test_its_age_is_that_of_the_last_word_and_bookmarks_are_words() -> None:
 
 def test_a_server_that_is_down_is_asked_again_and_again_but_not_hammered() -> None:
     async def main() -> None:
-        stage = Stage()
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following() as stage:
             stage.api.stop()
             await asyncio.sleep(60)
             asked = stage.count("watch")
@@ -240,9 +228,7 @@ def test_a_list_that_is_refused_for_now_is_tried_again() -> None:
 
 def test_an_error_inside_the_stream_leads_to_a_fresh_list() -> None:
     async def main() -> None:
-        stage = Stage()
-        async with stage.running():
-            await stage.reflector.synced.wait()
+        async with following() as stage:
             stage.api.fail(status_error(400, "BadRequest", "no such selector"), verb="watch")
             stage.api.cut_watches()
             await asyncio.sleep(10)

@@ -17,7 +17,7 @@ from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_REVISION
 from understudy.domain.state import DeploymentState, GatewayState, RevisionState
 from understudy.domain.table import Table, parse_table
-from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe
+from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe, apply_status
 from understudy.plan.memory import Memory
 from understudy.plan.observed import GatewayPod, Now, Object, Observed, ProbeReport, PromptResult, Settings
 from understudy.plan.planner import plan
@@ -321,14 +321,8 @@ class Cluster:
 
     def _status_action(self, observed: Observed, decided: Plan) -> Apply:
         assert observed.deployment is not None
-        meta = observed.deployment["metadata"]
-        body = {"apiVersion": API_VERSION, "kind": "ModelDeployment", "status": decided.status}
-        return Apply(
-            obj={**body, "metadata": {"name": NAME, "namespace": NAMESPACE}},
-            subresource="status",
-            uid=meta["uid"],
-            resource_version=meta["resourceVersion"],
-        )
+        assert decided.status is not None
+        return apply_status(API_VERSION, "ModelDeployment", observed.deployment, decided.status)
 
     # The API server.
 

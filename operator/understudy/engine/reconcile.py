@@ -14,21 +14,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from understudy.domain.key import Key
-from understudy.domain.names import MANAGER_STATUS
 from understudy.engine.contents import ConfigMapContents
 from understudy.engine.executor import Executor, Result
 from understudy.engine.observe import Carried, Sources, observe
 from understudy.engine.queue import ShutDownError, WorkQueue
 from understudy.engine.wake import Work
-from understudy.kube.client import Object
 from understudy.kube.errors import ApiError, Conflict, Failure, Retry, Terminal
-from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, ROUTING_TABLE, Resource
-from understudy.plan.actions import Apply, Plan
+from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, ROUTING_TABLE
+from understudy.plan.actions import Apply, Plan, apply_status
 from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.model import plan_model
 from understudy.plan.observed import Observed
@@ -109,7 +106,8 @@ class Reconciler:
             status = plan_model(obj, siblings, now)
         else:
             status = plan_guardrail(obj, now)
-        return (await self.executor.run(work.key, [_status(resource, obj, status)])).failure
+        write = apply_status(resource.api_version, resource.kind, obj, status)
+        return (await self.executor.run(work.key, [write])).failure
 
     async def _deployment(self, work: Work) -> Failure | None:
         key = work.key
@@ -136,7 +134,8 @@ class Reconciler:
     async def _execute(self, observed: Observed, decided: Plan) -> Result:
         status: list[Apply] = []
         if decided.status is not None and observed.deployment is not None:
-            status.append(_status(MODEL_DEPLOYMENT, observed.deployment, decided.status))
+            kind = MODEL_DEPLOYMENT
+            status.append(apply_status(kind.api_version, kind.kind, observed.deployment, decided.status))
         order = [*status, *decided.actions] if decided.status_first else [*decided.actions, *status]
         result = await self.executor.run(observed.key, order)
         if observed.refused and isinstance(result.failure, Terminal) and not decided.status_first:
@@ -162,20 +161,3 @@ class Reconciler:
         if self._said.get(key, ()) != decided.reasons:
             self._said[key] = decided.reasons
             log.info("%s: %s", key, "; ".join(decided.reasons) or "nothing to do")
-
-
-def _status(resource: Resource, obj: Object, status: Mapping[str, Any]) -> Apply:
-    meta = obj["metadata"]
-    return Apply(
-        obj={
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
-            "status": status,
-        },
-        manager=MANAGER_STATUS,
-        subresource="status",
-        uid=meta["uid"],
-        resource_version=meta["resourceVersion"],
-        why="status",
-    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from understudy.domain.names import MANAGER_CHILDREN
+from understudy.domain.names import MANAGER_CHILDREN, MANAGER_STATUS
 from understudy.plan.memory import Memory
 
 
@@ -23,6 +23,26 @@ class Apply:
     uid: str = ""
     resource_version: str = ""
     why: str = ""
+
+
+def apply_status(
+    api_version: str, kind: str, observed: Mapping[str, Any], status: Mapping[str, Any], why: str = "status"
+) -> Apply:
+    """A write of the whole status of exactly the observed object, in the version that was observed."""
+    meta = observed["metadata"]
+    return Apply(
+        obj={
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+            "status": status,
+        },
+        manager=MANAGER_STATUS,
+        subresource="status",
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        why=why,
+    )
 
 
 @dataclass(frozen=True, slots=True)

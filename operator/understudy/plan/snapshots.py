@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from understudy.domain.conditions import Condition, transition
 from understudy.domain.duration import instant, stamp
-from understudy.domain.names import ANNOTATION_KEEP, API_VERSION, MANAGER_STATUS
-from understudy.plan.actions import Action, Apply, Delete
+from understudy.domain.names import ANNOTATION_KEEP, API_VERSION
+from understudy.plan.actions import Action, Apply, Delete, apply_status
 from understudy.plan.analysis import lacking
 from understudy.plan.evidence import record_fields
 from understudy.plan.observed import Object, Observed
@@ -43,26 +43,13 @@ def record(world: World, persist: bool) -> list[Action]:
             continue
         status = _status(world, revision, revision.snapshot, persist)
         if status != revision.status:
-            writes.append(write_status(revision.snapshot, status, f"record {revision.name} as {status['state']}"))
+            writes.append(_write_status(revision.snapshot, status, f"record {revision.name} as {status['state']}"))
     return writes
 
 
-def write_status(snapshot: Object, status: Mapping[str, Any], why: str) -> Apply:
+def _write_status(snapshot: Object, status: Mapping[str, Any], why: str) -> Apply:
     """A status write of exactly the observed snapshot."""
-    meta = snapshot["metadata"]
-    return Apply(
-        obj={
-            "apiVersion": API_VERSION,
-            "kind": "ModelSnapshot",
-            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
-            "status": status,
-        },
-        manager=MANAGER_STATUS,
-        subresource="status",
-        uid=meta["uid"],
-        resource_version=meta["resourceVersion"],
-        why=why,
-    )
+    return apply_status(API_VERSION, "ModelSnapshot", snapshot, status, why)
 
 
 def surplus(world: World) -> list[Action]:
@@ -94,7 +81,7 @@ def orphans(observed: Observed) -> tuple[list[Action], float | None]:
         since = status.get("orphanedAt")
         if since is None:
             actions.append(
-                write_status(snapshot, {**status, "orphanedAt": stamp(observed.now.wall)}, "its deployment is gone")
+                _write_status(snapshot, {**status, "orphanedAt": stamp(observed.now.wall)}, "its deployment is gone")
             )
             waits.append(ORPHANED)
         elif not _pinned(snapshot):

@@ -9,8 +9,7 @@ BIN    := $(VENV)/bin
 CODE   := operator local tests
 LOCAL  := python3 -m local
 PYTEST := $(BIN)/pytest -q
-# The rooms that decide: every branch of them is covered (make coverage).
-PURE   := operator/understudy/domain/*,operator/understudy/plan/*,operator/understudy/gateway/policy/*
+ALL_CORES := -n auto --dist loadfile
 
 ##@ Try it
 .PHONY: up down status
@@ -24,20 +23,19 @@ status: ## What is running: Docker, cluster, images
 	$(LOCAL) status
 
 ##@ Test
-.PHONY: test test-fast test-cluster coverage
-test: verify test-fast coverage test-cluster ## Everything, from a clean checkout: checks, fast tests, coverage, real cluster
+.PHONY: test test-fast test-covered test-cluster
+test: verify test-covered test-cluster ## Everything, from a clean checkout: checks, fast tests with coverage, real cluster
 
-test-fast: $(VENV)/ready ## Everything that needs no cluster, on all cores (the daily loop)
-	$(PYTEST) -m "not cluster" -n auto --dist loadfile
+test-fast: $(VENV)/ready ## Everything that needs no cluster, on all cores (the daily loop: fewer random histories)
+	UNDERSTUDY_HISTORIES=$${UNDERSTUDY_HISTORIES:-100} $(PYTEST) -m "not cluster" $(ALL_CORES)
 
-coverage: $(VENV)/ready ## Branch coverage of the pure rooms must be 100 %
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -m "not cluster" tests/domain tests/plan tests/gateway/policy
-	$(BIN)/coverage report --include "$(PURE)" --fail-under 100
+test-covered: $(VENV)/ready ## The same with all histories; every branch of the pure rooms must be covered
+	$(PYTEST) -m "not cluster" $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
 
 test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
 	$(LOCAL) install
-	$(PYTEST) -m cluster --durations=15
+	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --durations=15
+	$(PYTEST) -m "cluster and alone" --durations=15
 
 ##@ Check
 .PHONY: verify lint fmt types imports security generate check-generated

@@ -10,8 +10,18 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 
+# Suites whose tests share objects on the cluster: one worker runs all of each.
+SHARED = ("api", "chart")
+
 settings.register_profile("understudy", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("understudy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        suite = item.path.relative_to(ROOT / "tests").parts[0]
+        if suite in SHARED and item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.xdist_group(suite))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The installation under test: two operators, two gateways, one access key; a fresh namespace for each test."""
 
+import fcntl
 import os
 import re
 import subprocess
@@ -23,10 +24,19 @@ def cluster(kubeconfig: str) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def installation(cluster: Cluster) -> Installation:
-    subprocess.run([sys.executable, "-m", "local", "images"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
-    install()
-    return Installation(DATA_URL, create_key(cluster, "e2e"))
+def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """One for all workers of a run: the first makes it, the others read its key."""
+    run = tmp_path_factory.getbasetemp()
+    run = run.parent if os.environ.get("PYTEST_XDIST_WORKER") else run
+    made = run / "access-key"
+    with (run / "installing").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            subprocess.run([sys.executable, "-m", "local", "images"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+            install()
+            made.touch(mode=0o600)
+            made.write_text(create_key(cluster, "e2e"))
+    return Installation(DATA_URL, made.read_text())
 
 
 @pytest.fixture

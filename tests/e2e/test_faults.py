@@ -10,7 +10,7 @@ from tests.e2e.installation import SYSTEM, epoch, gateways, leader, operators, s
 from tests.e2e.stage import FAST_ROLLOUT, Stage
 from tests.load.traffic import Traffic, flips
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
 
 SLOW = ["--tokens=400", "--first-token=0.02", "--inter-token=0.1"]
 ROLLOUT = {

@@ -33,6 +33,7 @@ def gpus(stage: Stage) -> Iterator[Stage]:
     give_gpus(stage.cluster, 0)
 
 
+@pytest.mark.xdist_group("gpus")
 def test_placed_by_product_count_and_memory(gpus: Stage) -> None:
     revision = gpus.serving("story", accelerator=ONE_L4)
     (pod,) = gpus.pods("story", revision)
@@ -43,6 +44,7 @@ def test_placed_by_product_count_and_memory(gpus: Stage) -> None:
     assert "nvidia.com/gpu.memory" in terms
 
 
+@pytest.mark.xdist_group("gpus")
 def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(gpus: Stage) -> None:
     # Given both GPUs taken by v1
     rollout = {**FAST_ROLLOUT, "deadlines": {"scheduling": "5s"}}
@@ -71,6 +73,7 @@ def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(
     assert traffic.truncated() == []
 
 
+@pytest.mark.alone
 def test_eviction_and_a_drained_node_brand_nothing(stage: Stage) -> None:
     # Given a rollout half way
     rollout = {**FAST_ROLLOUT, "steps": [{"weight": 50, "soak": "8s"}, {"weight": 100, "soak": "2s"}]}

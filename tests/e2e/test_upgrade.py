@@ -9,7 +9,7 @@ from tests.e2e.installation import install, run_local, settled
 from tests.e2e.stage import Stage
 from tests.load.traffic import Traffic
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
 
 
 def pods(stage: Stage) -> dict[str, Any]:

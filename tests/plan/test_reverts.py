@@ -67,6 +67,31 @@ def test_one_that_turns_bad_goes_back_to_stable(weight: int, change: dict[str, A
     assert cluster.weights() == {"v1": 100}
 
 
+def slow_start(startup_timeout: str) -> Cluster:
+    """A candidate whose pods take 200 s to start, while the spec has come to ask for what cannot be had."""
+    cluster = serving("v1")
+    cluster.behaviours["v2"] = Behaviour(start=200.0)
+    engine = {"type": "sim", "image": "v2", "startupTimeout": "600s", "shutdownTimeout": "5s"}
+    cluster.apply("v2", engine=engine)
+    cluster.until(lambda c: bool(c.pods_of("v2")))
+    missing = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "missing", "key": "token"}}}
+    cluster.edit(engine={**engine, "startupTimeout": startup_timeout, "env": [missing]})
+    return cluster
+
+
+def test_a_start_has_the_time_that_its_revision_was_prepared_with() -> None:
+    cluster = slow_start("1s").turns(195)
+    assert (cluster.phase, cluster.status["failed"]) == ("Preparing", [])
+    cluster.until_phase("Canary", limit=10)
+
+
+def test_a_start_whose_record_is_lost_has_the_time_of_todays_spec() -> None:
+    cluster = slow_start("1s")
+    cluster.vandalise("ModelSnapshot", f"story-{cluster.status['candidate']}")
+    cluster.until_phase("Reverting", limit=70)
+    assert [f["reason"] for f in cluster.status["failed"]] == ["StartDeadline"]
+
+
 def test_a_crash_reverts_in_the_pass_that_sees_it() -> None:
     cluster = canary(10)
     cluster.crash(cluster.pods_of("v2")[0])

@@ -7,7 +7,7 @@ table, gateways ─► fleet, evidence ─────┘
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.domain.duration import instant, seconds
 from understudy.domain.names import LABEL_REVISION
 from understudy.plan import clocks, guards, trial
+from understudy.plan.desired.pod import START_MARGIN
 from understudy.plan.faults import PodFacts, condition, fault_of
 from understudy.plan.memory import Clock
 from understudy.plan.observed import Object, Observed, ProbeReport
@@ -25,9 +26,6 @@ from understudy.plan.strategy import terms
 from understudy.plan.target import resolve
 from understudy.plan.wanted import Blocked, Reading
 from understudy.plan.world import Pod, Revision, World
-
-# Added to the engine's own start-up time: pulling is inside it, the kubelet's lag is not.
-START_GRACE: Final = 60.0
 
 
 def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
@@ -158,7 +156,6 @@ def _revisions(
     grouped: Mapping[str, list[Object]],
     running: Mapping[str, Clock],
 ) -> dict[str, Revision]:
-    deadline = seconds(spec.engine.startup_timeout) + START_GRACE
     lost = _lost_nodes(observed)
     names = {*snapshots, *observed.pools, *observed.services, *observed.engine_keys, *grouped}
     return {
@@ -170,13 +167,27 @@ def _revisions(
             snapshot=snapshots.get(name),
             wanted=int(((observed.pools.get(name) or {}).get("spec") or {}).get("replicas", 0)),
             pods=tuple(
-                _pod(pod, rules, lost(pod), state.restarts, deadline, running, observed.probes)
+                _pod(
+                    pod,
+                    rules,
+                    lost(pod),
+                    state.restarts,
+                    _start_deadline(snapshots.get(name), spec),
+                    running,
+                    observed.probes,
+                )
                 for pod in grouped.get(name, ())
             ),
         )
         for name in sorted(names)
         if name
     }
+
+
+def _start_deadline(snapshot: Object | None, spec: ModelDeploymentSpec) -> float:
+    """Seconds from PodScheduled: as recorded when the revision was prepared, by today's spec if its record is lost."""
+    recorded = float(snapshot["spec"].get("startDeadlineSeconds", 0.0)) if snapshot is not None else 0.0
+    return recorded or seconds(spec.engine.startup_timeout) + START_MARGIN
 
 
 def _pod(

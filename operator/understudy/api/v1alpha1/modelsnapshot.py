@@ -76,6 +76,8 @@ class ModelSnapshotSpec(BaseModel):
     """ConfigMaps and Secrets that the pods consume."""
     identity: Identity = Identity()
     """What a pod of this revision must say about itself."""
+    start_deadline_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds from a pod's PodScheduled in which it must have become ready; 0 means that none was recorded."""
 
 
 class SnapshotFailure(BaseModel):

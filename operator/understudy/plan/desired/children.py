@@ -57,6 +57,7 @@ def snapshot_manifest(revision: Revision) -> dict[str, Any]:
                 "root": revision.identity.root,
                 "maxModelLen": revision.identity.max_model_len,
             },
+            "startDeadlineSeconds": revision.start_deadline,
         },
     }
 

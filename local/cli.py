@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("up", help="everything, from a bare machine to a streamed answer of a real vLLM pod")
-    commands.add_parser("tools", help="install what is missing: Docker, kind, kubectl, helm")
+    installs = commands.add_parser("tools", help="install what is missing: Docker, kind, kubectl, helm")
+    installs.add_argument("--for-tests", action="store_true", help="and Helm 3, for the chart's tests")
     commands.add_parser("cluster", help="bring the cluster up, or mend it, or do nothing if it is well")
     loading = commands.add_parser("images", help="build the images and load them into the cluster, where they changed")
     loading.add_argument(
@@ -85,7 +86,7 @@ def run(chosen: argparse.Namespace) -> None:
         case "install":
             release.install([word for pair in chosen.set for word in ("--set", pair)])
         case "tools":
-            tools.ensure(registry.choose())
+            (tools.ensure_for_tests if chosen.for_tests else tools.ensure)(registry.choose())
         case "cluster":
             cluster.ensure()
         case "images":

@@ -8,6 +8,17 @@ COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "ku
 NODE_COMMANDS = ("kubelet", "kubeadm", "kubectl")
 
 
+def _helm_3_variables() -> tuple[tuple[str, str], ...]:
+    """What its releases are linked with; without them it takes every cluster that it does not ask for 1.20."""
+    major, minor, _ = versions.parse(versions.KUBERNETES)
+    packages = ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules")
+    return (
+        ("helm.sh/helm/v3/internal/version.version", versions.HELM_3),
+        *((f"{package}.k8sVersionMajor", str(major)) for package in packages),
+        *((f"{package}.k8sVersionMinor", str(minor)) for package in packages),
+    )
+
+
 def _kubernetes_variables() -> tuple[tuple[str, str], ...]:
     major, minor, _ = versions.parse(versions.KUBERNETES)
     values = {
@@ -22,6 +33,7 @@ def _kubernetes_variables() -> tuple[tuple[str, str], ...]:
 
 KIND = Program("kind", (f"sigs.k8s.io/kind@{versions.KIND}",))
 HELM = Program("helm", (f"helm.sh/helm/v4/cmd/helm@{versions.HELM}",))
+HELM_3 = Program("helm3", (f"helm.sh/helm/v3/cmd/helm@{versions.HELM_3}",), variables=_helm_3_variables())
 STORAGE = Program(
     "local-path-provisioner", (f"github.com/rancher/local-path-provisioner@{versions.LOCAL_PATH_PROVISIONER}",)
 )

@@ -23,13 +23,15 @@ RELEASES = {
     "kind": "https://github.com/kubernetes-sigs/kind/releases/download/{kind}/kind-linux-{arch}",
     "kubectl": "https://dl.k8s.io/release/{kubernetes}/bin/linux/{arch}/kubectl",
     "helm": "https://get.helm.sh/helm-{helm}-linux-{arch}.tar.gz",
+    "helm3": "https://get.helm.sh/helm-{helm3}-linux-{arch}.tar.gz",
 }
 WANTED = {"kind": versions.KIND, "kubectl": versions.KUBERNETES, "helm": versions.HELM}
+WANTED_BY_TESTS = {"helm3": versions.HELM_3}
 
 
 def path(name: str) -> Path:
-    """Where kind, kubectl or helm lies, installed or not."""
-    return cache.root() / "bin" / f"{name}-{WANTED[name]}"
+    """Where kind, kubectl, helm or helm3 lies, installed or not."""
+    return cache.root() / "bin" / f"{name}-{_version(name)}"
 
 
 @alone
@@ -49,10 +51,28 @@ def ensure(way: Way) -> None:
         with step(f"install {', '.join(missing)}") as current:
             _apt(missing, current)
     for name in WANTED:
-        if not path(name).exists():
-            with step(f"{'download' if way == 'registry' else 'build'} {name} {WANTED[name]}") as current:
-                _download(name, current) if way == "registry" else _build(name, current)
-        _link(name)
+        _ensure_program(name, way)
+
+
+@alone
+def ensure_for_tests(way: Way) -> None:
+    """Install what is missing, and Helm 3, with which the chart must work as well as with Helm 4."""
+    ensure(way)
+    if not all(path(name).exists() for name in WANTED_BY_TESTS):
+        for name in WANTED_BY_TESTS:
+            _ensure_program(name, way)
+        golang.drop_build_cache()
+
+
+def _ensure_program(name: str, way: Way) -> None:
+    if not path(name).exists():
+        with step(f"{'download' if way == 'registry' else 'build'} {name} {_version(name)}") as current:
+            _download(name, current) if way == "registry" else _build(name, current)
+    _link(name)
+
+
+def _version(name: str) -> str:
+    return {**WANTED, **WANTED_BY_TESTS}[name]
 
 
 def _installed(command: str) -> bool:
@@ -83,19 +103,21 @@ def _build(name: str, current: Step) -> None:
     if name == "kubectl":
         binary = golang.build(programs.KUBERNETES, current) / "kubectl"
     else:
-        binary = only_binary(golang.build(programs.KIND if name == "kind" else programs.HELM, current))
+        program = {"kind": programs.KIND, "helm": programs.HELM, "helm3": programs.HELM_3}[name]
+        binary = only_binary(golang.build(program, current))
     _place(binary, name)
 
 
 def _download(name: str, current: Step) -> None:
     arch = golang.architecture()
-    url = RELEASES[name].format(kind=versions.KIND, kubernetes=versions.KUBERNETES, helm=versions.HELM, arch=arch)
+    wanted = {"kind": versions.KIND, "kubernetes": versions.KUBERNETES, "helm": versions.HELM, "helm3": versions.HELM_3}
+    url = RELEASES[name].format(**wanted, arch=arch)
     current.note(f"downloading {url}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
         with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as target:  # nosec B310 - RELEASES above
             shutil.copyfileobj(answer, target)
-        if name == "helm":
+        if url.endswith(".tar.gz"):
             with tarfile.open(file) as archive:
                 archive.extract(f"linux-{arch}/helm", folder)
             file = Path(folder) / f"linux-{arch}" / "helm"

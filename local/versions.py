@@ -5,6 +5,7 @@ import re
 KUBERNETES = "v1.34.4"  # the last minor whose kubelet accepts cgroup v1 by default
 KIND = "v0.33.0"
 HELM = "v4.3.1"
+HELM_3 = "v3.19.4"  # what most people have still; the chart's tests run with both
 LOCAL_PATH_PROVISIONER = "v0.0.30"
 UV = "0.13.8"
 GO_MINIMUM = (1, 26, 0)  # what CoreDNS and Helm ask for, Kubernetes is content with less

@@ -68,8 +68,8 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def binaries() -> list[str]:
-    """Helm's binaries: those in HELM_BINARIES, separated by colons, or the one that the project installs."""
-    return os.environ.get("HELM_BINARIES", str(tools.path("helm"))).split(":")
+    """Helm's binaries: those in HELM_BINARIES, separated by colons, or the two that the project installs."""
+    return os.environ.get("HELM_BINARIES", f"{tools.path('helm')}:{tools.path('helm3')}").split(":")
 
 
 @dataclass(frozen=True, slots=True)

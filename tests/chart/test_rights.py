@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.server import Server, collection
-from tests.chart.helm import SYSTEM, TEAMS, VALUE_SETS, Helm, Object, binaries, of_kind
+from tests.chart.helm import SYSTEM, TEAMS, VALUE_SETS, Helm, Object, of_kind
 from understudy.domain.names import MASTER_KEY_SECRET
 
 pytestmark = pytest.mark.cluster
@@ -17,10 +17,10 @@ ELSEWHERE = "default"
 
 
 @pytest.fixture(scope="module", params=["cluster-wide", "namespaced"])
-def mode(request: pytest.FixtureRequest, kubeconfig: str, cluster: Server) -> Iterator[str]:
-    """The roles of one mode, written to the cluster and removed again."""
+def mode(request: pytest.FixtureRequest, helm: Helm, cluster: Server) -> Iterator[str]:
+    """The roles of one mode as one Helm renders them, written to the cluster and removed again."""
     values = VALUE_SETS["namespaced"] if request.param == "namespaced" else {}
-    objects = of_kind(Helm(binaries()[0], kubeconfig).render(values), *KINDS)
+    objects = of_kind(helm.render(values), *KINDS)
     for obj in objects:
         answer = cluster.apply(obj, "understudy-chart-tests")
         assert answer.ok, answer.message
@@ -204,8 +204,8 @@ def test_the_operator_applies_and_deletes_children(mode: str, cluster: Server, c
     assert answer.status == (201 if mode == "cluster-wide" else 403)
 
 
-def test_nobody_gets_a_wildcard(kubeconfig: str) -> None:
+def test_nobody_gets_a_wildcard(helm: Helm) -> None:
     for values in VALUE_SETS.values():
-        for role in of_kind(Helm(binaries()[0], kubeconfig).render(values), "Role", "ClusterRole"):
+        for role in of_kind(helm.render(values), "Role", "ClusterRole"):
             for rule in role["rules"]:
                 assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local import dockerd, golang, tools
+from local import cache, dockerd, golang, programs, tools, versions
 from local.steps import StepFailed
 
 
@@ -29,16 +29,18 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     for name in ("kind", "kubectl"):
         (folder / name).write_text(f"#!/bin/sh\necho {name}\n")
-    with tarfile.open(folder / "helm.tar.gz", "w:gz") as archive:
-        content = b"#!/bin/sh\necho helm\n"
-        member = tarfile.TarInfo(f"linux-{golang.architecture()}/helm")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
+    for name in ("helm", "helm3"):
+        with tarfile.open(folder / f"{name}.tar.gz", "w:gz") as archive:
+            content = f"#!/bin/sh\necho {name}\n".encode()
+            member = tarfile.TarInfo(f"linux-{golang.architecture()}/helm")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tools, "_installed", lambda _: True)
     with HTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
         address = f"http://127.0.0.1:{server.server_port}"
-        served = {"kind": f"{address}/kind", "kubectl": f"{address}/kubectl", "helm": f"{address}/helm.tar.gz"}
+        files = {"kind": "kind", "kubectl": "kubectl", "helm": "helm.tar.gz", "helm3": "helm3.tar.gz"}
+        served = {name: f"{address}/{file}" for name, file in files.items()}
         monkeypatch.setattr(tools, "RELEASES", served)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -57,6 +59,35 @@ def test_released_programs_are_downloaded_once(releases: Path, capsys: pytest.Ca
     assert capsys.readouterr().out.count("✓ download") == 3
     tools.ensure("registry")
     assert capsys.readouterr().out == ""
+
+
+def test_helm_3_comes_only_for_the_tests(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools.ensure("registry")
+    assert not tools.path("helm3").exists()
+    tools.ensure_for_tests("registry")
+    assert tools.path("helm3").read_text() == "#!/bin/sh\necho helm3\n"
+    assert tools.path("helm").read_text() == "#!/bin/sh\necho helm\n"
+    capsys.readouterr()
+    tools.ensure_for_tests("registry")
+    assert capsys.readouterr().out == ""
+
+
+def test_helm_3_is_built_with_what_its_releases_are_linked_with(
+    releases: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tools.ensure("registry")
+    built: list[golang.Program] = []
+
+    def build(program: golang.Program, _: object) -> Path:
+        built.append(program)
+        return cache.put(tmp_path / "built" / "helm", "built").parent
+
+    monkeypatch.setattr(golang, "build", build)
+    tools.ensure_for_tests("packages")
+    assert tools.path("helm3").read_text() == "built"
+    assert built == [programs.HELM_3]
+    _, minor, _ = (str(number) for number in versions.parse(versions.KUBERNETES))
+    assert dict(built[0].variables)["helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor"] == minor
 
 
 def test_a_missing_release_is_a_failed_step_and_leaves_no_half_file(releases: Path) -> None:

@@ -1,9 +1,15 @@
 """Requests by annotation: what applies is done, what does not is noted with the reason, once."""
 
+from typing import Any
+
 import pytest
 
+from tests.plan.audit import Audit
+from tests.plan.parts import Behaviour
 from tests.plan.test_canary import canary
-from tests.plan.world import Cluster, serving
+from tests.plan.world import Cluster, rollout, serving
+
+SLOW = [{"weight": 10, "soak": "60s"}, {"weight": 50, "soak": "60s"}, {"weight": 100, "soak": "60s"}]
 
 
 def request_of(cluster: Cluster) -> tuple[str, bool, str]:
@@ -112,6 +118,77 @@ def test_promote_must_name_its_candidate() -> None:
     cluster.turn()
     assert request_of(cluster)[2] == f"it must name the candidate that it is for: promote@{cluster.revision('v2')}"
     assert cluster.weights()["v2"] == 10
+
+
+@pytest.mark.parametrize("weight", [10, 50, 100])
+def test_promote_skips_samples_and_soak_of_one_step(weight: int) -> None:
+    cluster = canary(weight, rollout=rollout(steps=SLOW, watch="200s"))
+    cluster.rate = 0.0
+    cluster.until(lambda c: "of 5 samples" in c.condition("Reconciling")["message"])
+    cluster.ask(f"promote@{cluster.revision('v2')}")
+    steps = []
+    for _ in range(15):
+        assert cluster.turn().violated == ()
+        if (now := (cluster.phase, cluster.weights().get("v2", 0))) not in steps:
+            steps.append(now)
+    following = {10: ("Canary", 50), 50: ("Canary", 100), 100: ("Watching", 100)}
+    assert steps[-1] == following[weight]
+
+
+def test_promote_full_skips_samples_and_soak_of_every_step_and_breaks_no_invariant() -> None:
+    cluster = canary(10, rollout=rollout(steps=SLOW))
+    cluster.rate = 0.0
+    cluster.ask(f"promote-full@{cluster.revision('v2')}")
+    audit = Audit(cluster)
+    for _ in range(15):
+        audit.turn(1.0)
+    assert (cluster.image("stable"), cluster.says("Stalled")[0]) == ("v2", "False")
+
+
+@pytest.mark.parametrize("verb", ["promote", "promote-full"])
+@pytest.mark.parametrize("phase", ["Preparing", "Canary", "Promoting", "Watching", "Restoring", "Reverting"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_promote_breaks_no_invariant_in_any_phase(phase: str, verb: str, interrupted: bool) -> None:
+    terms = rollout(watch="200s")
+    cluster = serving("v1", rollout=terms)
+    cluster.apply("v2", rollout=terms)
+    if phase in ("Restoring", "Reverting"):
+        cluster.until_phase("Watching" if phase == "Restoring" else "Canary")
+        cluster.long_streams = True
+        cluster.turns(2)
+        cluster.behaviours["v1" if phase == "Restoring" else "x"] = Behaviour(unhealthy=True)
+        cluster.turns(1)
+        cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until_phase(phase)
+    cluster.rate = 0.0
+    cluster.ask(f"{verb}@{cluster.revision('v2')}")
+    if interrupted:
+        cluster.fail_action = 1
+        cluster.turn(stale=1)
+        cluster.restart_operator()
+        cluster.fail_action = None
+    for _ in range(30):
+        assert cluster.turn().violated == ()
+    assert cluster.says("Stalled")[1] != "InvariantViolated"
+    assert request_of(cluster)[1] is (phase == "Canary")
+
+
+@pytest.mark.parametrize("verb", ["promote", "promote-full"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"error_rate": 1.0}, "ErrorRate"),
+        ({"identity": "other"}, "WrongModelIdentity"),
+        ({"exit_code": 3}, "EngineCrash"),
+    ],
+)
+def test_promote_never_skips_a_hard_fault(verb: str, change: dict[str, Any], reason: str) -> None:
+    cluster = canary(10, rollout=rollout(steps=SLOW))
+    cluster.behaviours["v2"] = Behaviour(**change)
+    cluster.turns(2)
+    cluster.ask(f"{verb}@{cluster.revision('v2')}")
+    cluster.until_phase("RolledBack", limit=40)
+    assert [f["reason"] for f in cluster.status["failed"]] == [reason]
 
 
 def test_a_pause_in_stable_keeps_the_next_rollout_in_preparing() -> None:

@@ -34,11 +34,11 @@ async def stub(*handlers: "web.Response | None") -> AsyncIterator[str]:
 
 
 async def burst(url: str, count: int) -> list[Record]:
-    """The records of one burst; its waiting is done outside of this loop, which serves."""
+    """The records of one burst, one request after the other; its waiting is done outside of this loop, which serves."""
 
     def run() -> list[Record]:
         with Traffic(url, "key", MODEL, streams=0) as traffic:
-            return traffic.burst(count, 4)
+            return traffic.burst(count, 1)
 
     return await asyncio.to_thread(run)
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +11,15 @@ import yaml
 Object = dict[str, Any]
 NAMESPACE: Final = "understudy-api-tests"
 KINDS: Final = ("Guardrail", "Model", "ModelDeployment", "ModelSnapshot", "RoutingTable")
-# In a table of changes: the field goes.
-GONE: Final = object()
+
+
+class Gone(Enum):
+    """In a table of changes: the field goes. An enumeration, so that it prints the same in every process."""
+
+    GONE = "gone"
+
+
+GONE: Final = Gone.GONE
 _FOLDER: Final = Path(__file__).parent / "manifests"
 
 

@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from pathlib import Path
 
 from local import cluster, down, images, quickstart, registry, release, status, tools
 from local.steps import StepFailed
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     loading.add_argument("--no-engine", action="store_true", help=f"leave {images.ENGINE_TAG} as it is")
     installing = commands.add_parser("install", help="install or upgrade the Helm release, with the images built here")
     installing.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for helm; repeatable")
+    installing.add_argument("--chart", type=Path, default=release.CHART, metavar="FOLDER", help="another version of it")
     showing = commands.add_parser("status", help="what runs, with which versions; changes nothing")
     showing.add_argument("-o", "--output", choices=("text", "json"), default="text")
     taking = commands.add_parser("down", help="delete the cluster and stop the Docker daemon if it was started here")
@@ -84,7 +86,7 @@ def run(chosen: argparse.Namespace) -> None:
             release.install()
             quickstart.run()
         case "install":
-            release.install([word for pair in chosen.set for word in ("--set", pair)])
+            release.install([word for pair in chosen.set for word in ("--set", pair)], chosen.chart)
         case "tools":
             (tools.ensure_for_tests if chosen.for_tests else tools.ensure)(registry.choose())
         case "cluster":

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from local import cache, cluster, images, tools
 from local.kube import kubectl
@@ -13,13 +14,14 @@ RELEASE = "understudy"
 GATEWAY_NODE_PORT = 30080
 GATEWAY_URL = f"http://127.0.0.1:{GATEWAY_NODE_PORT}"
 KEY_NAME = "quickstart"
+CHART = cache.REPOSITORY / "charts" / "understudy"
 
 
-def install(extra: Sequence[str] = ()) -> None:
+def install(extra: Sequence[str] = (), chart: Path = CHART) -> None:
     """Install or upgrade the release and wait until operators and gateways are ready.
 
     `extra` goes to Helm as it is, for instance `("--set", "gateway.replicas=2")`. Pods restart only when the image's
-    content or a value changed.
+    content or a value changed. `chart`: another version of the chart, to upgrade from or to.
     """
     with step("install the chart") as current:
         current.run(
@@ -28,7 +30,7 @@ def install(extra: Sequence[str] = ()) -> None:
                 "upgrade",
                 "--install",
                 RELEASE,
-                cache.REPOSITORY / "charts" / "understudy",
+                chart,
                 f"--kubeconfig={cache.kubeconfig()}",
                 f"--namespace={SYSTEM}",
                 "--create-namespace",

@@ -1,5 +1,6 @@
 """Helm as a user calls it: lint, template, install; on every binary that HELM_BINARIES names."""
 
+import argparse
 import copy
 import functools
 import json
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from local import tools, versions
+from understudy.cli import gateway, operator
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "understudy"
@@ -91,16 +93,16 @@ class Helm:
             check=False,
         )
 
-    def render(self, values: Mapping[str, Any]) -> list[Object]:
-        """The objects that the chart makes of the values."""
-        return copy.deepcopy(_rendered(self, json.dumps(values, sort_keys=True)))
+    def render(self, values: Mapping[str, Any], chart: Path = CHART) -> list[Object]:
+        """The objects that a chart, ours by default, makes of the values."""
+        return copy.deepcopy(_rendered(self, chart, json.dumps(values, sort_keys=True)))
 
 
 @functools.cache
-def _rendered(helm: Helm, values: str) -> list[Object]:
+def _rendered(helm: Helm, chart: Path, values: str) -> list[Object]:
     # A Helm 3 that is built as a Go module takes every cluster for 1.20 when it renders; released ones do not.
     version = f"--kube-version={versions.KUBERNETES}"
-    done = helm.run("template", "understudy", str(CHART), f"--namespace={SYSTEM}", version, values=json.loads(values))
+    done = helm.run("template", "understudy", str(chart), f"--namespace={SYSTEM}", version, values=json.loads(values))
     assert done.returncode == 0, done.stderr
     return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
 
@@ -110,6 +112,16 @@ def only(objects: list[Object], kind: str, name: str = "") -> Object:
     found = [obj for obj in objects if obj["kind"] == kind and name in ("", obj["metadata"]["name"])]
     assert len(found) == 1, (kind, name, [obj["metadata"]["name"] for obj in found])
     return found[0]
+
+
+def component_args(deployment: Object) -> argparse.Namespace:
+    """The arguments of a rendered operator or gateway, as its command reads them; an unknown one is an error."""
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    component, *args = container["args"]
+    assert container["command"] == ["understudy"]
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    {"operator": operator.add_arguments, "gateway": gateway.add_arguments}[component](parser)
+    return parser.parse_args(args)
 
 
 def of_kind(objects: list[Object], *kinds: str) -> list[Object]:

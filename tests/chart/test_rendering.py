@@ -4,7 +4,6 @@ import argparse
 import base64
 import json
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ import pytest
 import yaml
 
 from tests.api.server import Server
-from tests.chart.helm import CHART, ROOT, SYSTEM, TEAMS, VALUE_SETS, Helm, Object, of_kind, only
-from understudy.cli import gateway as gateway_flags
-from understudy.cli import operator as operator_flags
+from tests.chart.helm import CHART, ROOT, SYSTEM, TEAMS, VALUE_SETS, Helm, Object, component_args, of_kind, only
 from understudy.domain import names
 
 pytestmark = pytest.mark.cluster
@@ -65,18 +62,12 @@ def test_pods_live_under_the_restricted_standard_without_a_warning(
 
 @each_set
 def test_the_commands_know_every_argument(helm: Helm, values: dict[str, Any]) -> None:
-    known = {"operator": operator_flags.add_arguments, "gateway": gateway_flags.add_arguments}
     for deployment in of_kind(helm.render(values), "Deployment"):
-        container = deployment["spec"]["template"]["spec"]["containers"][0]
-        component, *args = container["args"]
-        assert container["command"] == ["understudy"]
-        _parsed(known[component], args)
+        component_args(deployment)
 
 
-def _parsed(add_arguments: Callable[[argparse.ArgumentParser], None], args: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    add_arguments(parser)
-    return parser.parse_args(args)
+def _args(helm: Helm, component: str, values: dict[str, Any] | None = None) -> argparse.Namespace:
+    return component_args(only(helm.render(values or {}), "Deployment", f"understudy-{component}"))
 
 
 def _pod(helm: Helm, component: str, values: dict[str, Any] | None = None) -> Object:
@@ -95,8 +86,8 @@ def test_probes_ask_the_admin_port_by_tls(helm: Helm) -> None:
 
 @pytest.mark.parametrize("seconds", [1, 120, 3600])
 def test_a_gateway_is_given_more_time_than_it_takes_to_drain(helm: Helm, seconds: int) -> None:
-    pod = _pod(helm, "gateway", {"gateway": {"shutdownTimeout": seconds}})
-    args = _parsed(gateway_flags.add_arguments, pod["containers"][0]["args"][1:])
+    values = {"gateway": {"shutdownTimeout": seconds}}
+    pod, args = _pod(helm, "gateway", values), _args(helm, "gateway", values)
     assert args.shutdown_timeout == seconds
     assert pod["terminationGracePeriodSeconds"] >= args.grace + args.shutdown_timeout
 
@@ -107,7 +98,7 @@ def test_the_operator_shows_a_token_for_the_gateways_alone(helm: Helm) -> None:
     source = volume["projected"]["sources"][0]["serviceAccountToken"]
     assert source["audience"] == names.ADMIN_AUDIENCE
     mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "admin-token")
-    args = _parsed(operator_flags.add_arguments, pod["containers"][0]["args"][1:])
+    args = _args(helm, "operator")
     assert args.admin_token == f"{mount['mountPath']}/{source['path']}"
     # The CA and no more: the operator has no use for the gateways' private key.
     ca = next(v for v in pod["volumes"] if v["name"] == "admin-ca")
@@ -117,7 +108,7 @@ def test_the_operator_shows_a_token_for_the_gateways_alone(helm: Helm) -> None:
 
 
 def test_the_gateway_admits_the_operators_account_on_its_admin_port(helm: Helm) -> None:
-    args = _parsed(gateway_flags.add_arguments, _pod(helm, "gateway")["containers"][0]["args"][1:])
+    args = _args(helm, "gateway")
     assert args.admin_subject == [f"system:serviceaccount:{SYSTEM}:understudy-operator"]
 
 
@@ -183,8 +174,7 @@ def test_one_pod_survives_voluntary_disruptions_where_there_are_two(helm: Helm) 
     ],
 )
 def test_the_operator_knows_the_gateways_address(helm: Helm, values: dict[str, Any], url: str) -> None:
-    args = _parsed(operator_flags.add_arguments, _pod(helm, "operator", values)["containers"][0]["args"][1:])
-    assert args.gateway_url == url
+    assert _args(helm, "operator", values).gateway_url == url
 
 
 @pytest.mark.parametrize(
@@ -198,8 +188,7 @@ def test_the_operator_knows_the_gateways_address(helm: Helm, values: dict[str, A
 def test_the_image_is_named_by_tag_or_digest(helm: Helm, image: dict[str, str], reference: str) -> None:
     for component in ("operator", "gateway"):
         assert _pod(helm, component, {"image": image})["containers"][0]["image"] == reference
-    args = _parsed(operator_flags.add_arguments, _pod(helm, "operator", {"image": image})["containers"][0]["args"][1:])
-    assert args.sim_image == reference
+    assert _args(helm, "operator", {"image": image}).sim_image == reference
 
 
 def test_network_policies_let_in_whom_they_must(helm: Helm) -> None:

@@ -11,6 +11,7 @@ from tests.e2e.cluster import Cluster, eventually
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "understudy-system"
 DATA_URL = "http://127.0.0.1:30080"
+FIXTURE = Path(__file__).parent / "fixtures" / "understudy-0.0.9"
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,12 @@ class Installation:
     key: str
 
 
-def install() -> None:
-    """Install or upgrade the release, and wait until operators and gateways are ready."""
-    run_local("install", "--set", "operator.replicas=2", "--set", "gateway.replicas=2")
+def install(*args: str) -> None:
+    """Install or upgrade the release, and wait until operators and gateways are ready; `args` as for `local install`.
+
+    Without any it is the installation that all scenarios share.
+    """
+    run_local("install", "--set", "operator.replicas=2", "--set", "gateway.replicas=2", *args)
 
 
 def run_local(*args: str) -> None:

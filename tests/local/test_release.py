@@ -1,11 +1,12 @@
-"""The access key of the quickstart: its hash goes to the cluster and to a file, the key to the caller alone."""
+"""What Helm is told, and the quickstart's key: its hash goes to the cluster and a file, the key to the caller alone."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from local import cache, release, tools
+from local import cache, cluster, release, tools
+from local.cli import main
 from local.steps import StepFailed
 
 MADE = """{"key": "us-the-key", "secret": {"kind": "Secret", "stringData": {"hash": "abc"}}}"""
@@ -41,3 +42,18 @@ def test_a_command_that_makes_no_key_is_a_failed_step(docker: Path, script: str)
     with pytest.raises(StepFailed, match="make an access key"):
         release.create_key()
     assert not docker.with_name("applied").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "chart"), [((), release.CHART), (("--chart", "some/where"), "some/where")], ids=["todays", "another"]
+)
+def test_the_chart_that_is_named_is_installed(
+    docker: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], chart: object
+) -> None:
+    told = docker.with_name("told")
+    cache.put(tools.path("helm"), f'#!/bin/sh\necho "$@" > {told}\n', executable=True)
+    monkeypatch.setattr(cluster, "way", lambda: "packages")
+    assert main(["install", "--set", "a=b", *words]) == 0
+    said = told.read_text().split()
+    assert said[:4] == ["upgrade", "--install", "understudy", str(chart)]
+    assert said[-2:] == ["--set", "a=b"]

@@ -88,7 +88,7 @@
 {{- end }}
 
 {{- define "understudy.rules.operator.cluster" -}}
-# whether accelerators are there, to say so in status.plan
+# which nodes are lost: pods there brand no revision
 - apiGroups:
   - ''
   resources:

@@ -52,7 +52,7 @@ OPERATOR_WATCHED: Final = (
     Rule("", ("pods",), _READ, "why a pool is not ready"),
     Rule("", ("events",), ("create", "patch"), "what happened, for kubectl describe"),
 )
-OPERATOR_CLUSTER: Final = (Rule("", ("nodes",), _READ, "whether accelerators are there, to say so in status.plan"),)
+OPERATOR_CLUSTER: Final = (Rule("", ("nodes",), _READ, "which nodes are lost: pods there brand no revision"),)
 OPERATOR_SYSTEM: Final = (
     Rule("coordination.k8s.io", ("leases",), ("create", "get", "update"), "leader election"),
     Rule("", ("secrets",), ("create",), "the master key, made once"),

@@ -34,6 +34,7 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
         retired=True,
         timeouts=Timeouts(5.0, 6.0, 7.0),
         session_from_user=True,
+        cut=("0a1b2c3d",),
     )
     assert parse_table("story", table_spec(table)) == table
 
@@ -52,6 +53,8 @@ def test_a_shadow_has_no_share() -> None:
     ("changed", "says"),
     [
         ({"epoch": -1}, "spec.epoch"),
+        ({"cut": ["xyz"]}, "spec.cut: revision 'xyz' is not 8 hexadecimal digits"),
+        ({"cut": ["0a1b2c3d", CANARY]}, f"spec.cut: {CANARY} is a variant too"),
         ({"epoch": "3"}, "spec.epoch"),
         ({"epoch": True}, "spec.epoch"),
         ({"servedNames": ["no spaces"]}, "spec.servedNames"),

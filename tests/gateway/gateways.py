@@ -33,7 +33,7 @@ class Gateway:
         """Tell it more, as a watch would."""
         load(document, self.world)
         self.world.compile()
-        self.plane.wake()
+        self.plane.rerouted()
 
     async def quiet(self) -> None:
         """Wait until nothing is open."""

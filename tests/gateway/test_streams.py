@@ -300,3 +300,78 @@ async def test_a_mistake_over_one_request_ends_that_one_alone(monkeypatch: pytes
             await g.waits(0)
         g.change(snapshot([], [endpoints(STABLE, [e.port])]))
         assert (await ask(g.port)).status == 200
+
+
+# A revision that answered as another model.
+
+
+def rolling(stable: int, candidate: int) -> dict[str, Any]:
+    return snapshot([table({STABLE: 0, CANARY: 100})], [endpoints(STABLE, [stable]), endpoints(CANARY, [candidate])])
+
+
+def withdrawn(stable: int, **more: Any) -> dict[str, Any]:
+    """The table of a revert: everything goes to stable, and of the candidate no further word may pass."""
+    cut = table({STABLE: 100}, generation=2, salt="", cut=[CANARY], **more)
+    return snapshot([cut], [endpoints(STABLE, [stable])])
+
+
+async def test_its_streams_end_with_an_error_event_and_drain_otherwise() -> None:
+    endless = answers_well(*["wrong"] * 10_000, pace=0.01)
+    async with engine() as good, engine(endless) as bad, gateway(rolling(good.port, bad.port)) as g:
+        async with client(g.port) as c:
+            await c.send(request(chat(stream=True)))
+            await c.until(b"wrong")
+            # A revert that cuts nobody lets it go on.
+            g.change(snapshot([table({STABLE: 100}, salt="")], [endpoints(STABLE, [good.port])]))
+            await asyncio.sleep(0.1)
+            assert g.state(CANARY).open_requests == 1
+            g.change(withdrawn(good.port))
+            assert g.state(CANARY).open_requests == 0
+            answer = await c.answer()
+            assert answer.complete
+            assert not answer.done
+            assert answer.events[-1]["error"]["code"] == "revision_withdrawn"
+            await asyncio.wait_for(bad.asked[0].closed.wait(), 10)
+            # The connection is as good as before.
+            assert (await c.ask()).fields["x-understudy-revision"] == STABLE
+        assert (g.state(CANARY).attempts, g.state(CANARY).failed) == (1, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_has_not_got_a_word_of_it_is_answered_by_stable(stream: bool) -> None:
+    async with engine() as good, engine(hangs) as bad, gateway(rolling(good.port, bad.port)) as g:
+        async with client(g.port) as c:
+            await c.send(request(chat(stream=stream)))
+            asked = await bad.request()
+            g.change(withdrawn(good.port))
+            answer = await c.answer()
+            assert (answer.status, answer.text) == (200, "once upon a time")
+            assert answer.fields["x-understudy-revision"] == STABLE
+            await asyncio.wait_for(asked.closed.wait(), 10)
+        assert (g.state(CANARY).attempts, g.state(CANARY).failed) == (0, 0)
+
+
+async def test_with_nobody_else_to_answer_it_is_refused_cleanly() -> None:
+    async with engine(hangs) as bad:
+        document = snapshot([table({CANARY: 100})], [endpoints(CANARY, [bad.port])])
+        async with gateway(document, wait_seconds=0.1) as g, client(g.port) as c:
+            await c.send(request(chat()))
+            await bad.request()
+            g.change(withdrawn(9) | {"endpoints": []})
+            answer = await c.answer()
+            assert (answer.status, answer.code) == (503, "no_capacity")
+
+
+async def test_streams_of_stable_and_of_other_deployments_go_on() -> None:
+    steady = answers_well(*["word"] * 40, pace=0.02)
+    async with engine(steady) as e:
+        tables = [table(), table({CANARY: 100}, name="other", names=["other"])]
+        document = snapshot(tables, [endpoints(STABLE, [e.port]), endpoints(CANARY, [e.port], name="other")])
+        async with gateway(document) as g, client(g.port) as c, client(g.port) as d:
+            await c.send(request(chat(stream=True)))
+            await d.send(request(chat(stream=True) | {"model": "other"}))
+            await c.until(b"word")
+            await d.until(b"word")
+            g.change(withdrawn(e.port))
+            assert (await c.answer()).done
+            assert (await d.answer()).done

@@ -66,6 +66,7 @@ class Gateway:
     attempts: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     open: dict[str, int] = field(default_factory=dict)
+    cut: int = 0  # streams that were ended because the table said so
     answered: tuple[float, GatewayState] | None = None
 
 

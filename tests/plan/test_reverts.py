@@ -213,16 +213,52 @@ def test_stable_without_pods_leaves_everything_as_it_is_until_it_has_some() -> N
     cluster.until(lambda c: c.image("stable") == "v3")
 
 
+def cut(cluster: Cluster) -> tuple[str, ...]:
+    """Revisions whose streams the table says to end."""
+    assert cluster.table is not None
+    return cluster.table.cut
+
+
 def test_a_wrong_identity_goes_to_stable_whatever_its_state_and_is_not_drained() -> None:
     cluster = canary(50)
     cluster.long_streams = True
     cluster.turns(3)
     cluster.behaviours["v1"] = Behaviour(unhealthy=True)
     cluster.behaviours["v2"] = Behaviour(identity="other")
+    opened = cluster.open_requests(cluster.revision("v2"))
     cluster.turns(3)
     assert cluster.weights() == {"v1": 100}
+    assert cut(cluster) == (cluster.revision("v2"),)
     cluster.turns(4)
     assert cluster.replicas() == {"v1": 1}
+    assert sum(gateway.cut for gateway in cluster.gateways) >= opened > 0
+    # It is over when nothing speaks any more: the table says no more than it has to.
+    cluster.turns(3)
+    assert cut(cluster) == ()
+
+
+@pytest.mark.parametrize("change", [{"exit_code": 3}, {"error_rate": 1.0}])
+def test_the_streams_of_any_other_bad_revision_are_not_cut(change: dict[str, Any]) -> None:
+    cluster = canary(50)
+    cluster.long_streams = True
+    cluster.turns(3)
+    cluster.behaviours["v2"] = Behaviour(**change)
+    cluster.until_phase("Reverting")
+    for _ in range(20):
+        assert cut(cluster) == ()
+        cluster.turn()
+    assert sum(gateway.cut for gateway in cluster.gateways) == 0
+
+
+def test_one_that_may_start_again_is_not_cut_any_more() -> None:
+    cluster = canary(50)
+    cluster.behaviours["v2"] = Behaviour(identity="other")
+    cluster.gateways[0].silent = True  # so that its pods stay
+    cluster.until_phase("Reverting").turns(2)
+    cluster.behaviours["v2"] = Behaviour()
+    cluster.ask("retry")
+    cluster.turns(2)
+    assert cut(cluster) == ()
 
 
 def test_a_silent_gateway_blocks_the_end_of_a_revert_but_not_its_writing() -> None:

@@ -98,6 +98,19 @@ def test_if_the_restored_revision_fails_too_a_human_decides() -> None:
     cluster.until(lambda c: c.image("stable") == "v3")
 
 
+def test_after_a_wrong_identity_the_streams_are_cut_and_no_failure_goes_to_the_wrong_model() -> None:
+    cluster = watched()
+    cluster.long_streams = True
+    cluster.turns(2)
+    cluster.behaviours["v2"] = Behaviour(identity="other")
+    cluster.until_phase("Restoring").turns(1)
+    assert cluster.weights() == {"v1": 100}
+    assert cluster.table is not None
+    assert cluster.table.cut == (cluster.revision("v2"),)
+    cluster.until_phase("RolledBack").turns(1)
+    assert sum(gateway.cut for gateway in cluster.gateways) > 0
+
+
 def test_a_newer_spec_ends_the_watch_and_the_previous_revision_leaves_first() -> None:
     cluster = watched()
     audit = Audit(cluster)

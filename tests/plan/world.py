@@ -495,6 +495,8 @@ class Cluster:
         for gateway in self.gateways:
             if gateway.pending and self.true_time >= gateway.pending[0] and not gateway.silent:
                 gateway.table, gateway.pending = gateway.pending[1], None
+                cut = parse_table(NAME, gateway.table["spec"]).cut if gateway.table else ()
+                gateway.cut += sum(gateway.open.pop(revision, 0) for revision in cut)
             self._serve(gateway, seconds)
             if not gateway.silent:
                 gateway.answered = (self.true_time, self._state(gateway))

@@ -45,6 +45,7 @@ class Table:
 
     No variants means that nothing serves yet: the gateway answers 503 with Retry-After.
     `salt` is the candidate's revision (empty without one): it makes each rollout's split its own.
+    `cut` are revisions of which no further word may reach a client: their open streams end with an error.
     """
 
     epoch: int
@@ -54,13 +55,15 @@ class Table:
     retired: bool = False
     timeouts: Timeouts = Timeouts()
     session_from_user: bool = False
+    cut: tuple[str, ...] = ()
 
 
 def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
     """Read a RoutingTable's spec, refusing what must not be served.
 
     Raises InvalidTableError: unknown track, duplicate revision, weights that are not whole
-    numbers summing to 100 (or no variant at all), a service that is not the revision's own.
+    numbers summing to 100 (or no variant at all), a service that is not the revision's own, a revision
+    that is cut and a variant.
     """
     epoch = spec.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
@@ -75,6 +78,9 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
     live = [v for v in variants if v.track != "shadow"]
     if live and sum(v.weight for v in live) != 100:
         raise InvalidTableError("spec.variants: weights must sum to 100")
+    cut = tuple(_revision("spec.cut", revision) for revision in spec.get("cut", ()))
+    for revision in sorted({v.revision for v in variants}.intersection(cut)):
+        raise InvalidTableError(f"spec.cut: {revision} is a variant too")
     timeouts = spec.get("timeouts", {})
     return Table(
         epoch=epoch,
@@ -88,6 +94,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
             whole=_seconds(timeouts, "wholeSeconds", 1800.0),
         ),
         session_from_user=bool(spec.get("sessionFromUser", False)),
+        cut=cut,
     )
 
 
@@ -107,13 +114,12 @@ def table_spec(table: Table) -> dict[str, Any]:
             "wholeSeconds": table.timeouts.whole,
         },
         "sessionFromUser": table.session_from_user,
+        "cut": list(table.cut),
     }
 
 
 def _variant(deployment: str, item: Mapping[str, Any]) -> Variant:
-    revision, track, weight = item.get("revision"), item.get("track"), item.get("weight")
-    if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
-        raise InvalidTableError(f"spec.variants: revision {revision!r} is not 8 hexadecimal digits")
+    revision, track, weight = _revision("spec.variants", item.get("revision")), item.get("track"), item.get("weight")
     if track not in TRACKS:
         raise InvalidTableError(f"spec.variants[{revision}].track: {track!r} is none of {', '.join(TRACKS)}")
     if not isinstance(weight, int) or isinstance(weight, bool) or not 0 <= weight <= 100:
@@ -121,6 +127,12 @@ def _variant(deployment: str, item: Mapping[str, Any]) -> Variant:
     if item.get("service") != child_name(deployment, revision):
         raise InvalidTableError(f"spec.variants[{revision}].service: want {child_name(deployment, revision)!r}")
     return Variant(revision=revision, track=track, weight=weight, service=child_name(deployment, revision))
+
+
+def _revision(field: str, value: Any) -> str:
+    if not isinstance(value, str) or not _REVISION.fullmatch(value):
+        raise InvalidTableError(f"{field}: revision {value!r} is not 8 hexadecimal digits")
+    return value
 
 
 def _seconds(source: Mapping[str, Any], field: str, default: float) -> float:

@@ -161,7 +161,7 @@ class Follower:
     def _compile(self) -> None:
         self._compiling = False
         self._world.compile()
-        self._plane.wake()
+        self._plane.rerouted()
         self._unsaved.set()
 
     async def _expire(self) -> None:

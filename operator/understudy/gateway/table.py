@@ -67,7 +67,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One deployment. `split` is in the order of `ends`; `stable` is where failures of the candidate go."""
+    """One deployment. `split` is in the order of `ends`; `stable` is where failures of the candidate go.
+
+    `cut` are the revisions whose open answers must end.
+    """
 
     key: str
     served: Served
@@ -75,6 +78,7 @@ class Entry:
     split: tuple[Variant, ...]
     ends: tuple[int, ...]
     stable: Variant | None
+    cut: frozenset[str]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +160,8 @@ def compile_entry(
     split = tuple(sorted((v for v in variants if v.track != "shadow"), key=lambda v: _ORDER[v.track]))
     stable = next((v for v in variants if v.track == "stable"), None)
     ends = thresholds([v.weight for v in split])
-    return Entry(key=key, served=served, variants=tuple(variants), split=split, ends=ends, stable=stable)
+    cut = frozenset(served.table.cut)
+    return Entry(key=key, served=served, variants=tuple(variants), split=split, ends=ends, stable=stable, cut=cut)
 
 
 def compile_routes(entries: Mapping[str, Entry], keys: Mapping[str, AccessKey], before: Routes) -> Routes:

@@ -9,7 +9,7 @@ from understudy.domain.table import Table, Timeouts, Track, Variant
 from understudy.plan.names import served
 from understudy.plan.rulebook import Guard
 from understudy.plan.state import State
-from understudy.plan.world import World
+from understudy.plan.world import Revision, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,23 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
             whole=seconds(spec.timeouts.whole),
         ),
         session_from_user=spec.session.from_user,
+        cut=tuple(r.name for r in world.revisions.values() if _is_cut(world, r) and r.name not in live),
     )
     # A new term alone is no reason to write every table there is: its epoch comes with the next change.
     return before if before is not None and replace(before, epoch=wanted.epoch) == wanted else wanted
 
 
+def _is_cut(world: World, revision: Revision) -> bool:
+    """Its pods still speak, and every further word of them would be another model's."""
+    return revision.exists and wrong_model(world.state, revision.name)
+
+
 def _split(world: World, weight: int) -> tuple[Share, ...]:
     state = world.state
-    return (Share(state.candidate, "canary", weight), Share(state.stable, "stable", 100 - weight))
+    stable = Share(state.stable, "stable", 100 - weight)
+    # Without a share stable is where failures of the candidate go: not to another model.
+    kept = () if weight == 100 and wrong_model(state, state.stable) else (stable,)
+    return (Share(state.candidate, "canary", weight), *kept)
 
 
 def _allowed(world: World) -> int:

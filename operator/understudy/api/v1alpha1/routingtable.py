@@ -69,6 +69,8 @@ class RoutingTableSpec(BaseModel):
     """Limits of one request."""
     session_from_user: bool = False
     """Take the request's `user` as the conversation, when it gives nothing better."""
+    cut: Annotated[tuple[Revision, ...], Field(max_length=10), ATOMIC] = ()
+    """Revisions that answered as another model: gateways end their open streams with an error event."""
 
 
 class RoutingTable(BaseModel):

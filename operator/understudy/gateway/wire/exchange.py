@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _DEFAULT_OUTPUT: Final = 256
 _NO_CAPACITY: Final = Refusal(503, "no_capacity", "no engine is ready for this model at the moment", retry_after=2)
 _STALLED: Final = Refusal(504, "engine_stalled", "the engine stopped in the middle of its answer")
+_WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from another model than it should: ask again")
 _TOO_LONG: Final = Refusal(504, "deadline", "the answer took longer than this deployment allows")
 
 
@@ -245,6 +246,21 @@ class Exchange:
         self.client.write(self._framed(attempt.relay.take() + event))
         # The message is whole as HTTP: closing now would take the client's next request down with it.
         self._end_stream(close=False)
+
+    def rerouted(self) -> None:
+        """The routes have changed: if not another word of this revision may reach a client, ask another one.
+
+        Nobody is charged: the operator has judged already.
+        """
+        entry, attempt = self.plane.world.routes.deployments.get(self._entry_key), self._attempt
+        if entry is None or attempt is None or attempt.variant.revision not in entry.cut:
+            return
+        if self._spoke:
+            self.cut(None, _WITHDRAWN)
+        else:
+            self._end_attempt(clean=False)
+            self.plane.retries += 1
+            self.dispatch()
 
     def answered(self, body: bytes) -> None:
         """The engine's whole answer."""

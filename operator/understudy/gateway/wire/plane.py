@@ -78,8 +78,16 @@ class Plane:
         self.retries = 0
         self.failovers = 0
 
+    def rerouted(self) -> None:
+        """The routes have changed: end what must not go on, and try again for what waits."""
+        if any(entry.cut for entry in self.world.routes.deployments.values()):
+            for connection in tuple(self.connections):
+                if connection.exchange is not None:
+                    self._isolated(connection.exchange.rerouted, connection)
+        self.wake()
+
     def wake(self) -> None:
-        """Try again for every request that waits for an endpoint: the routes have changed."""
+        """Try again for every request that waits for an endpoint."""
         for exchange in tuple(self.waiting):
             self._isolated(exchange.dispatch, exchange.client)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from local import cache, dockerd, golang, programs, tools, versions
+from local.cli import main
 from local.steps import StepFailed
 
 
@@ -70,6 +71,16 @@ def test_helm_3_comes_only_for_the_tests(releases: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     tools.ensure_for_tests("registry")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("words", "done"), [(["tools"], "for up"), (["tools", "--for-tests"], "for tests")])
+def test_the_command_says_for_what(words: list[str], done: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setenv("UNDERSTUDY_WAY", "packages")
+    monkeypatch.setattr(tools, "ensure", lambda way: seen.append(f"for up {way}"))
+    monkeypatch.setattr(tools, "ensure_for_tests", lambda way: seen.append(f"for tests {way}"))
+    assert main(words) == 0
+    assert seen == [f"{done} packages"]
 
 
 def test_helm_3_is_built_with_what_its_releases_are_linked_with(

@@ -27,6 +27,7 @@ class Behaviour:
     fails_prompt: bool = False
     unhealthy: bool = False  # the readiness probe fails
     error_rate: float = 0.0
+    image_id: str = ""  # what a pull comes to now; the image's own by default
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Pod:
     disrupted: bool = False
     restarts: int = 0
     ended: dict[str, Any] | None = None
-    crashed_at: float | None = None
+    image_id: str = ""
 
 
 @dataclass
@@ -87,7 +88,7 @@ def pod_object(pod: Pod, behaviour: Behaviour, capacity: int, now: float) -> Obj
         state = {"waiting": {"reason": behaviour.pull[0], "message": behaviour.pull[1]}}
     elif pod.started is not None:
         state = {"running": {"startedAt": stamp(pod.started)}}
-    engine: dict[str, Any] = {"name": "engine", "state": state, "restartCount": pod.restarts}
+    engine: dict[str, Any] = {"name": "engine", "state": state, "restartCount": pod.restarts, "imageID": pod.image_id}
     if pod.ended:
         engine["lastState"] = {"terminated": pod.ended}
     meta: dict[str, Any] = {"name": pod.name, "uid": pod.uid, "creationTimestamp": stamp(pod.created)}

@@ -92,6 +92,57 @@ def test_a_start_whose_record_is_lost_has_the_time_of_todays_spec() -> None:
     assert [f["reason"] for f in cluster.status["failed"]] == ["StartDeadline"]
 
 
+def test_a_candidate_whose_image_is_not_the_same_everywhere_goes_back() -> None:
+    cluster = canary(50, replicas=2)
+    cluster.behaviours["v2"] = Behaviour(image_id="sha256:pushed-anew")
+    cluster.until(lambda c: len(c.pods_of("v2")) == 1)
+    cluster.edit(replicas=4)
+    cluster.until_phase("RolledBack")
+    (failure,) = cluster.status["failed"]
+    assert failure["reason"] == "ImageMoved"
+    assert "the same on all its pods: sha256:pushed-anew, sha256:v2" in failure["message"]
+    cluster.until(lambda c: c.pods_of("v2") == []).turns(2)
+    record = cluster.of_kind("ModelSnapshot")[f"story-{failure['revision']}"]["status"]
+    assert record["imageIDs"] == ["sha256:pushed-anew", "sha256:v2"]
+    assert [c["type"] for c in record["conditions"]] == ["ImageMoved"]
+    assert cluster.condition("ImageMoved") == {}
+
+
+def test_pods_made_one_after_the_other_are_compared_too() -> None:
+    cluster = canary(10)
+    cluster.behaviours["v2"] = Behaviour(image_id="sha256:pushed-anew")
+    cluster.delete_pod(cluster.pods_of("v2")[0])
+    cluster.until_phase("RolledBack")
+    assert [f["reason"] for f in cluster.status["failed"]] == ["ImageMoved"]
+
+
+def test_a_retry_takes_the_image_as_it_is_now() -> None:
+    cluster = canary(10)
+    cluster.behaviours["v2"] = Behaviour(image_id="sha256:pushed-anew")
+    cluster.delete_pod(cluster.pods_of("v2")[0])
+    cluster.until_phase("RolledBack").until(lambda c: c.pods_of("v2") == [])
+    cluster.ask("retry")
+    cluster.until(lambda c: c.image("stable") == "v2")
+    record = cluster.of_kind("ModelSnapshot")[f"story-{cluster.revision('v2')}"]["status"]
+    assert (record["imageIDs"], record["conditions"]) == (["sha256:pushed-anew"], [])
+
+
+@pytest.mark.parametrize("phase", ["Stable", "Watching"])
+def test_what_serves_is_not_turned_back_for_a_moved_image_but_it_is_said(phase: str) -> None:
+    cluster = canary(100, replicas=2).until_phase(phase)
+    cluster.behaviours["v2"] = Behaviour(image_id="sha256:pushed-anew")
+    cluster.delete_pod(cluster.pods_of("v2")[0])
+    cluster.events.clear()
+    cluster.turns(15)
+    assert (cluster.image("stable"), cluster.status["failed"]) == ("v2", [])
+    assert cluster.says("ImageMoved") == ("True", "ImageMoved")
+    assert [e.type for e in cluster.events if e.reason == "ImageMoved"] == ["Warning"]
+    # As long as a pod could come up otherwise, it stays said.
+    cluster.delete_pod(cluster.pods_of("v2")[0])
+    cluster.turns(15)
+    assert cluster.says("ImageMoved") == ("True", "ImageMoved")
+
+
 def test_a_crash_reverts_in_the_pass_that_sees_it() -> None:
     cluster = canary(10)
     cluster.crash(cluster.pods_of("v2")[0])

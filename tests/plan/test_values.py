@@ -9,6 +9,7 @@ from tests.plan.world import KEY, NAME
 from understudy.api.v1alpha1.rollout import Rollout
 from understudy.domain.state import DeploymentState, GatewayState, RevisionState
 from understudy.plan import clocks
+from understudy.plan.analysis import differ
 from understudy.plan.evidence import MAX_BLOCKS, alongside, count, read_record, record_fields, slide, totals
 from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.memory import Block, Clock, Cursor, Evidence, Memory
@@ -190,6 +191,25 @@ def test_what_is_frozen_wins_over_the_spec_but_steps_do_not_freeze() -> None:
     agreed = terms(live, freeze(strict))
     assert (agreed.min_samples, agreed.scheduling, agreed.immediate) == (7, 60.0, False)
     assert (agreed.steps, agreed.watch) == (((100, 120.0),), 60.0)
+
+
+# Image ids.
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ((), False),
+        (("reg/a@sha256:1",), False),
+        (("reg/a@sha256:1", "reg/a@sha256:2"), True),
+        (("sha256:1", "sha256:2"), True),
+        # The same image under two names, and an image that was pulled here and put there by hand.
+        (("reg/a@sha256:1", "mirror/a@sha256:1"), False),
+        (("reg/a@sha256:1", "sha256:9"), False),
+    ],
+)
+def test_image_ids_are_compared_by_digest_and_only_with_their_like(images: tuple[str, ...], expected: bool) -> None:
+    assert differ(images) is expected
 
 
 # Models and Guardrails.

@@ -455,7 +455,7 @@ class Cluster:
             self._set_ready(pod, ready=False)
             return
         if pod.started is None:
-            pod.started = self.wall
+            pod.started, pod.image_id = self.wall, behaviour.image_id or f"sha256:{pod.image}"
         up = self.wall - pod.started
         if behaviour.exit_code is not None and up >= behaviour.start:
             self._terminate(pod, behaviour.exit_code, oom=behaviour.oom)

@@ -46,6 +46,28 @@ def pod_fault(_: World, bench: Bench) -> Fault | None:
     return None
 
 
+def image_moved(world: World, bench: Bench) -> Fault | None:
+    """The candidate's pods do not all run the same image: its tag was pushed anew. What serves is not turned back."""
+    if bench.subject.name != world.state.candidate or not differ(bench.subject.image_ids):
+        return None
+    return Fault("ImageMoved", moved(bench.subject.name, bench.subject.image_ids))
+
+
+def differ(images: Iterable[str]) -> bool:
+    """Whether these image ids are of more than one image.
+
+    A runtime gives a pulled image by the digest of its manifest, `repository@sha256:…`, and one that was put on
+    the node otherwise by that of its configuration, `sha256:…`: one cannot be compared with the other.
+    """
+    split = [image.rpartition("@") for image in images]
+    return any(len({digest for _, at, digest in split if at == kind}) > 1 for kind in ("@", ""))
+
+
+def moved(revision: str, images: Iterable[str]) -> str:
+    """How a revision's image has moved, as a sentence."""
+    return f"the image of {revision} has not come to the same on all its pods: {', '.join(images)}; name it by digest"
+
+
 def probe_prompts(world: World, bench: Bench) -> Fault | None:
     """A prompt fails too often on a pod, and does not fail on the comparator."""
     probes = world.spec.probes
@@ -73,7 +95,7 @@ def error_ceiling(world: World, bench: Bench) -> Fault | None:
     )
 
 
-HARD_CHECKS: Final[tuple[Check, ...]] = (wrong_identity, pod_fault, probe_prompts, error_ceiling)
+HARD_CHECKS: Final[tuple[Check, ...]] = (wrong_identity, pod_fault, image_moved, probe_prompts, error_ceiling)
 
 
 def hard_fault(world: World) -> Fault | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from understudy.domain.conditions import Condition, find
-from understudy.plan.analysis import hard_fault
+from understudy.plan.analysis import differ, hard_fault, moved
 from understudy.plan.decision import Decision, asked
 from understudy.plan.guards import guarding
 from understudy.plan.names import taken
@@ -168,9 +168,18 @@ ASPECTS: Final[tuple[Aspect, ...]] = (
 )
 
 
+def alerts(world: World) -> list[Condition]:
+    """What is not as it should be with what serves, and turns nothing back."""
+    changed = drifted(world.observed, world.stable.snapshot)
+    found: list[Condition] = []
+    if changed:
+        what = f"{', '.join(changed)} has changed since {world.state.stable} was made"
+        found.append(Condition("ConfigDrifted", "True", "ContentChanged", what))
+    if differ(world.stable.image_ids):
+        found.append(Condition("ImageMoved", "True", "ImageMoved", moved(world.stable.name, world.stable.image_ids)))
+    return found
+
+
 def conditions(case: Case) -> list[Condition]:
-    """All of them, and ConfigDrifted when the stable revision would not come up as it was."""
-    changed = drifted(case.world.observed, case.world.stable.snapshot)
-    what = f"{', '.join(changed)} has changed since {case.world.state.stable} was made"
-    extra = [Condition("ConfigDrifted", "True", "ContentChanged", what)] if changed else []
-    return [*(aspect(case) for aspect in ASPECTS), *extra]
+    """All of them, and the alerts that there are."""
+    return [*(aspect(case) for aspect in ASPECTS), *alerts(case.world)]

@@ -223,6 +223,7 @@ def _pod(
         waiting_for=_elapsed(running, f"pending:{uid}"),
         unschedulable=str(scheduled.get("message", "")) if scheduled.get("reason") == "Unschedulable" else "",
         restarts=int(facts.engine.get("restartCount", 0)),
+        image_id=str(facts.engine.get("imageID", "")),
         fault=fault_of(facts, rules.pod_faults),
         report=report,
     )

@@ -15,7 +15,7 @@ therefore safe in the world as observed, under the new registers.
 from dataclasses import replace
 
 from understudy.plan.actions import Action, Emit, Plan
-from understudy.plan.aspects import MOVING, Case
+from understudy.plan.aspects import MOVING, Case, alerts
 from understudy.plan.children import farewell, revision_writes, table_write
 from understudy.plan.clocks import since_last_pass
 from understudy.plan.decision import Decision, asked, hold
@@ -74,7 +74,7 @@ def _drafted(world: World, read: State, note: Emit | None) -> Plan:
     again = _again(after, case.decision)
     status = calm(before, describe(case), world.now.monotonic - told)
     return Plan(
-        actions=(*actions, *_events(decision, note)),
+        actions=(*actions, *_events(decision, note), *_alarms(after)),
         status=status,
         status_first=decision.state != read,
         probes=probes(after),
@@ -106,6 +106,12 @@ def _writes(after: World, persist: bool) -> tuple[Action, ...]:
 def _events(decision: Decision, note: Emit | None) -> list[Emit]:
     moved = [Emit(decision.event, decision.reason, decision.message)] if decision.event else []
     return [note, *moved] if note is not None else [*moved]
+
+
+def _alarms(after: World) -> list[Emit]:
+    """An event for each alert that the status did not have before."""
+    known = {c["type"] for c in after.before.get("conditions") or ()}
+    return [Emit("Warning", alert.type, alert.message) for alert in alerts(after) if alert.type not in known]
 
 
 def _due(world: World) -> bool:

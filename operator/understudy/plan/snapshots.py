@@ -7,7 +7,7 @@ from understudy.domain.conditions import Condition, transition
 from understudy.domain.duration import instant, stamp
 from understudy.domain.names import ANNOTATION_KEEP, API_VERSION
 from understudy.plan.actions import Action, Apply, Delete, apply_status
-from understudy.plan.analysis import lacking
+from understudy.plan.analysis import differ, lacking, moved
 from understudy.plan.evidence import record_fields
 from understudy.plan.observed import Object, Observed
 from understudy.plan.state import State
@@ -20,6 +20,7 @@ PERSIST: Final = 5.0
 # Records of a deployment that is gone stay this long, in seconds.
 ORPHANED: Final = 7 * 86400.0
 MAX_PROMOTIONS: Final = 20
+MAX_IMAGES: Final = 16
 
 
 def drifted(observed: Observed, snapshot: Object | None) -> tuple[str, ...]:
@@ -105,6 +106,9 @@ def _status(world: World, revision: Revision, snapshot: Object, persist: bool) -
     old = revision.status
     promotions = _promotions(world.state, revision.name, old)
     state, failure = _outcome(world.state, revision.name, old, bool(promotions))
+    # What failed keeps what it failed with; what may start again begins anew.
+    seen = old.get("imageIDs") or () if state == "Failed" else ()
+    images = tuple(sorted({*seen, *revision.image_ids}))[:MAX_IMAGES]
     status: dict[str, Any] = {
         **{name: old[name] for name in ("verdict", "step", "soakSeconds", "evidence", "cursors") if name in old},
         "observedGeneration": 1,
@@ -112,7 +116,8 @@ def _status(world: World, revision: Revision, snapshot: Object, persist: bool) -
         **({"failure": failure} if failure else {}),
         "promotions": promotions,
         **({"number": promotions[-1]["number"], "promotedAt": promotions[-1]["at"]} if promotions else {}),
-        "conditions": _conditions(world, snapshot, old),
+        "conditions": _conditions(world, revision, snapshot, images),
+        **({"imageIDs": list(images)} if images else {}),
     }
     # Evidence of another weight than the registers now ask for would be dropped when read.
     current = world.evidence is not None and world.evidence.tag == tag_of(world.state)
@@ -152,16 +157,19 @@ def _outcome(
     return ("Promoted" if promoted else "Candidate"), None
 
 
-def _conditions(world: World, snapshot: Object, old: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if not any(r["kind"] == "Secret" for r in snapshot["spec"].get("references") or ()):
-        return []
-    changed = drifted(world.observed, snapshot)
-    condition = (
-        Condition("ConfigDrifted", "True", "ContentChanged", f"{', '.join(changed)} has changed since it was made")
-        if changed
-        else Condition("ConfigDrifted", "False", "Same")
-    )
-    return transition(old.get("conditions") or (), [condition], 1, world.now.wall)
+def _conditions(world: World, revision: Revision, snapshot: Object, images: tuple[str, ...]) -> list[dict[str, Any]]:
+    said: list[Condition] = []
+    if any(r["kind"] == "Secret" for r in snapshot["spec"].get("references") or ()):
+        changed = drifted(world.observed, snapshot)
+        what = f"{', '.join(changed)} has changed since it was made"
+        said.append(
+            Condition("ConfigDrifted", "True", "ContentChanged", what)
+            if changed
+            else Condition("ConfigDrifted", "False", "Same")
+        )
+    if differ(images):
+        said.append(Condition("ImageMoved", "True", "ImageMoved", moved(revision.name, images)))
+    return transition(revision.status.get("conditions") or (), said, 1, world.now.wall)
 
 
 def _age(revision: Revision) -> tuple[str, str]:

@@ -26,7 +26,8 @@ from understudy.plan.wanted import Blocked, Reading, Wanted
 class Pod:
     """One pod: `serving` is ready and not going away; `proven` also answered as it should.
 
-    `waiting_for` is the observed seconds without a node, None once it has one.
+    `waiting_for` is the observed seconds without a node, None once it has one. `image_id` is what the
+    engine's image came to, "" until it has been pulled.
     """
 
     uid: str
@@ -38,6 +39,7 @@ class Pod:
     waiting_for: float | None
     unschedulable: str
     restarts: int
+    image_id: str
     fault: Fault | None
     report: ProbeReport | None
 
@@ -72,6 +74,12 @@ class Revision:
     def restarts(self) -> dict[str, int]:
         """How often each pod's engine has been restarted so far, by pod uid, where it has."""
         return {pod.uid: pod.restarts for pod in self.pods if pod.restarts}
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """What the engine's image has come to on its pods so far. A failure that is forgiven begins anew."""
+        seen = () if self.status.get("state") == "Failed" else self.status.get("imageIDs") or ()
+        return tuple(sorted({*seen, *(pod.image_id for pod in self.pods if pod.image_id)}))
 
     @property
     def status(self) -> Mapping[str, Any]:

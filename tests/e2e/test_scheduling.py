@@ -33,7 +33,6 @@ def gpus(stage: Stage) -> Iterator[Stage]:
     give_gpus(stage.cluster, 0)
 
 
-@pytest.mark.xdist_group("gpus")
 def test_placed_by_product_count_and_memory(gpus: Stage) -> None:
     revision = gpus.serving("story", accelerator=ONE_L4)
     (pod,) = gpus.pods("story", revision)
@@ -44,7 +43,6 @@ def test_placed_by_product_count_and_memory(gpus: Stage) -> None:
     assert "nvidia.com/gpu.memory" in terms
 
 
-@pytest.mark.xdist_group("gpus")
 def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(gpus: Stage) -> None:
     # Given both GPUs taken by v1
     rollout = {**FAST_ROLLOUT, "deadlines": {"scheduling": "5s"}}

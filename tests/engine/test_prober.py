@@ -409,3 +409,102 @@ async def test_over_http_a_redirect_is_not_followed(server: Any) -> None:
     with pytest.raises(ValueError, match="307"):
         await engine.get(target, "/v1/models", 5.0)
     assert len(found.requests) == 1
+
+
+# What fails is compared at once.
+
+
+class Pods:
+    """One engine per pod, by uid."""
+
+    def __init__(self, *uids: str) -> None:
+        self.by_uid = {uid: Pod() for uid in uids}
+
+    async def get(self, probe: Probe, path: str, seconds: float) -> Any:
+        return await self.by_uid[probe.pod_uid].get(probe, path, seconds)
+
+    async def post(self, probe: Probe, path: str, body: Mapping[str, Any], seconds: float) -> Any:
+        return await self.by_uid[probe.pod_uid].post(probe, path, body, seconds)
+
+
+class Trial(Stage):
+    """A pod on trial that answers wrongly from second 12 on, beside a comparator that answers as told."""
+
+    def __init__(self, then: Any) -> None:
+        super().__init__()
+        self.pods = Pods("pod-1", "other")
+        self.prober = Prober(self.pods, monotonic=virtual.now, metrics=self.metrics, wake=lambda _key: None)
+        self.then = then
+
+    async def run(self, *, comparator: bool = True) -> tuple[bool | None, ...]:
+        """What was found out about the comparator in each of the two failures until second 35."""
+        other = probe(YES, uid="other", model_id="talk-0", interval=1000.0, comparator=comparator)
+        self.pods.by_uid["other"].models = listed("talk-0")
+        self.prober.set_probes(TALK, (probe(YES), other))
+        await asyncio.sleep(12)
+        self.pods.by_uid["pod-1"].answer = said("no")
+        self.pods.by_uid["other"].answer = self.then
+        await asyncio.sleep(23)
+        runs = self.report().recent
+        assert [run.ok for run in runs] == [True, True, False, False]
+        assert [run.ok for run in self.report("other").recent] == [True], "a comparison is no run of its own"
+        found = tuple(run.other_ok for run in runs if not run.ok)
+        assert all(run.other_ok is None for run in runs if run.ok)
+        await self.prober.stop()
+        return found
+
+
+@pytest.mark.parametrize(
+    ("then", "other_ok"), [(said("yes"), True), (said("no"), False), (ValueError("503"), False), (4.0, True)]
+)
+def test_a_prompt_that_fails_is_sent_to_the_comparator_at_once(then: Any, other_ok: bool) -> None:
+    async def main() -> None:
+        trial = Trial(then)
+        assert await trial.run() == (other_ok, other_ok)
+        other = trial.pods.by_uid["other"]
+        # Its own interval is a thousand seconds: these are the moments of the failures.
+        assert other.times("/v1/chat/completions") == [0, 20, 30]
+        assert {body["model"] for body in other.bodies} == {"talk-0"}
+        assert other.bodies[-1]["messages"] == trial.pods.by_uid["pod-1"].bodies[-1]["messages"]
+
+    virtual.run(main())
+
+
+def test_only_a_comparator_is_asked() -> None:
+    async def main() -> None:
+        trial = Trial(said("yes"))
+        assert await trial.run(comparator=False) == (None, None)
+        assert trial.pods.by_uid["other"].times("/v1/chat/completions") == [0]
+
+    virtual.run(main())
+
+
+def test_a_comparator_that_has_not_said_who_it_is_is_not_asked() -> None:
+    async def main() -> None:
+        stage = Stage()
+        pods = Pods("pod-1", "other")
+        pods.by_uid["pod-1"].answer = said("no")
+        pods.by_uid["other"].models = ValueError("starting")
+        stage.prober = Prober(pods, monotonic=virtual.now, metrics=stage.metrics, wake=lambda _key: None)
+        stage.prober.set_probes(TALK, (probe(YES), probe(YES, uid="other", comparator=True)))
+        await asyncio.sleep(15)
+        assert [run.other_ok for run in stage.report().recent] == [None, None]
+        assert pods.by_uid["other"].times("/v1/chat/completions") == []
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_what_fails_on_a_comparator_is_compared_with_nobody() -> None:
+    async def main() -> None:
+        stage = Stage()
+        pods = Pods("one", "two")
+        for pod in pods.by_uid.values():
+            pod.answer = said("no")
+        stage.prober = Prober(pods, monotonic=virtual.now, metrics=stage.metrics, wake=lambda _key: None)
+        stage.prober.set_probes(TALK, tuple(probe(YES, uid=uid, comparator=True) for uid in ("one", "two")))
+        await asyncio.sleep(5)
+        assert [pod.times("/v1/chat/completions") for pod in pods.by_uid.values()] == [[0], [0]]
+        await stage.prober.stop()
+
+    virtual.run(main())

@@ -1,5 +1,6 @@
 """A candidate that is bad goes back by itself; one that only had bad luck is not branded for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
 from tests.plan.test_canary import PROBES, canary
 from tests.plan.world import Cluster, serving
+from understudy.plan.observed import PromptResult
 
 BAD: list[tuple[Behaviour, str]] = [
     (Behaviour(exit_code=1), "EngineCrash"),
@@ -158,6 +160,39 @@ def test_what_the_comparator_shows_too_is_not_held_against_the_candidate(change:
     cluster.turns(20)
     assert cluster.status["failed"] == []
     assert (cluster.phase, cluster.weights()["v2"]) == ("Canary", 50)
+
+
+@pytest.mark.parametrize(
+    ("others", "phase"),
+    [
+        ((True, True, True), "Reverting"),
+        ((True, False, True), "Canary"),  # what the comparator failed at the same moment does not count
+        ((None, True, True), "Canary"),  # nor what it could not be asked
+        ((False, True, True, True), "Reverting"),
+    ],
+)
+def test_a_failed_prompt_counts_if_the_comparator_passed_it_at_the_same_moment(
+    others: tuple[bool | None, ...], phase: str
+) -> None:
+    cluster = canary(50, probes=PROBES)
+    (name,) = {prompt.name for probe in cluster.probed for prompt in probe.prompts}
+    for pod in cluster.pods_of("v2"):
+        runs = tuple(PromptResult(name, False, cluster.mono, "wrong", other) for other in others)
+        cluster.reports[pod.uid] = replace(cluster.reports[pod.uid], recent=runs)
+    cluster.reconcile()
+    assert cluster.phase == phase
+    # Either way it gets no further.
+    assert cluster.says("Reconciling")[1] == "ProbeFailed" or phase == "Reverting"
+
+
+@pytest.mark.parametrize("phase", ["Preparing", "Canary", "Watching"])
+def test_one_pod_of_what_the_trial_is_compared_with_is_the_comparator(phase: str) -> None:
+    cluster = serving("v1", probes=PROBES, replicas=2)
+    assert not any(probe.comparator for probe in cluster.probed)
+    cluster.apply("v2", probes=PROBES, replicas=2)
+    cluster.until_phase(phase)
+    (asked,) = (probe for probe in cluster.probed if probe.comparator)
+    assert asked.pod_uid in {pod.uid for pod in cluster.pods_of("v1")}
 
 
 def test_without_a_comparator_only_a_crash_or_a_wrong_identity_counts() -> None:

@@ -563,10 +563,20 @@ class Cluster:
             if behaviour.identity != "ok":
                 self.reports[probe.pod_uid] = replace(old, identity=behaviour.identity)
                 continue
-            runs = tuple(PromptResult(p.name, not behaviour.fails_prompt, self.mono, "wrong") for p in probe.prompts)
+            other_ok = self._compared(probe, by_uid) if behaviour.fails_prompt else None
+            runs = tuple(
+                PromptResult(p.name, not behaviour.fails_prompt, self.mono, "wrong", other_ok) for p in probe.prompts
+            )
             done = old.completed_at if behaviour.fails_prompt else self.mono
             recent = (*old.recent, *runs)[-5 * max(1, len(probe.prompts)) :]
             self.reports[probe.pod_uid] = ProbeReport(probe.pod_uid, "ok", done, recent)
+
+    def _compared(self, probe: Probe, by_uid: Mapping[str, Pod]) -> bool | None:
+        """Whether the comparator passes what has just failed; None if it cannot be asked."""
+        asked = [by_uid.get(p.pod_uid) for p in self.probed if p.comparator and p != probe]
+        known = [p for p in asked if p is not None and p.ready and p.uid in self.reports]
+        behaviours = [self.behaviours.get(p.image, Behaviour()) for p in known]
+        return not any(b.fails_prompt for b in behaviours) if behaviours else None
 
 
 def rollout(**fields: Any) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 Per pod: identity first (what `/v1/models` shows), then every `interval` a real completion: the probe
 prompts, or one token when there are none. A pod that does not say who it is gets no prompt: until it
-has said so once, a failure is a start that is not finished, and no evidence against the revision.
+has said so once, a failure is a start that is not finished, and no evidence against the revision. A prompt
+that fails is sent to the comparator at once: what fails there too is an outage, not the revision's fault.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import aiohttp
@@ -164,7 +165,7 @@ class Prober:
             except _FAILURES as error:
                 self._metrics.probes.labels("completion", "failed").inc()
                 log.info("engine at %s does not complete: %s", probe.address, str(error) or "no answer in time")
-        results = await asyncio.gather(*(self._ask(probe, prompt, found) for prompt in probe.prompts))
+        results = await asyncio.gather(*(self._judge(key, probe, prompt, found) for prompt in probe.prompts))
         for result in results:
             runs = found.recent.setdefault(result.name, deque(maxlen=KEPT_RUNS))
             runs.append(result)
@@ -172,6 +173,22 @@ class Prober:
         if not all(result.ok for result in results):
             # The same row of failures may look alike and still be new evidence.
             self._wake(key)
+
+    async def _judge(self, key: Key, probe: Probe, prompt: Prompt, found: _Findings) -> PromptResult:
+        """One run of a prompt; one that failed is compared with how the comparator takes it now."""
+        result = await self._ask(probe, prompt, found)
+        if result.ok or probe.comparator:
+            return result
+        asked = [
+            self._ask(other, prompt, known)
+            for uid, (other, _) in self._probes.get(key, {}).items()
+            if other.comparator and (known := self._findings.get(uid)) is not None and known.identity == "ok"
+        ]
+        if not asked:
+            return result
+        passed = all(answer.ok for answer in await asyncio.gather(*asked))
+        self._metrics.probes.labels("comparison", "ok" if passed else "failed").inc()
+        return replace(result, other_ok=passed)
 
     async def _ask(self, probe: Probe, prompt: Prompt, found: _Findings) -> PromptResult:
         body = {

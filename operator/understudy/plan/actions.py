@@ -85,7 +85,8 @@ class Probe:
     """Ask the prober to keep checking one pod: identity first, then the prompts every `interval` seconds.
 
     `model_id` is what `/v1/models` must show, `root` the path it must be served from ("" = any),
-    `max_model_len` the expected context (0 = any), `key` the engine's API key.
+    `max_model_len` the expected context (0 = any), `key` the engine's API key. A prompt that fails on another
+    pod of the deployment is sent to a `comparator` at once.
     """
 
     pod_uid: str
@@ -97,6 +98,7 @@ class Probe:
     key: str
     interval: float
     prompts: tuple[Prompt, ...]
+    comparator: bool = False
 
 
 @dataclass(frozen=True, slots=True)

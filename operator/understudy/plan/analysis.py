@@ -69,12 +69,11 @@ def moved(revision: str, images: Iterable[str]) -> str:
 
 
 def probe_prompts(world: World, bench: Bench) -> Fault | None:
-    """A prompt fails too often on a pod, and does not fail on the comparator."""
-    probes = world.spec.probes
+    """A prompt fails too often on a pod, and the comparator passed it each time at the same moment."""
+    threshold = world.spec.probes.failure_threshold
     for pod in bench.subject.pods:
-        for name, message in _failing(pod, probes.failure_threshold):
-            if bench.other is None or not any(_fails_now(p, name) for p in bench.other.pods):
-                return Fault("ProbeFailed", f"{pod.name}: probe {name}: {message}", shared=True)
+        for name, message in _failing(pod, threshold, compared=bench.other is not None):
+            return Fault("ProbeFailed", f"{pod.name}: probe {name}: {message}", shared=True)
     return None
 
 
@@ -142,17 +141,15 @@ def rate(counted: Counts) -> float:
     return counted[1] / counted[0] if counted[0] else 0.0
 
 
-def _failing(pod: Pod, threshold: int) -> list[tuple[str, str]]:
-    """Prompts of which `threshold` of the last five runs failed, with the latest failure's message."""
+def _failing(pod: Pod, threshold: int, *, compared: bool) -> list[tuple[str, str]]:
+    """Prompts of which `threshold` of the last five runs failed, with the latest failure's message.
+
+    If `compared`, a failure counts only if the comparator was asked at once and did better.
+    """
     if pod.report is None or pod.disrupted:
         return []
     failed: dict[str, list[str]] = {}
     for run in pod.report.recent:
-        if not run.ok:
+        if not run.ok and (run.other_ok or not compared):
             failed.setdefault(run.name, []).append(run.message)
     return [(name, messages[-1]) for name, messages in failed.items() if len(messages) >= threshold]
-
-
-def _fails_now(pod: Pod, prompt: str) -> bool:
-    runs = [run.ok for run in pod.report.recent if run.name == prompt] if pod.report is not None else []
-    return bool(runs) and not runs[-1]

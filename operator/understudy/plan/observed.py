@@ -43,12 +43,16 @@ class GatewayPod:
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """One run of one probe prompt: `at` is Now.monotonic at its end, `message` says what was wrong."""
+    """One run of one probe prompt: `at` is Now.monotonic at its end, `message` says what was wrong.
+
+    After a failure, `other_ok` is whether the comparator passed the same prompt, sent at once; None without one.
+    """
 
     name: str
     ok: bool
     at: float
     message: str = ""
+    other_ok: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from understudy.api.v1alpha1.shape import to_manifest
 from understudy.domain.duration import seconds
 from understudy.domain.names import ENGINE_PORT, engine_key
 from understudy.plan.actions import Probe, Prompt
+from understudy.plan.trial import trial_of
 from understudy.plan.world import Pod, Revision, World
 
 # A completion this long ago still shows that the deployment answers, in seconds.
@@ -14,14 +15,14 @@ ANSWERED: Final = 60.0
 
 def probes(world: World) -> tuple[Probe, ...]:
     """Every pod of the revision on trial, and one of each other that serves."""
-    state = world.state
+    state, comparator = world.state, trial_of(world.state).other
     on_trial = state.stable if state.phase == "Watching" else state.candidate
     wanted: list[Probe] = []
     for name in state.live():
         revision = world.revision(name)
         reachable = [pod for pod in revision.pods if _reachable(pod)]
         chosen = reachable if name == on_trial else reachable[:1]
-        wanted.extend(_probe(world, revision, pod) for pod in chosen)
+        wanted.extend(_probe(world, revision, pod, comparator=name == comparator) for pod in chosen)
     return tuple(wanted)
 
 
@@ -29,7 +30,7 @@ def _reachable(pod: Pod) -> bool:
     return bool(pod.address) and not pod.disrupted and (pod.serving or pod.report is not None)
 
 
-def _probe(world: World, revision: Revision, pod: Pod) -> Probe:
+def _probe(world: World, revision: Revision, pod: Pod, *, comparator: bool) -> Probe:
     identity = (revision.snapshot["spec"].get("identity") or {}) if revision.snapshot is not None else {}
     declared = world.spec.probes
     return Probe(
@@ -50,4 +51,5 @@ def _probe(world: World, revision: Revision, pod: Pod) -> Probe:
             )
             for prompt in declared.prompts
         ),
+        comparator=comparator,
     )

@@ -41,11 +41,42 @@ MEMORY = Memory(process="p", monotonic=40.0, clocks={"a": Clock(900.0, 30.0)})
 def test_a_clock_trusts_the_wall_once_and_the_monotonic_clock_from_then_on(
     memory: Memory | None, stamp: float | None, elapsed: float
 ) -> None:
-    assert clocks.advance(memory, NOW, {"a": stamp}) == {"a": Clock(stamp, elapsed)}
+    assert clocks.advance(memory, NOW, {"a": stamp}, {}) == {"a": Clock(stamp, elapsed)}
 
 
 def test_a_clock_that_is_not_asked_for_starts_anew() -> None:
-    assert clocks.advance(MEMORY, NOW, {}) == {}
+    assert clocks.advance(MEMORY, NOW, {}, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("memory", "began", "elapsed"),
+    [
+        (None, 900.0, 100.0),  # a new process believes what it is told
+        (None, 2000.0, 0.0),
+        (replace(MEMORY, clocks={}), 900.0, 10.0),  # one that was looking cannot have missed more than a pass
+        (replace(MEMORY, clocks={}), 995.0, 5.0),
+        (replace(MEMORY, clocks={"a": Clock(None, 30.0)}), 995.0, 40.0),  # a running clock is not set back
+    ],
+)
+def test_a_clock_without_a_stamp_starts_from_what_is_known(memory: Memory | None, began: float, elapsed: float) -> None:
+    assert clocks.advance(memory, NOW, {"a": None}, {"a": began}) == {"a": Clock(None, elapsed)}
+
+
+def test_starts_are_kept_as_they_were_written_until_they_are_others() -> None:
+    running = {"drain:x": Clock(None, 30.5), "blocked:y": Clock(None, 4.0), "thin": Clock(None, 4.0)}
+    first = clocks.write_starts(running, {}, 1000.0)
+    assert first == {"drain:x": "1970-01-01T00:16:10Z", "blocked:y": "1970-01-01T00:16:36Z"}
+    kept = clocks.read_starts({"rollout": {"since": first}})
+    assert kept == {"drain:x": 970.0, "blocked:y": 996.0}
+    later = {name: Clock(None, clock.elapsed + 9.7) for name, clock in running.items()}
+    assert clocks.write_starts(later, kept, 1010.0) == first
+    # The wall clock has jumped: what is kept must say the same by it.
+    assert clocks.read_starts({"rollout": {"since": clocks.write_starts(later, kept, 5010.0)}})["drain:x"] == 4970.0
+
+
+@pytest.mark.parametrize("since", [None, {"drain:x": "yesterday"}, {"drain:x": 5}, {"drain:x": "2026-01-01T00:00:00"}])
+def test_what_is_no_start_is_left_out(since: Any) -> None:
+    assert clocks.read_starts({"rollout": {"since": since}}) == {}
 
 
 # Counting.

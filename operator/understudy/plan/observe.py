@@ -6,7 +6,7 @@ pools, pods, nodes, probes ─► revisions ┤   (clocks carry on from the prev
 table, gateways ─► fleet, evidence ─────┘
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,10 +42,12 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
     fleet = view_fleet(observed.key, table, observed.gateways)
     grouped = _by_revision(observed.pods)
     unguarded, unknown = guards.unguarded(observed, spec)
-    stamps = _stamps(observed, spec, state, target, table, fleet, grouped)
+    kept = clocks.read_starts(deployment.get("status") or {})
+    stamps = _stamps(observed, spec, state, target, table, fleet, grouped, kept)
     if unknown:
         stamps["blocked:GuardrailNotFound"] = None
-    running = clocks.advance(observed.memory, observed.now, stamps)
+    began = {**kept, **_losses(spec, state, table, grouped)}
+    running = clocks.advance(observed.memory, observed.now, stamps, began)
     revisions = _revisions(observed, rules, spec, state, snapshots, grouped, running)
     world = World(
         observed=observed,
@@ -108,8 +110,9 @@ def _stamps(
     table: TableView | None,
     fleet: Fleet,
     grouped: Mapping[str, list[Object]],
+    kept: Mapping[str, float],
 ) -> dict[str, float | None]:
-    """Which clocks run now, and since when."""
+    """Which clocks run now, and since when where an object says so."""
     stamps: dict[str, float | None] = {}
     for pod in (pod for pods in grouped.values() for pod in pods):
         stamps.update(_pod_stamps(pod))
@@ -117,8 +120,7 @@ def _stamps(
     weights = table.weights() if table is not None else {}
     if state.stable and spec.replicas and not serving.get(state.stable):
         stamps["stable-down"] = None
-    share = weights.get(state.candidate, 0)
-    if state.candidate and serving.get(state.candidate, 0) < -(-share * spec.replicas // 100):
+    if state.candidate and serving.get(state.candidate, 0) < _carrying(state, table, spec):
         stamps["thin"] = None
     if state.stable and not any(_completed(observed, pod) for pod in grouped.get(state.stable, ())):
         stamps["unanswered"] = None
@@ -126,12 +128,47 @@ def _stamps(
         stamps["settling"] = None
     if isinstance(target, Blocked):
         stamps[f"blocked:{target.reason}"] = None
-    if fleet.acknowledged or fleet.size == 0:
-        stamps.update({f"drain:{r}": None for r in observed.pools if not weights.get(r)})
+    sure = fleet.acknowledged or fleet.size == 0
+    # A new operator has not heard of the gateways yet, a new gateway has no table yet: a drain that runs goes on.
+    draining = (r for r in observed.pools if sure or (fleet.settling and f"drain:{r}" in kept))
+    stamps.update({f"drain:{r}": None for r in draining if not weights.get(r)})
     wanted = (*(spec.served_names or (observed.key.name,)), str(observed.key))
     if table is not None and table.table is not None:
         stamps.update({f"drop:{n}": None for n in table.table.served_names if n not in wanted})
     return stamps
+
+
+def _carrying(state: State, table: TableView | None, spec: ModelDeploymentSpec) -> int:
+    """Pods that the candidate's share in the table needs."""
+    share = table.weights().get(state.candidate, 0) if table is not None else 0
+    return -(-share * spec.replicas // 100)
+
+
+def _losses(
+    spec: ModelDeploymentSpec, state: State, table: TableView | None, grouped: Mapping[str, list[Object]]
+) -> dict[str, float]:
+    """Since when (Unix seconds) there are too few pods, as far as those that are there tell."""
+    found = {
+        "stable-down": _short_since(grouped.get(state.stable, ()), 1),
+        "thin": _short_since(grouped.get(state.candidate, ()), _carrying(state, table, spec)),
+    }
+    return {name: since for name, since in found.items() if since is not None}
+
+
+def _short_since(pods: Sequence[Object], need: int) -> float | None:
+    """Since when fewer than `need` pods are ready: since the last one that could be missed became unready.
+
+    A pod that took a deleted one's place has been unready since it was made. None while nothing tells.
+    """
+    there = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    since = sorted(
+        _instant(condition(pod.get("status") or {}, "Ready").get("lastTransitionTime"))
+        or instant(pod["metadata"]["creationTimestamp"])
+        for pod in there
+        if not _is_ready(pod)
+    )
+    spare = len(there) - need
+    return since[spare] if 0 <= spare < len(since) else None
 
 
 def _pod_stamps(pod: Object) -> dict[str, float | None]:

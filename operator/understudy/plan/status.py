@@ -7,6 +7,7 @@ from understudy.domain.conditions import Condition, transition
 from understudy.domain.names import LABEL_DEPLOYMENT
 from understudy.plan.analysis import hard_fault, lacking
 from understudy.plan.aspects import Case, conditions
+from understudy.plan.clocks import read_starts, write_starts
 from understudy.plan.names import served
 from understudy.plan.sentences import next_sentence
 from understudy.plan.state import state_fields
@@ -26,9 +27,12 @@ def describe(case: Case) -> dict[str, Any]:
     live = [world.revision(name) for name in state.live()]
     shown = [world.revision(name) for name in (state.stable, state.candidate) if name]
     written = world.written(state.candidate)
+    registers = state_fields(state)
+    since = write_starts(world.clocks, read_starts(world.before), world.now.wall)
     return {
         "observedGeneration": world.generation,
-        **state_fields(state),
+        **registers,
+        **({"rollout": {**registers["rollout"], "since": since}} if since else {}),
         **_target(world),
         "step": world.terms.position(state.weight) if state.phase in ("Canary", "Promoting") else 0,
         "weights": {

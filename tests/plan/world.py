@@ -210,6 +210,12 @@ class Cluster:
         """Somebody deletes a child by hand."""
         self._remove((kind, name))
 
+    def scale(self, image: str, replicas: int) -> None:
+        """Somebody scales a pool by hand."""
+        name = f"{NAME}-{self.revision(image)}"
+        pool = self.objects["Deployment", name]
+        self.put("Deployment", name, {**pool, "spec": {**pool["spec"], "replicas": replicas}})
+
     # Time.
 
     def turn(self, seconds: float = 1.0, *, stale: int = 0) -> Plan:
@@ -403,6 +409,8 @@ class Cluster:
             meta = {**found["metadata"], "generation": found["metadata"]["generation"] + bump}
             if owners:
                 meta["ownerReferences"] = owners
+            if annotations := action.obj["metadata"].get("annotations"):
+                meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
             self._store(kind, name, {**found, **body, "metadata": meta})
         written[kind, name] = self.objects[kind, name]["metadata"]["resourceVersion"]
 

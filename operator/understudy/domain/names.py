@@ -24,6 +24,8 @@ MANAGED_BY: Final = "understudy"
 ANNOTATION_REQUEST: Final = f"{GROUP}/request"
 ANNOTATION_APPLIED_HASH: Final = f"{GROUP}/applied-hash"
 ANNOTATION_KEEP: Final = f"{GROUP}/keep"
+# On a pool: the replicas that the operator wrote. Other ones are somebody else's doing.
+ANNOTATION_REPLICAS: Final = f"{GROUP}/replicas"
 
 # Field managers: one per concern, so that server-side apply shows who owns what.
 MANAGER_CHILDREN: Final = "understudy"

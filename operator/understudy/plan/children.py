@@ -61,19 +61,19 @@ def desired_replicas(world: World, revision: Revision) -> int:
     busy = state.phase in ("Canary", "Promoting", "Reverting", "Restoring") or bool(state.candidate)
     if revision.name == state.stable:
         # Scaled to zero in mid-rollout: back first, then down.
-        return wanted or (revision.wanted if busy else 0)
+        return wanted or (revision.told if busy else 0)
     if revision.name == state.previous:
         starved = any(pod.unschedulable for pod in world.stable.pods)
-        return 0 if starved and not why_not(world, revision.name) else min(revision.wanted, wanted)
+        return 0 if starved and not why_not(world, revision.name) else min(revision.told, wanted)
     if state.phase == "Reverting":
-        return 0 if not why_not(world, revision.name) else revision.wanted
+        return 0 if not why_not(world, revision.name) else revision.told
     if state.phase == "Preparing" and not revision.exists and any(r.exists for r in world.others()):
         return 0
     if state.phase == "Restoring" or not state.stable:
-        return wanted or revision.wanted
+        return wanted or revision.told
     # Pods that are there may be finishing requests of an earlier part: only a lowered spec takes them away.
     wish = world.need(max(state.weight, world.terms.next_weight(0)))
-    return max(wish, _needed_now(world), min(revision.wanted, wanted))
+    return max(wish, _needed_now(world), min(revision.told, wanted))
 
 
 def farewell(world: World) -> list[Action]:

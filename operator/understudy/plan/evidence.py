@@ -50,6 +50,7 @@ def read_record(status: Mapping[str, Any]) -> Record | None:
             lasted=float(raw["lasted"]),
             counted=bool(raw["counted"]),
             soak=float(status.get("soakSeconds", 0.0)),
+            disturbed=bool(raw.get("disturbed", False)),
             subject=_pair(raw["subject"]),
             other=_pair(raw["other"]),
         )
@@ -70,6 +71,7 @@ def record_fields(evidence: Evidence, cursors: Mapping[str, Cursor], wall: float
             "tag": evidence.tag,
             "lasted": round(evidence.lasted, 1),
             "counted": evidence.counted,
+            "disturbed": evidence.disturbed,
             "polled": stamp(wall),
             "subject": list(evidence.subject),
             "other": list(evidence.other),

@@ -29,8 +29,8 @@ class Evidence:
     `tag` names the rollout, phase and weight that it belongs to; evidence under another tag never
     counts. `lasted` is seconds since the step began; `counted` is False until the weight was
     programmed for the first time; `soak` is the seconds that count as observed, `held` whether the
-    latest pass could begin such a second. `subject` is the revision on trial,
-    `other` its comparator.
+    latest pass could begin such a second. `disturbed` lasts from the moment when somebody changed a child
+    until all pods are back: nothing counts meanwhile. `subject` is the revision on trial, `other` its comparator.
     """
 
     tag: str
@@ -38,6 +38,7 @@ class Evidence:
     counted: bool = False
     soak: float = 0.0
     held: bool = False
+    disturbed: bool = False
     subject: Counts = (0, 0)
     other: Counts = (0, 0)
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.domain.duration import instant, seconds
-from understudy.domain.names import LABEL_REVISION
+from understudy.domain.names import ANNOTATION_REPLICAS, LABEL_REVISION
 from understudy.plan import clocks, guards, trial
 from understudy.plan.desired.pod import START_MARGIN
 from understudy.plan.faults import PodFacts, condition, fault_of
@@ -202,7 +202,8 @@ def _revisions(
             service=observed.services.get(name),
             engine_key=observed.engine_keys.get(name),
             snapshot=snapshots.get(name),
-            wanted=int(((observed.pools.get(name) or {}).get("spec") or {}).get("replicas", 0)),
+            wanted=_wanted(observed.pools.get(name)),
+            told=_told(observed.pools.get(name)),
             pods=tuple(
                 _pod(
                     pod,
@@ -219,6 +220,17 @@ def _revisions(
         for name in sorted(names)
         if name
     }
+
+
+def _wanted(pool: Object | None) -> int:
+    return int((pool.get("spec") or {}).get("replicas", 0)) if pool is not None else 0
+
+
+def _told(pool: Object | None) -> int:
+    """The replicas that the operator wrote; of a pool that does not say, those that it has."""
+    annotations = (pool["metadata"].get("annotations") or {}) if pool is not None else {}
+    said = str(annotations.get(ANNOTATION_REPLICAS, ""))
+    return int(said) if said.isdecimal() else _wanted(pool)
 
 
 def _start_deadline(snapshot: Object | None, spec: ModelDeploymentSpec) -> float:

@@ -21,7 +21,7 @@ from understudy.plan.clocks import since_last_pass
 from understudy.plan.decision import Decision, asked, hold
 from understudy.plan.gone import plan_gone
 from understudy.plan.invariants import Draft, violations
-from understudy.plan.memory import Memory
+from understudy.plan.memory import Evidence, Memory
 from understudy.plan.observe import observe
 from understudy.plan.observed import Observed
 from understudy.plan.probing import probes
@@ -31,6 +31,7 @@ from understudy.plan.rulebook import Rulebook
 from understudy.plan.snapshots import PERSIST, record, surplus
 from understudy.plan.state import State, relent
 from understudy.plan.status import calm, describe, unreadable
+from understudy.plan.tampering import tampered
 from understudy.plan.trial import trial_name
 from understudy.plan.verbs import obey
 from understudy.plan.wanted import Blocked
@@ -74,7 +75,7 @@ def _drafted(world: World, read: State, note: Emit | None) -> Plan:
     again = _again(after, case.decision)
     status = calm(before, describe(case), world.now.monotonic - told)
     return Plan(
-        actions=(*actions, *_events(decision, note), *_alarms(after)),
+        actions=(*actions, *_events(decision, note), *_alarms(world, after)),
         status=status,
         status_first=decision.state != read,
         probes=probes(after),
@@ -108,18 +109,25 @@ def _events(decision: Decision, note: Emit | None) -> list[Emit]:
     return [note, *moved] if note is not None else [*moved]
 
 
-def _alarms(after: World) -> list[Emit]:
-    """An event for each alert that the status did not have before."""
+def _alarms(world: World, after: World) -> list[Emit]:
+    """An event for each alert that the status did not have before, and for each child that somebody changed."""
     known = {c["type"] for c in after.before.get("conditions") or ()}
-    return [Emit("Warning", alert.type, alert.message) for alert in alerts(after) if alert.type not in known]
+    fresh = [Emit("Warning", alert.type, alert.message) for alert in alerts(after) if alert.type not in known]
+    return [*fresh, *(Emit("Warning", "ChildChanged", f"{what}; it is applied again") for what in tampered(world))]
 
 
 def _due(world: World) -> bool:
-    """The evidence has not been written for a while."""
+    """The evidence has not been written for a while, or a new process would count what must not count."""
     memory = world.observed.memory
     if since_last_pass(memory, world.now) is None or memory is None:
         return True
+    if _disturbed(world.evidence) and not _disturbed(memory.evidence):
+        return True
     return world.now.monotonic - memory.persisted >= PERSIST
+
+
+def _disturbed(evidence: Evidence | None) -> bool:
+    return evidence is not None and evidence.disturbed
 
 
 def _memory(after: World, persist: bool, *, fresh: bool, told: float, moving: bool) -> Memory:

@@ -7,6 +7,7 @@ from understudy.plan.clocks import since_last_pass
 from understudy.plan.evidence import Record
 from understudy.plan.memory import Block, Cursor, Evidence, Memory
 from understudy.plan.state import State
+from understudy.plan.tampering import tampered
 from understudy.plan.world import World
 
 
@@ -54,13 +55,15 @@ def weigh(world: World) -> World:
         record = None
     cursors, looked = _where_from(own, record, passed, now.wall)
     counted = counting.count(world.observed.key, who.subject, who.other, world.observed.gateways, cursors, looked)
+    evidence = _carried(own, record, tag_of(state), looked)
+    before = evidence is not None and evidence.disturbed
+    disturbed = bool(tampered(world)) or (before and not _recovered(world, who))
     window: tuple[Block, ...] = ()
-    if _complete(world, who.subject):
+    if _complete(world, who.subject) and not disturbed:
         old = own.window if own is not None else ()
         window = counting.slide(old, counted.subject, counted.other, now.monotonic, world.terms.min_requests)
-    evidence = _carried(own, record, tag_of(state), looked)
     if evidence is not None:
-        evidence = _grown(world, evidence, counted, passed)
+        evidence = _grown(world, replace(evidence, disturbed=disturbed), counted, passed)
     return replace(world, evidence=evidence, cursors=counted.cursors, window=window)
 
 
@@ -72,6 +75,13 @@ def _complete(world: World, subject: str) -> bool:
     revision = world.revision(subject)
     needed = world.need(world.written(subject))
     return revision.serving >= needed and not any(pod.disrupted for pod in revision.pods)
+
+
+def _recovered(world: World, who: Trial) -> bool:
+    """Both sides have the pods that their shares need."""
+    share = 100 if world.state.phase == "Watching" else world.state.weight
+    subject, other = world.revision(who.subject), world.revision(who.other)
+    return subject.serving >= world.need(share) and (share == 100 or other.serving >= world.need(100 - share))
 
 
 def _where_from(
@@ -96,6 +106,8 @@ def _carried(own: Memory | None, record: Record | None, tag: str, looked: float 
 def _grown(world: World, evidence: Evidence, counted: counting.Counted, passed: float | None) -> Evidence:
     """Evidence with this pass added: nothing before the weight is programmed, or while pods are missing."""
     state = world.state
+    if evidence.disturbed:
+        return replace(evidence, held=False)
     if state.phase == "Watching":
         soak = min(passed or 0.0, 2 * world.observed.settings.poll_interval)
         return replace(evidence, counted=True, soak=evidence.soak + soak)

@@ -46,7 +46,10 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One revision's children. `wanted` is the pool's replicas as observed, 0 without a pool."""
+    """One revision's children.
+
+    `wanted` is the pool's replicas as observed, `told` those that the operator wrote, 0 without a pool.
+    """
 
     name: str
     pool: Object | None
@@ -54,6 +57,7 @@ class Revision:
     engine_key: Object | None
     snapshot: Object | None
     wanted: int
+    told: int
     pods: tuple[Pod, ...]
 
     @property
@@ -175,7 +179,7 @@ class World:
 
     def revision(self, name: str) -> Revision:
         """The revision's children; an empty one if nothing of it exists."""
-        return self.revisions.get(name) or Revision(name, None, None, None, None, 0, ())
+        return self.revisions.get(name) or Revision(name, None, None, None, None, 0, 0, ())
 
     @property
     def stable(self) -> Revision:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from understudy.domain.names import (
+    ANNOTATION_REPLICAS,
     API_VERSION,
     ENGINE_KEY_FIELD,
     ENGINE_PORT,
@@ -74,7 +75,9 @@ def pool_manifest(snapshot: Object, replicas: int, owner: Object) -> dict[str, A
         "revisionHistoryLimit": 0,
         "progressDeadlineSeconds": NO_DEADLINE,
     }
-    return _owned("apps/v1", "Deployment", snapshot, owner, {"spec": spec})
+    manifest = _owned("apps/v1", "Deployment", snapshot, owner, {"spec": spec})
+    manifest["metadata"]["annotations"] = {ANNOTATION_REPLICAS: str(replicas)}
+    return manifest
 
 
 def service_manifest(snapshot: Object, owner: Object) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Cluster:
         self.last = Plan()
         self.past: list[dict[Ref, dict[str, Any]]] = []
         self.fail_action: int | None = None
+        self.serves_image_volumes = True
         self._ids = itertools.count(1)
         self._credit: dict[tuple[str, str], float] = {}
         self.on_write: list[Callable[[Action], None]] = []
@@ -377,7 +378,17 @@ class Cluster:
         for listener in self.on_write:
             listener(action)
 
+    def _stored(self, body: dict[str, Any]) -> dict[str, Any]:
+        """An object as it is stored: an API server before Kubernetes 1.35 drops image volumes without a word."""
+        if self.serves_image_volumes or body["kind"] != "Deployment":
+            return body
+        pod = body["spec"]["template"]["spec"]
+        kept = {**pod, "volumes": [volume for volume in pod["volumes"] if "image" not in volume]}
+        template = {**body["spec"]["template"], "spec": kept}
+        return {**body, "spec": {**body["spec"], "template": template}}
+
     def _apply(self, action: Apply, written: dict[Ref, str]) -> None:
+        action = replace(action, obj=self._stored(dict(action.obj)))
         kind, name = action.obj["kind"], action.obj["metadata"]["name"]
         found = self.objects.get((kind, name))
         if found is None:

@@ -16,6 +16,7 @@ from understudy.plan.probing import ANSWERED
 from understudy.plan.programmed import describe
 from understudy.plan.snapshots import drifted
 from understudy.plan.trial import trial_of
+from understudy.plan.volumes import unserved
 from understudy.plan.world import World
 
 MOVING: Final = ("Preparing", "Shadow", "Canary", "Promoting", "Restoring", "Reverting", "Replacing")
@@ -175,6 +176,9 @@ def alerts(world: World) -> list[Condition]:
     if changed:
         what = f"{', '.join(changed)} has changed since {world.state.stable} was made"
         found.append(Condition("ConfigDrifted", "True", "ContentChanged", what))
+    if world.stable.dropped:
+        what = unserved(world.child(world.stable.name), world.stable.dropped)
+        found.append(Condition("ImageVolumesDropped", "True", "ImageVolumesDropped", what))
     if differ(world.stable.image_ids):
         found.append(Condition("ImageMoved", "True", "ImageMoved", moved(world.stable.name, world.stable.image_ids)))
     return found

@@ -20,6 +20,7 @@ from understudy.plan.observed import Object
 from understudy.plan.release import why_not
 from understudy.plan.routes import Share, desired_table
 from understudy.plan.snapshots import delete
+from understudy.plan.volumes import dropped
 from understudy.plan.wanted import Blocked
 from understudy.plan.world import Revision, World
 
@@ -47,6 +48,8 @@ def revision_writes(world: World) -> list[Action]:
         replicas = desired_replicas(world, revision)
         if revision.pool is None and replicas == 0 and not revision.pods:
             continue
+        if name == world.state.candidate and not world.written(name) and dropped(record, revision.pool):
+            replicas = 0  # its pods would start without their weights
         owner = _owner(world)
         key = engine_key_manifest(record, world.observed.settings.master_key, owner)
         writes.append(_apply(key, revision.engine_key, f"engine key of {name}"))

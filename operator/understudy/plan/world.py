@@ -19,6 +19,7 @@ from understudy.plan.programmed import Fleet, TableView
 from understudy.plan.rulebook import Rulebook
 from understudy.plan.state import State
 from understudy.plan.strategy import Terms
+from understudy.plan.volumes import dropped
 from understudy.plan.wanted import Blocked, Reading, Wanted
 
 
@@ -89,6 +90,11 @@ class Revision:
     def status(self) -> Mapping[str, Any]:
         """The snapshot's status; empty without one."""
         return (self.snapshot.get("status") or {}) if self.snapshot is not None else {}
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Image volumes that its pool should have and has not, because the cluster does not serve them."""
+        return dropped(self.snapshot, self.pool) if self.snapshot is not None and self.pool is not None else ()
 
     @property
     def exists(self) -> bool:

@@ -14,6 +14,7 @@ from understudy.plan.phases.trying import (
     unsettled,
 )
 from understudy.plan.rulebook import Rule
+from understudy.plan.volumes import unserved
 from understudy.plan.world import World
 
 
@@ -52,6 +53,14 @@ def starting(world: World) -> Decision | None:
     return hold(world, "Starting", f"{candidate.proven} of {wanted} pods of {candidate.name} have answered{asking}")
 
 
+def weightless(world: World) -> Decision | None:
+    """The cluster dropped the volumes that hold the candidate's weights: no pod is started without them."""
+    candidate = world.candidate
+    if not candidate.dropped:
+        return None
+    return hold(world, "ImageVolumesDropped", unserved(world.child(candidate.name), candidate.dropped), stalled=True)
+
+
 def debut(world: World) -> Decision | None:
     """Nothing serves yet: the first revision that answers is promoted at once, without steps or verdict."""
     if world.state.stable or world.candidate.proven == 0:
@@ -82,6 +91,7 @@ PREPARING: Final[tuple[Rule, ...]] = (
     scaled_to_zero,
     superseded,
     releasing,
+    weightless,
     debut,
     failing_alone,
     not_made,

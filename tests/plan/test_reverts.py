@@ -241,6 +241,23 @@ def test_pods_that_stay_away_revert_without_branding_and_it_begins_again_by_itse
     cluster.until_phase("Watching")
 
 
+def test_an_outage_of_all_nodes_turns_nothing_back() -> None:
+    cluster = canary(50)
+    for node in cluster.nodes:
+        cluster.lose_node(node)
+    cluster.turns(90)
+    assert (cluster.phase, cluster.weights()) == ("Canary", {"v1": 50, "v2": 50})
+    # Stable's pods come back first; the candidate's have their usual time from then on.
+    cluster.pods_of("v2")[0].node = "node-b"
+    cluster.nodes["node-a"] = True
+    cluster.turns(20)
+    assert cluster.pods_of("v1")[0].node == "node-a"
+    cluster.nodes = dict.fromkeys(cluster.nodes, True)
+    cluster.until_phase("Watching")
+    assert cluster.status["failed"] == []
+    assert not any(e.reason == "PodsLost" for e in cluster.events)
+
+
 def test_a_failed_revision_stays_down_until_the_spec_changes() -> None:
     cluster = canary(10)
     cluster.crash(cluster.pods_of("v2")[0])

@@ -120,7 +120,8 @@ def _stamps(
     weights = table.weights() if table is not None else {}
     if state.stable and spec.replicas and not serving.get(state.stable):
         stamps["stable-down"] = None
-    if state.candidate and serving.get(state.candidate, 0) < _carrying(state, table, spec):
+    # While stable has no pod either (an outage took both), going back to it would help nobody.
+    if serving.get(state.stable) and serving.get(state.candidate, 0) < _carrying(state, table, spec):
         stamps["thin"] = None
     if state.stable and not any(_completed(observed, pod) for pod in grouped.get(state.stable, ())):
         stamps["unanswered"] = None

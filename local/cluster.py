@@ -72,7 +72,9 @@ def config(way: registry.Way) -> str:
     """The kind configuration: one node, two ports on loopback, the folder of saved images mounted.
 
     A cluster that can be made again in seconds need not survive a power cut, so etcd does not wait for the disk; and a
-    lone scheduler need not campaign, which after an outage of the API server would cost it half a minute.
+    lone scheduler need not campaign, which after an outage of the API server would cost it half a minute. After such an
+    outage the lone controller manager looks at the node again up to half a minute after the node is back: it is told to
+    be patient, for otherwise it may take every pod for lost.
     """
     archives = cache.root() / "node-images"
     plugin = "\nnetworking:\n  disableDefaultCNI: true" if way == "packages" else ""
@@ -90,7 +92,7 @@ nodes:
       - |
         kind: ClusterConfiguration
         etcd: {{local: {{extraArgs: {{unsafe-no-fsync: "true"}}}}}}
-        controllerManager: {{extraArgs: {{leader-elect: "false"}}}}
+        controllerManager: {{extraArgs: {{leader-elect: "false", node-monitor-grace-period: 120s}}}}
         scheduler: {{extraArgs: {{leader-elect: "false"}}}}
 """
 

@@ -29,6 +29,7 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes 
         return next((shared for shared in SHARED if nodeid.startswith(shared)), nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)  # there is none without pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     return SideBySide(config, log) if config.getoption("dist") == "loadgroup" else None
 

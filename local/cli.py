@@ -14,7 +14,7 @@ A real Kubernetes cluster with a real engine, on this machine.
 `up` does it all. `cluster`, `images` and `install` are its parts; each changes nothing that is as it should be, so run
 them as often as you like.
 Where a container registry answers, released images are used. Where only package indexes do, everything is built from
-packages: about twenty minutes the first time, seconds afterwards."""
+packages: about a quarter of an hour the first time on two cores, seconds afterwards."""
 EPILOG = """\
 environment:
   UNDERSTUDY_WAY   registry, packages, or auto (the default: ask the registries, four seconds each)

@@ -33,6 +33,7 @@ test-covered: $(VENV)/ready ## The same with all histories; every branch of the 
 	$(PYTEST) -m "not cluster" $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
 
 test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
+	$(LOCAL) tools --for-tests
 	$(LOCAL) install
 	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --durations=15
 	$(PYTEST) -m "cluster and alone" --durations=15

@@ -3,6 +3,8 @@
 No request but dry runs goes to the cluster: what the two charts do to each other there is tests/e2e/test_upgrade.py.
 """
 
+import itertools
+
 import pytest
 
 from tests.api.server import Server
@@ -41,6 +43,29 @@ def test_its_operator_has_other_defaults_and_another_hash_version(helm: Helm) ->
 def test_its_gateway_fits_todays_command(helm: Helm) -> None:
     args = component_args(only(helm.render(VALUES, FIXTURE), "Deployment", "understudy-gateway"))
     assert args.admin_subject == component_args(only(helm.render({}), "Deployment", "understudy-gateway")).admin_subject
+
+
+Right = tuple[str, str, str]
+
+
+def rights(objects: list[Object], component: str) -> tuple[set[Right], set[Right]]:
+    """What one component may do everywhere, and in the system namespace: group, resource, verb."""
+    found: dict[str, set[Right]] = {"ClusterRole": set(), "Role": set()}
+    for role in of_kind(objects, *found):
+        # The roles that are added to admin, edit and view name no component.
+        if component in role["metadata"]["name"]:
+            for rule in role["rules"]:
+                found[role["kind"]] |= set(itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"]))
+    return found["ClusterRole"], found["ClusterRole"] | found["Role"]
+
+
+@pytest.mark.parametrize("component", ["operator", "gateway"])
+def test_its_roles_allow_what_todays_code_needs(helm: Helm, component: str) -> None:
+    # Its image is today's: a right that came later has to be added to the fixture as well.
+    past, today = rights(helm.render(VALUES, FIXTURE), component), rights(helm.render({}), component)
+    assert today[0]
+    for had, wanted in zip(past, today, strict=True):
+        assert wanted - had == set()
 
 
 def test_its_crds_are_todays_kinds_without_a_schema_and_stay(helm: Helm) -> None:

@@ -10,8 +10,8 @@ import asyncio
 import copy
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from understudy.kube.client import Object, Page, Scope, WatchEvent
@@ -20,6 +20,7 @@ from understudy.kube.resources import Resource
 
 Path = tuple[str, ...]
 Name = tuple[Resource, str, str]
+_READS = ("get", "list", "watch", "plurals")
 _SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "deletionTimestamp")
 
 
@@ -146,7 +147,9 @@ class FakeApi:
     def writes(self) -> list[Call]:
         """Every call that was meant to change something, Lease renewals excepted."""
         return [
-            c for c in self.calls if c.verb not in ("get", "list", "watch", "plurals") and c.resource.kind != "Lease"
+            c
+            for c in self.calls
+            if c.verb not in _READS and not c.verb.startswith("try-") and c.resource.kind != "Lease"
         ]
 
     # KubeClient.
@@ -201,13 +204,19 @@ class FakeApi:
         finally:
             self.watches -= 1
 
-    async def apply(self, resource: Resource, obj: Object, *, manager: str) -> Object:
-        return await self._apply(resource, obj, manager, "")
+    async def apply(self, resource: Resource, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
+        return await self._tried(lambda server: server._apply(resource, obj, manager, ""), dry_run)
 
     async def apply_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
         return await self._apply(resource, obj, manager, "status")
 
-    async def create(self, resource: Resource, obj: Object) -> Object:
+    async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
+        return await self._tried(lambda server: server._create(resource, obj), dry_run)
+
+    async def replace(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
+        return await self._tried(lambda server: server._replace(resource, obj), dry_run)
+
+    async def _create(self, resource: Resource, obj: Object) -> Object:
         meta = obj["metadata"]
         name = (resource, meta.get("namespace", ""), meta["name"])
         await self._receive(Call("create", resource, name[1], name[2], obj))
@@ -215,7 +224,7 @@ class FakeApi:
             raise status_error(409, "AlreadyExists", f"{name[2]} already exists")
         return self._store_new(resource, obj, "client")
 
-    async def replace(self, resource: Resource, obj: Object) -> Object:
+    async def _replace(self, resource: Resource, obj: Object) -> Object:
         meta = obj["metadata"]
         name = (resource, meta.get("namespace", ""), meta["name"])
         await self._receive(Call("replace", resource, name[1], name[2], obj))
@@ -247,6 +256,19 @@ class FakeApi:
         self.stop()
 
     # Inside.
+
+    async def _tried(self, write: Callable[["FakeApi"], Awaitable[Object]], dry_run: bool) -> Object:
+        """The write; a dry run is one on a server of the same content that nobody watches."""
+        if not dry_run:
+            return await write(self)
+        twin = FakeApi()
+        twin._objects, twin._version = copy.deepcopy(self._objects), self._version
+        twin._versions, twin._uids = itertools.count(self._version + 1), itertools.count(10_000)
+        twin.namespaces_going, twin.down, twin._faults = self.namespaces_going, self.down, self._faults
+        try:
+            return await write(twin)
+        finally:
+            self.calls.extend(replace(call, verb=f"try-{call.verb}") for call in twin.calls)
 
     async def _receive(self, call: Call) -> None:
         await asyncio.sleep(self.latency)

@@ -292,3 +292,22 @@ async def test_a_watch_from_the_distant_past_is_gone(world: World) -> None:
         with pytest.raises(ApiError) as caught:
             await anext(events)
     assert caught.value.failure == Gone()
+
+
+async def test_a_dry_run_answers_as_the_write_would_and_stores_nothing(world: World) -> None:
+    fresh = await world.api.create(CONFIG_MAP, world.config_map(), dry_run=True)
+    assert fresh["data"] == {"a": "1"}
+    stored = await world.apply(world.config_map())
+    changed = await world.api.replace(CONFIG_MAP, {**stored, "data": {"a": "2"}}, dry_run=True)
+    assert changed["data"] == {"a": "2"}
+    applied = await world.api.apply(CONFIG_MAP, world.config_map(data={"a": "3"}), manager="trial", dry_run=True)
+    assert applied["data"] == {"a": "3"}
+    kept = await world.api.get(CONFIG_MAP, world.namespace, "settings")
+    assert (kept["data"], kept["metadata"]["resourceVersion"]) == ({"a": "1"}, stored["metadata"]["resourceVersion"])
+
+
+async def test_a_dry_run_is_refused_as_the_write_would_be(world: World) -> None:
+    await world.apply(world.config_map())
+    with pytest.raises(ApiError) as caught:
+        await world.api.create(CONFIG_MAP, world.config_map(), dry_run=True)
+    assert caught.value.failure == Conflict()

@@ -99,22 +99,22 @@ class AioClient:
         except _UNREACHABLE as error:
             raise unreachable(error) from error
 
-    async def apply(self, resource: Resource, obj: Object, *, manager: str) -> Object:
+    async def apply(self, resource: Resource, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
         """Server-side apply with force."""
-        return await self._apply(resource, obj, manager, "")
+        return await self._apply(resource, obj, manager, "", dry_run)
 
     async def apply_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
         """Server-side apply of the status subresource."""
         return await self._apply(resource, obj, manager, "status")
 
-    async def create(self, resource: Resource, obj: Object) -> Object:
+    async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Create; Conflict if it exists."""
-        return await self._call("POST", resource.path(obj["metadata"].get("namespace", "")), body=obj)
+        return await self._call("POST", resource.path(obj["metadata"].get("namespace", "")), _trial(dry_run), obj)
 
-    async def replace(self, resource: Resource, obj: Object) -> Object:
+    async def replace(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Replace the object whose resourceVersion the argument carries."""
         meta = obj["metadata"]
-        return await self._call("PUT", resource.path(meta.get("namespace", ""), meta["name"]), body=obj)
+        return await self._call("PUT", resource.path(meta.get("namespace", ""), meta["name"]), _trial(dry_run), obj)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str = "", resource_version: str = ""
@@ -136,10 +136,13 @@ class AioClient:
             raise
         return frozenset(item["name"] for item in found["resources"])
 
-    async def _apply(self, resource: Resource, obj: Object, manager: str, subresource: str) -> Object:
+    async def _apply(
+        self, resource: Resource, obj: Object, manager: str, subresource: str, dry_run: bool = False
+    ) -> Object:
         meta = obj["metadata"]
         path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
-        return await self._call("PATCH", path, [("fieldManager", manager), ("force", "true")], obj, _APPLY)
+        query = [("fieldManager", manager), ("force", "true"), *_trial(dry_run)]
+        return await self._call("PATCH", path, query, obj, _APPLY)
 
     async def _call(
         self,
@@ -174,6 +177,11 @@ class AioClient:
             method, path, query_params=query or [], header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         return await self._api.call_api(*request, _request_timeout=timeout)
+
+
+def _trial(dry_run: bool) -> list[tuple[str, str]]:
+    """What makes a write a question: would it be taken, and what would it become?"""
+    return [("dryRun", "All"), ("fieldValidation", "Strict")] if dry_run else []
 
 
 def _selectors(scope: Scope) -> list[tuple[str, str]]:

@@ -59,8 +59,8 @@ class KubeClient(Protocol):
         """
         ...
 
-    async def apply(self, resource: Resource, obj: Object, *, manager: str) -> Object:
-        """Server-side apply with force; returns the object as stored.
+    async def apply(self, resource: Resource, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
+        """Server-side apply with force; returns the object as stored, or with `dry_run` as it would be.
 
         uid and resourceVersion in the object's metadata are conditions.
         """
@@ -70,12 +70,12 @@ class KubeClient(Protocol):
         """The same on the status subresource; the object must carry its uid, or a new one could be created."""
         ...
 
-    async def create(self, resource: Resource, obj: Object) -> Object:
-        """Create; Conflict if it exists."""
+    async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
+        """Create; Conflict if it exists. With `dry_run` nothing is stored, and unknown fields are refused."""
         ...
 
-    async def replace(self, resource: Resource, obj: Object) -> Object:
-        """Replace the object whose resourceVersion the argument carries."""
+    async def replace(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
+        """Replace the object whose resourceVersion the argument carries; `dry_run` as for `create`."""
         ...
 
     async def delete(

@@ -35,6 +35,7 @@ class Cluster:
         self.ready_after = 1.0
         self.identity: dict[str, str] = {}
         self.failing: set[str] = set()
+        self.asked_with: list[Probe] = []
         self.rate = 50.0
         self._counts: dict[str, dict[str, list[float]]] = {}
         for number in range(gateways):
@@ -59,6 +60,10 @@ class Cluster:
         self.api.put(MODEL_DEPLOYMENT, {"metadata": {"name": name, "namespace": SHOP}, "spec": whole})
 
     # What tests look at.
+
+    def pods(self) -> list[Object]:
+        """The engines' pods."""
+        return [obj for name, obj in self.api._objects.items() if name[:2] == (POD, SHOP)]
 
     def status(self, name: str = "talk") -> Mapping[str, Any]:
         obj = self.api.read(MODEL_DEPLOYMENT, SHOP, name)
@@ -118,6 +123,7 @@ class Cluster:
         return {"data": [{"id": shown, "root": probe.root, "max_model_len": probe.max_model_len}]}
 
     async def post(self, probe: Probe, path: str, body: Mapping[str, Any], seconds: float) -> Any:
+        self.asked_with.append(probe)
         if probe.model_id.rpartition("-")[2] in self.failing:
             raise ValueError(f"{path} answered 500")
         return {"choices": [{"message": {"content": "yes"}, "text": "yes"}]}

@@ -311,6 +311,8 @@ class FakeApi:
         for path, value in wanted.items():
             _set(merged, path, copy.deepcopy(value))
         changed = {path for path, value in wanted.items() if _get(stored, path) != value}
+        if stored.get("immutable") and stored.get("data") != merged.get("data"):
+            raise status_error(422, "Invalid", "data: field is immutable when `immutable` is set")
         _take(merged, manager, "Apply", subresource, set(wanted), changed)
         return copy.deepcopy(self._store(name, merged))
 

@@ -1,17 +1,28 @@
 """Whole operators on a cluster in memory: they start, lead, stop, die and take over."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.engine import virtual
 from tests.engine.cluster import SHOP, SYSTEM, Cluster, Operator, stage
-from understudy.domain.names import API_VERSION
+from tests.engine.fake_api import status_error
+from understudy.domain.names import API_VERSION, MASTER_KEY_SECRET, engine_key, master_id
 from understudy.engine.options import Options
 from understudy.engine.process import scopes
 from understudy.engine.startup import CannotStartError
-from understudy.kube.resources import DEPLOYMENT, LEASE, MODEL_DEPLOYMENT, MODEL_SNAPSHOT, NODE, POD, ROUTING_TABLE
+from understudy.kube.resources import (
+    DEPLOYMENT,
+    LEASE,
+    MODEL_DEPLOYMENT,
+    MODEL_SNAPSHOT,
+    NODE,
+    POD,
+    ROUTING_TABLE,
+    SECRET,
+)
 
 
 def on_a_cluster(test: Callable[[Cluster], Awaitable[None]]) -> Callable[[], None]:
@@ -105,6 +116,105 @@ async def test_a_restart_over_what_is_unchanged_writes_nothing(cluster: Cluster)
     assert [(c.verb, c.resource.kind, c.name) for c in cluster.api.writes()] == []
     assert cluster.status()["phase"] == "Stable"
     await second.kill()
+
+
+def secret_data(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
+    found = cluster.api.read(SECRET, namespace, name)
+    assert found is not None
+    return {field: base64.b64decode(value).decode(errors="replace") for field, value in found["data"].items()}
+
+
+def change_master_key(cluster: Cluster) -> None:
+    """Somebody puts another master key in the place of the old one."""
+    data = {"master": base64.b64encode(b"n" * 32).decode()}
+    cluster.api.remove(SECRET, SYSTEM, MASTER_KEY_SECRET)
+    cluster.api.put(SECRET, {"metadata": {"name": MASTER_KEY_SECRET, "namespace": SYSTEM}, "data": data})
+
+
+def said(cluster: Cluster, kind: str) -> tuple[str, str] | None:
+    conditions = cluster.status()["conditions"]
+    return next(((c["reason"], c["message"]) for c in conditions if c["type"] == kind), None)
+
+
+@on_a_cluster
+async def test_under_another_master_key_revisions_keep_their_keys_and_new_ones_get_new_keys(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    cluster.deployment()
+    await cluster.until("Stable")
+    first = cluster.status()["stable"]
+    key = secret_data(cluster, SHOP, f"talk-{first}-key")["api-key"]
+    pods = {obj["metadata"]["uid"] for obj in cluster.pods()}
+    change_master_key(cluster)
+    # The process notices, ends, and is started again.
+    assert await operator.task == 1
+    second = Operator(cluster, "op-2")
+    await second.lead()
+    await asyncio.sleep(30)
+    assert secret_data(cluster, SYSTEM, MASTER_KEY_SECRET) == {
+        "master": "n" * 32,
+        "kept-for": master_id(b"n" * 32),
+        f"{SHOP}.talk-{first}": key,
+    }
+    assert secret_data(cluster, SHOP, f"talk-{first}-key")["api-key"] == key
+    assert {obj["metadata"]["uid"] for obj in cluster.pods()} == pods
+    assert said(cluster, "Stalled") == ("Progressing", "")
+    what = f"the master key has changed; {first} keeps the engine key that its pods have; the next one gets a new one"
+    assert said(cluster, "EngineKeyKept") == ("MasterKeyChanged", what)
+    # It is asked with the key that it has.
+    assert {probe.key for probe in cluster.asked_with[-5:]} == {key}
+    cluster.deployment(engine={"args": ["--text=other"]})
+    await cluster.until("Canary")
+    await cluster.until("Stable")
+    latest = cluster.status()["stable"]
+    assert latest != first
+    assert secret_data(cluster, SHOP, f"talk-{latest}-key")["api-key"] == engine_key(b"n" * 32, SHOP, "talk", latest)
+    await asyncio.sleep(60)
+    assert said(cluster, "EngineKeyKept") is None
+    await second.kill()
+    # The next leader has nothing to keep any more.
+    third = Operator(cluster, "op-3")
+    await third.lead()
+    await asyncio.sleep(10)
+    assert f"{SHOP}.talk-{first}" not in secret_data(cluster, SYSTEM, MASTER_KEY_SECRET)
+    await third.kill()
+
+
+@on_a_cluster
+async def test_a_kept_key_secret_that_is_deleted_comes_back_with_the_kept_key(cluster: Cluster) -> None:
+    first = Operator(cluster)
+    cluster.deployment()
+    await cluster.until("Stable")
+    name = f"talk-{cluster.status()['stable']}-key"
+    key = secret_data(cluster, SHOP, name)
+    await first.kill()
+    change_master_key(cluster)
+    second = Operator(cluster, "op-2")
+    await second.lead()
+    await asyncio.sleep(10)
+    cluster.api.remove(SECRET, SHOP, name)
+    await asyncio.sleep(10)
+    assert secret_data(cluster, SHOP, name) == key
+    await second.kill()
+
+
+@on_a_cluster
+async def test_a_master_key_that_is_deleted_is_put_back_as_it_was(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    await operator.lead()
+    await asyncio.sleep(1)
+    before = secret_data(cluster, SYSTEM, MASTER_KEY_SECRET)
+    cluster.api.remove(SECRET, SYSTEM, MASTER_KEY_SECRET)
+    await asyncio.sleep(11)
+    assert secret_data(cluster, SYSTEM, MASTER_KEY_SECRET) == before
+    assert operator.leads
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_engine_keys_that_cannot_be_seen_to_end_the_term(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+    cluster.api.fail(status_error(422, "Invalid", "no"), verb="apply", kind="Secret")
+    assert await operator.task == 1
 
 
 @on_a_cluster

@@ -107,7 +107,7 @@ def test_a_key_that_is_too_short_or_missing_is_refused_with_what_to_do(key: byte
     async def main() -> None:
         api = FakeApi()
         put_key(api, key, field)
-        with pytest.raises(CannotStartError, match="put the old one back; or delete it together with"):
+        with pytest.raises(CannotStartError, match="put the old one back; or delete it: a new one is made"):
             await master_key(api, "system")
 
     virtual.run(main())

@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.worlds import CANARY, KEY, STABLE, access_key, endpoints, snapshot, table, variant_of, world_of
+from tests.gateway.worlds import (
+    CANARY,
+    KEY,
+    MASTER,
+    STABLE,
+    access_key,
+    endpoints,
+    snapshot,
+    table,
+    variant_of,
+    world_of,
+)
 from understudy.domain.names import engine_key
 from understudy.domain.state import DeploymentState
 from understudy.gateway.objects import addresses_of
@@ -201,11 +212,28 @@ def test_ejected_endpoints_are_not_usable() -> None:
 def test_a_new_master_key_changes_every_engine_key_and_cache_salt() -> None:
     world = world_of(snapshot([table()]))
     before = world.routes
-    world.set_master(b"n" * 32)
+    world.set_master(b"n" * 32, {})
     after = world.compile()
     heads = variant_of(after.deployments[KEYED], STABLE).heads
     assert all(engine_key(b"n" * 32, "default", "story", STABLE).encode() in head for head in heads.values())
     assert {k.salt for k in before.keys.values()}.isdisjoint(k.salt for k in after.keys.values())
+
+
+def test_a_revision_whose_key_does_not_follow_from_the_master_key_keeps_it() -> None:
+    weights = {STABLE: 90, CANARY: 10}
+    kept = {f"default.story-{STABLE}": "its-own-key", f"other.story-{CANARY}": "somebody-elses"}
+    world = world_of(snapshot([table(weights)], kept=kept))
+    entry = world.routes.deployments[KEYED]
+    derived = engine_key(MASTER, "default", "story", CANARY).encode()
+    assert all(b"Authorization: Bearer its-own-key\r\n" in head for head in variant_of(entry, STABLE).heads.values())
+    assert all(derived in head for head in variant_of(entry, CANARY).heads.values())
+    # It survives a restart without an API server.
+    again = World()
+    load(dump(world), again)
+    assert again.kept == kept
+    world.set_master(MASTER, {})
+    heads = variant_of(world.compile().deployments[KEYED], STABLE).heads
+    assert all(b"its-own-key" not in head for head in heads.values())
 
 
 def test_what_has_changed_nothing_compiles_to_the_same_entries() -> None:

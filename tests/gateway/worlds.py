@@ -71,11 +71,13 @@ def snapshot(
     slices: Sequence[Mapping[str, Any]] = (),
     keys: Sequence[Mapping[str, Any]] | None = None,
     master: bytes = MASTER,
+    kept: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A whole snapshot; with one key for everything unless `keys` says otherwise."""
     return {
         "version": 1,
         "master": master.hex(),
+        "keptKeys": dict(kept or {}),
         "keys": [access_key()] if keys is None else list(keys),
         "tables": list(tables),
         "endpoints": list(slices),

@@ -1,5 +1,6 @@
 """A spec that cannot become a revision now: what is said, when it stalls, and that nothing else is disturbed."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -321,3 +322,30 @@ def test_content_that_changed_under_the_hash_is_not_copied() -> None:
     )
     cluster.turn()
     assert list(cluster.of_kind("ConfigMap")) == ["template"]
+
+
+# Keys.
+
+
+def test_a_revision_keeps_its_engine_key_when_the_master_key_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from tests.plan import world
+
+    cluster = serving("v1")
+    revision = cluster.revision("v1")
+    (before,) = cluster.of_kind("Secret").values()
+    key = base64.b64decode(before["data"]["api-key"]).decode()
+    kept = {f"{NAMESPACE}.{NAME}-{revision}": key}
+    monkeypatch.setattr(world, "SETTINGS", replace(world.SETTINGS, master_key=b"n" * 32, kept_keys=kept))
+    cluster.restart_operator()
+    cluster.events.clear()
+    cluster.turns(3)
+    assert list(cluster.of_kind("Secret").values()) == [before]
+    assert {probe.key for probe in cluster.probed} == {key}
+    assert cluster.says("EngineKeyKept") == ("True", "MasterKeyChanged")
+    assert [e.reason for e in cluster.events] == ["EngineKeyKept"]
+    cluster.apply("v2")
+    cluster.until(lambda c: c.image("stable") == "v2" and c.phase == "Stable").turns(3)
+    assert {probe.key for probe in cluster.probed}.isdisjoint({key})
+    assert cluster.condition("EngineKeyKept") == {}

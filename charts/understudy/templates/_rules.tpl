@@ -116,7 +116,7 @@
   - secrets
   verbs:
   - create
-# the master key
+# the master key, and keys that it does not yield
 - apiGroups:
   - ''
   resourceNames:
@@ -125,6 +125,7 @@
   - secrets
   verbs:
   - get
+  - patch
 # which gateways there are
 - apiGroups:
   - ''

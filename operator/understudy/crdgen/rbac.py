@@ -56,7 +56,7 @@ OPERATOR_CLUSTER: Final = (Rule("", ("nodes",), _READ, "which nodes are lost: po
 OPERATOR_SYSTEM: Final = (
     Rule("coordination.k8s.io", ("leases",), ("create", "get", "update"), "leader election"),
     Rule("", ("secrets",), ("create",), "the master key, made once"),
-    Rule("", ("secrets",), ("get",), "the master key", (MASTER_KEY_SECRET,)),
+    Rule("", ("secrets",), ("get", "patch"), "the master key, and keys that it does not yield", (MASTER_KEY_SECRET,)),
     Rule("", ("pods",), _READ, "which gateways there are"),
 )
 GATEWAY_WATCHED: Final = (

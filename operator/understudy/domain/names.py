@@ -38,6 +38,8 @@ GATEWAY_ADMIN_PORT: Final = 9901
 ADMIN_AUDIENCE: Final = "understudy"
 MASTER_KEY_SECRET: Final = "understudy-engine-keys"  # noqa: S105 - the name of a Secret, not a secret
 MASTER_KEY_FIELD: Final = "master"
+# Says for which master key every key that does not follow from it lies beside it.
+MASTER_KEY_STAMP: Final = "kept-for"
 ENGINE_KEY_FIELD: Final = "api-key"
 MAX_DEPLOYMENT_NAME: Final = 48
 
@@ -64,3 +66,13 @@ def engine_key(master: bytes, namespace: str, deployment: str, revision: str) ->
     """
     message = f"{namespace}/{child_name(deployment, revision)}".encode()
     return hmac.new(master, message, hashlib.sha256).hexdigest()
+
+
+def kept_key_field(namespace: str, deployment: str, revision: str) -> str:
+    """Field of the master key's Secret for the key of a revision that was made under another master key."""
+    return f"{namespace}.{child_name(deployment, revision)}"
+
+
+def master_id(master: bytes) -> str:
+    """What tells master keys apart without giving them away: 16 hexadecimal digits."""
+    return hashlib.sha256(b"id:" + master).hexdigest()[:16]

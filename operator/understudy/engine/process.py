@@ -24,6 +24,7 @@ from understudy.engine.events import EventRecorder
 from understudy.engine.executor import Executor
 from understudy.engine.gateways import GatewayPoller, StateSource, is_gateway
 from understudy.engine.health import Health, serve
+from understudy.engine.keys import kept_keys, publish, tend
 from understudy.engine.leader import Elector
 from understudy.engine.observe import Sources
 from understudy.engine.options import Options
@@ -33,6 +34,7 @@ from understudy.engine.reconcile import Reconciler
 from understudy.engine.startup import check_crds, master_key
 from understudy.engine.wake import Waker, Work
 from understudy.kube.client import KubeClient, Scope
+from understudy.kube.errors import ApiError
 from understudy.kube.reflector import Reflector
 from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, NODE, OWN_KINDS, POD, ROUTING_TABLE, SECRET, SERVICE
 from understudy.plan.observed import Settings
@@ -145,8 +147,7 @@ class OperatorProcess:
             # First of all, so that an API server that takes long to come up does not get this process killed.
             runner = await serve(self.health, self.metrics, self.options.metrics_port)
             stack.push_async_callback(runner.cleanup)
-            key = await self._prepare()
-            if key is None:
+            if not await self._prepare():
                 return 0
             background = [self._guard(reflector.run()) for reflector in self.reflectors]
             background.append(self._guard(self.health.watch_loop()))
@@ -154,20 +155,20 @@ class OperatorProcess:
             source = make_wake_source(from_other_thread(loop, self.queue), on_death)
             source.start()
             stack.callback(source.stop)
-            return await self._lead_until_end(key)
+            return await self._lead_until_end()
 
-    async def _prepare(self) -> bytes | None:
-        """The master key, once the cluster has what is needed; None when asked to stop before that."""
+    async def _prepare(self) -> bool:
+        """Wait until the cluster has what is needed, the master key included; False when asked to stop before that."""
 
-        async def needed() -> bytes:
+        async def needed() -> bool:
             await check_crds(self._client)
-            return await master_key(self._client, self.options.namespace)
+            return bool(await master_key(self._client, self.options.namespace))
 
         preparing, stopping = asyncio.create_task(needed()), asyncio.create_task(self.stopping.wait())
         try:
             ends: set[asyncio.Future[Any]] = {preparing, stopping}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return preparing.result() if preparing.done() else None
+            return preparing.done() and preparing.result()
         finally:
             await _cancel([preparing, stopping])
 
@@ -176,8 +177,8 @@ class OperatorProcess:
         log.info("asked to stop")
         self.stopping.set()
 
-    async def _lead_until_end(self, key: bytes) -> int:
-        leading = asyncio.create_task(self._lead(key))
+    async def _lead_until_end(self) -> int:
+        leading = asyncio.create_task(self._lead())
         stopping = asyncio.create_task(self.stopping.wait())
         try:
             ends: set[asyncio.Future[Any]] = {leading, stopping, self._end}
@@ -202,7 +203,7 @@ class OperatorProcess:
             return self._end.result()
         return leading.result() if leading.done() and not self.stopping.is_set() else ""
 
-    async def _lead(self, key: bytes) -> str:
+    async def _lead(self) -> str:
         """Stand by, lead, work; returns why the term ended."""
         for reflector in self.reflectors:
             await reflector.synced.wait()
@@ -210,30 +211,48 @@ class OperatorProcess:
         epoch = await self.elector.acquire()
         self.metrics.leader.set(1)
         self.metrics.leader_epoch.set(epoch)
-        reconciler = self._reconciler(key, epoch)
-        self.poller.start()
-        await self.poller.first_round(_FIRST_ROUND)
-        tasks = [self._guard(reconciler.work()) for _ in range(self.options.workers)]
-        tasks += [self._guard(self.recorder.run()), self._guard(self._resync())]
+        tasks: list[asyncio.Task[Any]] = [term := asyncio.create_task(self.elector.hold())]
         try:
-            return await self.elector.hold()
+            settings = await self._settings()
+            self.poller.start()
+            await self.poller.first_round(_FIRST_ROUND)
+            if not term.done():
+                tasks += self._work(self._reconciler(settings, epoch))
+            return await term
+        except ApiError as error:
+            return f"the engine keys cannot be seen to: {error}"
         finally:
             self.metrics.leader.set(0)
             await _cancel(tasks)
 
-    def _reconciler(self, key: bytes, epoch: int) -> Reconciler:
+    def _work(self, reconciler: Reconciler) -> list[asyncio.Task[Any]]:
+        """Everything that a leader does beside holding its Lease."""
+        settings, namespace = reconciler.sources.settings, self.options.namespace
+        tending = tend(self._client, namespace, settings.master_key, settings.kept_keys, self._fail)
+        passes = [self._guard(reconciler.work()) for _ in range(self.options.workers)]
+        return [*passes, *(self._guard(work) for work in (self.recorder.run(), self._resync(), tending))]
+
+    async def _settings(self) -> Settings:
+        """The installation's settings for this term. Raises ApiError or CannotStartError."""
         options = self.options
-        settings = Settings(
+        # Read again: it may have been changed while this process stood by.
+        key = await master_key(self._client, options.namespace)
+        kept = await kept_keys(self._client, self.cache, key)
+        await publish(self._client, options.namespace, key, kept)
+        return Settings(
             system_namespace=options.namespace,
             gateway_url=options.gateway_url,
             cluster_wide=not options.watch_namespaces,
             poll_interval=options.poll_interval,
             master_key=key,
+            kept_keys=kept,
             sim_image=options.sim_image,
             privileged_namespaces=options.privileged_namespaces,
             prestop_seconds=options.prestop_seconds,
             hash_version=options.hash_version,
         )
+
+    def _reconciler(self, settings: Settings, epoch: int) -> Reconciler:
         return Reconciler(
             Sources(self.cache, self.waker, self.poller, self.prober, self.clock, settings),
             ConfigMapContents(self._client, self.cache),

@@ -81,8 +81,7 @@ def _key_in(secret: Object) -> bytes:
     if len(key) < _KEY_BYTES:
         raise CannotStartError(
             f"Secret {MASTER_KEY_SECRET} has no field {MASTER_KEY_FIELD} of {_KEY_BYTES} bytes: "
-            "put the old one back; or delete it together with every Secret <deployment>-<revision>-key, and restart "
-            "the engine pods when the operator has made new ones"
+            "put the old one back; or delete it: a new one is made, and engines that run keep the keys that they have"
         )
     return key
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD
+from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD, MASTER_KEY_STAMP, master_id
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
 
@@ -93,7 +93,11 @@ class AccessKeys:
 
 
 class MasterKey:
-    """The Secret that engine keys are derived from. One that is gone stays in use: engines still have its keys."""
+    """The Secret that engine keys are derived from. One that is gone stays in use: engines still have its keys.
+
+    So does one that was changed, until the operator has put beside the new one the keys of the revisions that
+    run already, and stamped it.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -103,10 +107,15 @@ class MasterKey:
         return set()
 
     def put(self, item: dict[str, Any]) -> None:
-        """The master key."""
-        master = _bytes(item.get("data") or {}, MASTER_KEY_FIELD)
-        if master:
-            self._world.set_master(master)
+        """The master key, and the keys that do not follow from it: the fields whose names have a dot."""
+        data = item.get("data") or {}
+        master, stamp = _bytes(data, MASTER_KEY_FIELD), _text(data, MASTER_KEY_STAMP)
+        if not master:
+            return
+        if self._world.master not in (b"", master) and stamp != master_id(master):
+            LOG.warning("the master key has changed; the old one stays in use until the operator has seen to it")
+            return
+        self._world.set_master(master, {field: _text(data, field) for field in data if "." in field})
 
     def gone(self, namespace: str, name: str) -> None:
         """Nothing: see above."""

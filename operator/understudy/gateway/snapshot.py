@@ -38,6 +38,7 @@ def dump(world: World) -> dict[str, Any]:
     return {
         "version": VERSION,
         "master": world.master.hex(),
+        "keptKeys": dict(world.kept),
         "keys": [
             {"secret": secret, "hash": digest, "namespaces": list(namespaces), "names": list(names)}
             for secret, (digest, namespaces, names) in world.key_scopes.items()
@@ -72,7 +73,8 @@ def load(document: Mapping[str, Any], world: World) -> None:
     if document.get("version") != VERSION:
         raise SnapshotError(f"version: want {VERSION}, got {document.get('version')!r}")
     try:
-        world.set_master(bytes.fromhex(document.get("master", "")))
+        kept = {str(name): str(key) for name, key in document.get("keptKeys", {}).items()}
+        world.set_master(bytes.fromhex(document.get("master", "")), kept)
         for key in document.get("keys", ()):
             world.set_key(key["secret"], key["hash"], key["namespaces"], key["names"])
         for table in document.get("tables", ()):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from understudy.domain.names import child_name, engine_key
+from understudy.domain.names import child_name, engine_key, kept_key_field
 from understudy.domain.table import Table, Track
 from understudy.gateway.policy.balance import Endpoint
 from understudy.gateway.policy.conversation import thresholds
@@ -129,15 +129,21 @@ def compile_entry(
     served: Served,
     addresses: Mapping[str, Iterable[Address]],
     master: bytes,
+    kept: Mapping[str, str],
     endpoints: Endpoints,
     evidence: Evidence,
 ) -> Entry:
-    """One deployment's entry; `addresses` are its revisions' endpoints by revision."""
+    """One deployment's entry; `addresses` are its revisions' endpoints by revision.
+
+    Engine keys are derived from `master`, but for those in `kept`.
+    """
     key = f"{served.namespace}/{served.name}"
     variants = []
     for variant in served.table.variants:
         model = child_name(served.name, variant.revision)
-        secret = engine_key(master, served.namespace, served.name, variant.revision) if master else ""
+        secret = kept.get(kept_key_field(served.namespace, served.name, variant.revision), "")
+        if master and not secret:
+            secret = engine_key(master, served.namespace, served.name, variant.revision)
         use, last_resort = endpoints.of(key, variant.revision, addresses.get(variant.revision, ()))
         variants.append(
             Variant(

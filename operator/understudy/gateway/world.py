@@ -41,6 +41,7 @@ class World:
         self.slices: dict[tuple[str, str], dict[str, tuple[Address, ...]]] = {}
         self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
         self.master = b""
+        self.kept: Mapping[str, str] = {}
         self.version = 0
         self._endpoints = Endpoints()
         self._services: dict[tuple[str, str], str] = {}
@@ -117,10 +118,10 @@ class World:
         self._keys_dirty = True
         self.key_scopes.pop(secret, None)
 
-    def set_master(self, master: bytes) -> None:
-        """Take the key that engine keys and cache salts are derived from."""
-        if master != self.master:
-            self.master = master
+    def set_master(self, master: bytes, kept: Mapping[str, str]) -> None:
+        """Take the key that engine keys and cache salts are derived from; `kept` are engine keys that are not."""
+        if master != self.master or kept != self.kept:
+            self.master, self.kept = master, kept
             self._all_dirty = self._keys_dirty = True
 
     def compile(self) -> Routes:
@@ -131,7 +132,9 @@ class World:
                 self._entries.pop(key, None)
             else:
                 addresses = self.addresses(key)
-                self._entries[key] = compile_entry(served, addresses, self.master, self._endpoints, self.evidence)
+                self._entries[key] = compile_entry(
+                    served, addresses, self.master, self.kept, self._endpoints, self.evidence
+                )
         self._dirty.clear()
         self._all_dirty = False
         if self._keys_dirty:

@@ -176,6 +176,11 @@ def alerts(world: World) -> list[Condition]:
     if changed:
         what = f"{', '.join(changed)} has changed since {world.state.stable} was made"
         found.append(Condition("ConfigDrifted", "True", "ContentChanged", what))
+    settings = world.observed.settings
+    kept = [name for name in world.state.live() if settings.kept_key(world.namespace, world.name, name)]
+    if kept:
+        what = f"the master key has changed; {', '.join(kept)} keeps the engine key that its pods have"
+        found.append(Condition("EngineKeyKept", "True", "MasterKeyChanged", f"{what}; the next one gets a new one"))
     if world.stable.dropped:
         what = unserved(world.child(world.stable.name), world.stable.dropped)
         found.append(Condition("ImageVolumesDropped", "True", "ImageVolumesDropped", what))

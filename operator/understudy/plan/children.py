@@ -51,7 +51,8 @@ def revision_writes(world: World) -> list[Action]:
         if name == world.state.candidate and not world.written(name) and dropped(record, revision.pool):
             replicas = 0  # its pods would start without their weights
         owner = _owner(world)
-        key = engine_key_manifest(record, world.observed.settings.master_key, owner)
+        secret = world.observed.settings.engine_key(world.namespace, world.name, name)
+        key = engine_key_manifest(record, secret, owner)
         writes.append(_apply(key, revision.engine_key, f"engine key of {name}"))
         writes.append(_apply(service_manifest(record, owner), revision.service, f"Service of {name}"))
         writes.append(_apply(pool_manifest(record, replicas, owner), revision.pool, f"{replicas} pods of {name}"))

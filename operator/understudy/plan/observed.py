@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from understudy.domain.key import Key
+from understudy.domain.names import engine_key, kept_key_field
 from understudy.domain.state import GatewayState
 from understudy.plan.memory import Memory
 
@@ -72,18 +73,31 @@ class ProbeReport:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The installation's own settings, from the operator's command line."""
+    """The installation's own settings, from the operator's command line.
+
+    `kept_keys` are the engine keys that do not follow from `master_key`, by `kept_key_field`.
+    """
 
     system_namespace: str = "understudy-system"
     gateway_url: str = ""
     cluster_wide: bool = True
     poll_interval: float = 1.0
     master_key: bytes = b""
+    kept_keys: Mapping[str, str] = field(default_factory=dict)
     sim_image: str = ""
     privileged_namespaces: tuple[str, ...] = ()
     # Builder defaults: a changed one must reach new revisions only, never restart an old one.
     hash_version: int = 1
     prestop_seconds: int = 5
+
+    def kept_key(self, namespace: str, deployment: str, revision: str) -> str:
+        """The key that a revision has although another one would be derived for it now; "" if there is none."""
+        return self.kept_keys.get(kept_key_field(namespace, deployment, revision), "")
+
+    def engine_key(self, namespace: str, deployment: str, revision: str) -> str:
+        """The API key of a revision's engine, for the life of the revision."""
+        kept = self.kept_key(namespace, deployment, revision)
+        return kept or engine_key(self.master_key, namespace, deployment, revision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from understudy.api.v1alpha1.shape import to_manifest
 from understudy.domain.duration import seconds
-from understudy.domain.names import ENGINE_PORT, engine_key
+from understudy.domain.names import ENGINE_PORT
 from understudy.plan.actions import Probe, Prompt
 from understudy.plan.trial import trial_of
 from understudy.plan.world import Pod, Revision, World
@@ -40,7 +40,7 @@ def _probe(world: World, revision: Revision, pod: Pod, *, comparator: bool) -> P
         model_id=str(identity.get("modelId") or world.child(revision.name)),
         root=str(identity.get("root", "")),
         max_model_len=int(identity.get("maxModelLen", 0)),
-        key=engine_key(world.observed.settings.master_key, world.namespace, world.name, revision.name),
+        key=world.observed.settings.engine_key(world.namespace, world.name, revision.name),
         interval=seconds(declared.interval),
         prompts=tuple(
             Prompt(

@@ -71,7 +71,8 @@ def _children(deployment: Manifest, model: Manifest, objects: list[Manifest]) ->
     for reference in revision.references:
         if reference.name in configmaps:
             yield configmap_copy_manifest(snapshot, configmaps[reference.name], reference.copy, owner)
-    yield engine_key_manifest(snapshot, SETTINGS.master_key, owner)
+    key = SETTINGS.engine_key(owner["metadata"]["namespace"], owner["metadata"]["name"], revision.revision)
+    yield engine_key_manifest(snapshot, key, owner)
     yield service_manifest(snapshot, owner)
     yield pool_manifest(snapshot, deployment["spec"].get("replicas", 1), owner)
     variant = Variant(revision.revision, "stable", 100, snapshot["metadata"]["name"])

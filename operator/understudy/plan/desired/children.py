@@ -18,7 +18,6 @@ from understudy.domain.names import (
     LABEL_MANAGED_BY,
     MANAGED_BY,
     child_name,
-    engine_key,
     engine_key_secret,
 )
 from understudy.domain.table import Table, table_spec
@@ -88,10 +87,9 @@ def service_manifest(snapshot: Object, owner: Object) -> dict[str, Any]:
     return _owned("v1", "Service", snapshot, owner, {"spec": spec})
 
 
-def engine_key_manifest(snapshot: Object, master: bytes, owner: Object) -> dict[str, Any]:
-    """The Secret with the revision's engine API key, derived from the installation's master key."""
+def engine_key_manifest(snapshot: Object, key: str, owner: Object) -> dict[str, Any]:
+    """The Secret with the revision's engine API key."""
     name, revision = snapshot["spec"]["deployment"], snapshot["spec"]["revision"]
-    key = engine_key(master, snapshot["metadata"]["namespace"], name, revision)
     data = {ENGINE_KEY_FIELD: base64.b64encode(key.encode()).decode()}
     body = {"type": "Opaque", "immutable": True, "data": data}
     return _owned("v1", "Secret", snapshot, owner, body, engine_key_secret(name, revision))

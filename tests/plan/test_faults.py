@@ -59,6 +59,15 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
         (facts(waiting("ErrImagePull", "not found"), scheduled_for=THREE_PULLS - 1), None),
         (facts(waiting("ErrImagePull", "manifest unknown"), scheduled_for=THREE_PULLS), "ImagePull"),
         (facts(waiting("ImagePullBackOff", "pull access Denied"), scheduled_for=THREE_PULLS), "ImagePull"),
+        # Weights are fetched by a container that runs before the engine, of the same image.
+        (
+            facts(
+                waiting("PodInitializing"),
+                status={"initContainerStatuses": [{}, waiting("ErrImagePull", "not found")]},
+                scheduled_for=THREE_PULLS,
+            ),
+            "ImagePull",
+        ),
         # The registry's own trouble.
         (facts(waiting("ImagePullBackOff", "dial tcp: i/o timeout"), scheduled_for=THREE_PULLS), None),
         (facts(waiting("ImagePullBackOff", "dial tcp: i/o timeout"), scheduled_for=90.0), "StartDeadline"),

@@ -12,7 +12,9 @@ from understudy.domain.duration import instant
 from understudy.plan.desired.pod_template import ENGINE
 from understudy.plan.rulebook import FaultRule
 
-# Kubelet pulls at 0, 10 and 30 s (its back-off doubles from 10 s): after that, three pulls have failed.
+# Kubelet pulls at 0, 10 and 30 s (its back-off doubles from 10 s): after that, three pulls have failed, or two
+# slow ones. They cannot be counted: a pod's status tells what it waits for now, not how often it has tried, and
+# of its changes between ErrImagePull and ImagePullBackOff a watch may leave some out.
 THREE_PULLS: Final = 30.0
 # Kubelet's own failureThreshold already smooths single missed probes; this covers one flap more.
 UNREADY_GRACE: Final = 5.0
@@ -118,8 +120,8 @@ def engine_crash(facts: PodFacts) -> Fault | None:
 
 def image_missing(facts: PodFacts) -> Fault | None:
     """The image does not exist or may not be pulled, after three pulls."""
-    waiting = _waiting(facts)
-    if waiting.get("reason") not in _PULLING:
+    waiting = _pulling(facts)
+    if waiting is None:
         return None
     message = str(waiting.get("message", ""))
     if waiting["reason"] in _CERTAIN:
@@ -174,13 +176,14 @@ def fault_of(facts: PodFacts, rules: Iterable[FaultRule]) -> Fault | None:
     return next((fault for rule in rules if (fault := rule(facts)) is not None), None)
 
 
-def _waiting(facts: PodFacts) -> Mapping[str, Any]:
-    waiting: Mapping[str, Any] = (facts.engine.get("state") or {}).get("waiting") or {}
-    return waiting
+def _pulling(facts: PodFacts) -> Mapping[str, Any] | None:
+    """What the pod's image pull is at, if it waits for one: the engine's, or that of what runs before it."""
+    before: Iterable[Mapping[str, Any]] = facts.status.get("initContainerStatuses") or ()
+    states = (container.get("state") or {} for container in (*before, facts.engine))
+    waits: Iterable[Mapping[str, Any]] = (state.get("waiting") or {} for state in states)
+    return next((waiting for waiting in waits if waiting.get("reason") in _PULLING), None)
 
 
 def _pull(facts: PodFacts) -> str:
-    waiting = _waiting(facts)
-    if waiting.get("reason") not in _PULLING:
-        return ""
-    return f" (image: {waiting.get('message') or waiting['reason']})"
+    waiting = _pulling(facts)
+    return f" (image: {waiting.get('message') or waiting['reason']})" if waiting is not None else ""

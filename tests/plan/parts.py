@@ -68,6 +68,7 @@ class Gateway:
     failed: dict[str, int] = field(default_factory=dict)
     open: dict[str, int] = field(default_factory=dict)
     cut: int = 0  # streams that were ended because the table said so
+    cuts: bool = True
     answered: tuple[float, GatewayState] | None = None
 
 

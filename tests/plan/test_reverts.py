@@ -340,6 +340,20 @@ def test_a_wrong_identity_goes_to_stable_whatever_its_state_and_is_not_drained()
     assert cut(cluster) == ()
 
 
+@pytest.mark.parametrize("gateways", [0, 2])
+def test_nobody_waits_for_the_words_of_a_wrong_model(gateways: int) -> None:
+    # A gateway of an older release does not know that it should cut.
+    cluster = canary(50)
+    cluster.long_streams = True
+    cluster.turns(3)
+    cluster.gateways = cluster.gateways[:gateways]
+    for gateway in cluster.gateways:
+        gateway.cuts = False
+    cluster.behaviours["v2"] = Behaviour(identity="other")
+    cluster.turns(8)
+    assert cluster.replicas().get("v2", 0) == 0
+
+
 @pytest.mark.parametrize("change", [{"exit_code": 3}, {"error_rate": 1.0}])
 def test_the_streams_of_any_other_bad_revision_are_not_cut(change: dict[str, Any]) -> None:
     cluster = canary(50)

@@ -514,7 +514,7 @@ class Cluster:
         for gateway in self.gateways:
             if gateway.pending and self.true_time >= gateway.pending[0] and not gateway.silent:
                 gateway.table, gateway.pending = gateway.pending[1], None
-                cut = parse_table(NAME, gateway.table["spec"]).cut if gateway.table else ()
+                cut = parse_table(NAME, gateway.table["spec"]).cut if gateway.table and gateway.cuts else ()
                 gateway.cut += sum(gateway.open.pop(revision, 0) for revision in cut)
             self._serve(gateway, seconds)
             if not gateway.silent:

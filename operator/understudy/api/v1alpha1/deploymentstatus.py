@@ -155,4 +155,5 @@ class ModelDeploymentStatus(BaseModel):
     rollout: Annotated[dict[str, Any], PRESERVE_UNKNOWN, max_properties(64)] = Field(default_factory=dict)
     """The operator's own bookkeeping, so that a restart loses nothing; no contract."""
     conditions: Conditions = ()
-    """Ready, Reconciling, Stalled, Available, Progressing, TrafficProgrammed, AnalysisHealthy, GuardrailsEnforced."""
+    """Ready, Reconciling, Stalled, Available, Progressing, TrafficProgrammed, AnalysisHealthy, GuardrailsEnforced;
+    and, only while they are True, ConfigDrifted, ImageMoved, ImageVolumesDropped, EngineKeyKept."""

@@ -1,0 +1,1 @@
+"""`kubectl understudy`: rollouts seen, forecast and steered from a terminal."""

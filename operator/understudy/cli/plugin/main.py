@@ -1,0 +1,129 @@
+"""`kubectl understudy COMMAND`: the plugin's command line, which kubectl finds as `kubectl-understudy` on the PATH."""
+
+import argparse
+import asyncio
+import importlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+from understudy.cli.plugin import flags
+from understudy.cli.plugin.failure import PluginError, sentence
+from understudy.cli.plugin.session import Session, pause, stdout, terminal
+from understudy.kube.errors import ApiError
+
+_INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A module of this package with `add_arguments(parser)`, `EPILOG` and `run(session, args)`."""
+
+    name: str
+    module: str
+    summary: str
+    everywhere: bool = False
+    output: bool = True
+
+
+COMMANDS: Final = (Command("status", "status", "show where rollouts are, live with --watch", everywhere=True),)
+
+_EPILOG = """\
+  kubectl understudy status storyteller -w       watch a rollout
+  kubectl understudy plan -f storyteller.yaml    what applying this file would do
+  kubectl understudy abort storyteller           back to what served before
+
+`kubectl understudy COMMAND --help` explains each one. Exit status: 0, 1 for what did not work or was not taken, 2 for
+a command line that makes no sense.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (default: the process's arguments) names; its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    args = flags.completed(parser.parse_args(words))
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return asyncio.run(_run(args))
+    except PluginError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 0 if getattr(args, "watch", False) else _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; completion asks it what there is."""
+    parser = argparse.ArgumentParser(
+        prog="kubectl understudy",
+        description="See, forecast and steer rollouts of language models on Kubernetes.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kubectl-understudy {version('understudy')}")
+    flags.add_cluster_flags(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        module = module_of(command)
+        sub = commands.add_parser(
+            command.name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(sub)
+        flags.add_cluster_flags(sub)
+        if command.everywhere:
+            flags.add_everywhere(sub)
+        if command.output:
+            flags.add_output(sub)
+    return parser
+
+
+def module_of(command: Command) -> Any:
+    """The module that carries a command out."""
+    return importlib.import_module(f"understudy.cli.plugin.{command.module}")
+
+
+async def _run(args: argparse.Namespace) -> int:
+    # Imported late: it costs a third of a second that neither --help nor the completion of a word needs.
+    from understudy.kube.aio import NoClusterError
+    from understudy.kube.kubeconfig import connect_as_user
+
+    command = next(c for c in COMMANDS if c.name == args.command)
+    try:
+        access = await connect_as_user(args.kubeconfig, args.context)
+    except NoClusterError as error:
+        raise PluginError(str(error)) from error
+    namespace = "" if args.all_namespaces else args.namespace or access.namespace
+    out = stdout()
+    session = Session(access.client, namespace, out, terminal(out), time.time, pause)
+    try:
+        status: int = await module_of(command).run(session, args)
+    except ApiError as error:
+        raise PluginError(sentence(error, access.server, access.context)) from error
+    finally:
+        await access.client.close()
+    return status
+
+
+def _fail(text: str) -> int:
+    print(f"kubectl understudy: {text}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,6 +20,8 @@ def long(_):
     with step("build") as current:
         current.run(["sh", "-c", "echo $$ > child; sleep 60"])
 
+# A shell that runs the tests in the background has this one ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 cli.run = long
 sys.exit(cli.main(["cluster"]))
 """

@@ -3,6 +3,8 @@
 import argparse
 from typing import Final
 
+from understudy.domain.duration import seconds
+
 _DEFAULTS: Final = {"namespace": "", "context": "", "kubeconfig": "", "output": "", "all_namespaces": False}
 
 
@@ -34,3 +36,11 @@ def completed(args: argparse.Namespace) -> argparse.Namespace:
         if not hasattr(args, name):
             setattr(args, name, value)
     return args
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as 90s, for `type=`."""
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -5,7 +5,6 @@ import asyncio
 import importlib
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,7 +12,8 @@ from typing import Any, Final
 
 from understudy.cli.plugin import flags
 from understudy.cli.plugin.failure import PluginError, sentence
-from understudy.cli.plugin.session import Session, pause, stdout, terminal
+from understudy.cli.plugin.request import VERBS
+from understudy.cli.plugin.session import Session, clock, pause, stdout, terminal
 from understudy.kube.errors import ApiError
 
 _INTERRUPTED: Final = 130
@@ -30,7 +30,10 @@ class Command:
     output: bool = True
 
 
-COMMANDS: Final = (Command("status", "status", "show where rollouts are, live with --watch", everywhere=True),)
+COMMANDS: Final = (
+    Command("status", "status", "show where rollouts are, live with --watch", everywhere=True),
+    *(Command(verb, "request", summary) for verb, summary in VERBS.items()),
+)
 
 _EPILOG = """\
   kubectl understudy status storyteller -w       watch a rollout
@@ -110,7 +113,7 @@ async def _run(args: argparse.Namespace) -> int:
         raise PluginError(str(error)) from error
     namespace = "" if args.all_namespaces else args.namespace or access.namespace
     out = stdout()
-    session = Session(access.client, namespace, out, terminal(out), time.time, pause)
+    session = Session(access.client, namespace, out, terminal(out), clock, pause)
     try:
         status: int = await module_of(command).run(session, args)
     except ApiError as error:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TextIO
@@ -49,6 +50,11 @@ def terminal(out: TextIO) -> Screen:
 def stdout() -> TextIO:
     """Standard output, as it is at the time of the call."""
     return sys.stdout
+
+
+def clock() -> float:
+    """Unix seconds."""
+    return time.time()
 
 
 async def pause(seconds: float) -> None:

@@ -21,17 +21,24 @@ _INTERRUPTED: Final = 130
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A module of this package with `add_arguments(parser)`, `EPILOG` and `run(session, args)`."""
+    """A module of this package with `add_arguments(parser)`, `EPILOG` and `run(session, args)`.
+
+    `failed` is the exit status after a failure.
+    """
 
     name: str
     module: str
     summary: str
     everywhere: bool = False
     output: bool = True
+    failed: int = 1
 
 
 COMMANDS: Final = (
     Command("status", "status", "show where rollouts are, live with --watch", everywhere=True),
+    Command("history", "history", "show what served and what was tried, by number"),
+    Command("diff", "diff", "show what two revisions ask for differently", failed=2),
+    Command("snapshots", "snapshots", "list the records of revisions", everywhere=True),
     *(Command(verb, "request", summary) for verb, summary in VERBS.items()),
 )
 
@@ -56,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(_run(args))
     except PluginError as error:
-        return _fail(str(error))
+        print(f"kubectl understudy: {error}", file=sys.stderr)
+        return next(c.failed for c in COMMANDS if c.name == args.command)
     except KeyboardInterrupt:
         return 0 if getattr(args, "watch", False) else _INTERRUPTED
     except BrokenPipeError:
@@ -121,11 +129,6 @@ async def _run(args: argparse.Namespace) -> int:
     finally:
         await access.client.close()
     return status
-
-
-def _fail(text: str) -> int:
-    print(f"kubectl understudy: {text}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ class Session:
         """Reads the session's namespace."""
         return Reader(self.client, self.namespace)
 
+    @property
+    def where(self) -> str:
+        """The session's namespace, for a sentence."""
+        return f"namespace {self.namespace}" if self.namespace else "any namespace"
+
     def show(self, lines: list[str]) -> None:
         """Lines to the terminal."""
         self.out.write("\n".join(lines) + "\n")

@@ -66,8 +66,7 @@ async def _text(session: Session, args: argparse.Namespace) -> str:
     if args.output:
         return rendered({"items": [document(seen) for seen in found]}, args.output)
     if not found:
-        where = f"namespace {session.namespace}" if session.namespace else "any namespace"
-        return f"there is no ModelDeployment in {where}\n"
+        return f"there is no ModelDeployment in {session.where}\n"
     everywhere = not session.namespace
     return "\n".join(status_view.many(found, session.screen, session.now(), everywhere=everywhere)) + "\n"
 

@@ -36,6 +36,7 @@ class Command:
 
 COMMANDS: Final = (
     Command("status", "status", "show where rollouts are, live with --watch", everywhere=True),
+    Command("plan", "plan", "say what applying a file would do, or why it would be refused"),
     Command("history", "history", "show what served and what was tried, by number"),
     Command("diff", "diff", "show what two revisions ask for differently", failed=2),
     Command("snapshots", "snapshots", "list the records of revisions", everywhere=True),

@@ -1,0 +1,396 @@
+"""`kubectl understudy plan -f`: what would happen, by the real planner, with nothing written."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Plugin
+from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, rolling, served_by, store
+from tests.engine.fake_api import status_error
+from tests.plan.world import serving
+from understudy.domain.names import API_VERSION
+from understudy.kube.client import Object
+from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, GUARDRAIL, MODEL_DEPLOYMENT, SECRET
+
+OPERATOR: Object = {
+    "metadata": {
+        "name": "understudy-operator",
+        "namespace": "understudy-system",
+        "labels": {"app.kubernetes.io/component": "operator"},
+    },
+    "spec": {
+        "template": {"spec": {"containers": [{"args": ["operator", "--sim-image=sim:1", "--gateway-url=http://g"]}]}}
+    },
+}
+CONSUMING = {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "token", "key": "t"}}}]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def manifest(cluster: Cluster, **spec: Any) -> dict[str, Any]:
+    """The file that the deployment was applied from, with some fields changed."""
+    whole = {**cluster.deployment["spec"], **spec}
+    return {"apiVersion": API_VERSION, "kind": "ModelDeployment", "metadata": {"name": NAME}, "spec": whole}
+
+
+def written(folder: Path, *documents: Object) -> str:
+    path = folder / "file.yaml"
+    path.write_text(yaml.safe_dump_all(documents))
+    return str(path)
+
+
+def engine(cluster: Cluster, **fields: Any) -> dict[str, Any]:
+    return {"engine": {**cluster.deployment["spec"]["engine"], **fields}}
+
+
+def begun(kubectl: Plugin, cluster: Cluster) -> Cluster:
+    served_by(kubectl.api, cluster)
+    store(kubectl.api, DEPLOYMENT, OPERATOR)
+    return cluster
+
+
+def test_an_edit_of_the_engine_would_be_rolled_out(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1", replicas=4))
+    serves = cluster.revision("v1")
+    code, out, errors = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v2"))))
+    assert (code, errors) == (0, "")
+    cluster.apply("v2", replicas=4)
+    new = str(cluster.turn().status["target"]["revision"])  # type: ignore[index]
+    steps = "10 % for 3 s, 50 % for 3 s, 100 % for 3 s, each with at least 5 requests seen"
+    assert (
+        out
+        == f"""\
+tales/story: the new revision {new} would be rolled out; {serves} serves until it has passed
+
+changes    engine.image: v1 → v2
+strategy   Canary: {steps}; then {serves} stays ready for 10 s more
+pods       Auto: 1 pod for the first step, 4 at the end, beside the 4 of {serves}: at most 8 at once
+first      create ModelSnapshot story-{new}   record {new}
+           create Secret story-{new}-key      engine key of {new}
+           create Service story-{new}         Service of {new}
+           create Deployment story-{new}      1 pods of {new}
+then       0 of 1 pods of {new} have answered; then 10 % of the conversations
+
+Nothing was written.
+"""
+    )
+
+
+def test_nothing_is_written(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    before = kubectl.api.read(MODEL_DEPLOYMENT, NAMESPACE, NAME)
+    written_before = len(kubectl.api.writes())
+    kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v2"))))
+    assert len(kubectl.api.writes()) == written_before
+    assert kubectl.api.read(MODEL_DEPLOYMENT, NAMESPACE, NAME) == before
+
+
+def test_the_same_again_changes_nothing(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    code, out, _ = kubectl.run("plan", "-f", written(folder, manifest(cluster)))
+    assert code == 0
+    assert (
+        out
+        == f"tales/story: nothing would change: {cluster.revision('v1')} is what it asks for\n\nNothing was written.\n"
+    )
+
+
+def test_more_replicas_start_no_revision(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, replicas=3)))[1]
+    revision = cluster.revision("v1")
+    assert f"no new revision: the pods of {revision} stay as they are" in out
+    assert "changes    replicas: 1 → 3" in out
+    assert f"first      change Deployment story-{revision}   3 pods of {revision}" in out
+
+
+def test_a_first_deployment_is_promoted_as_soon_as_it_answers(kubectl: Plugin, folder: Path) -> None:
+    cluster = Cluster()
+    cluster.apply_model()
+    begun(kubectl, cluster)
+    cluster.apply("v1", replicas=2)
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster)))[1]
+    assert "would be the first revision: it serves as soon as one of its pods answers" in out
+    assert "create RoutingTable story" in out
+    assert "strategy   none: the first revision has nothing to be compared with" in out
+    assert "pods       2 pods" in out
+
+
+def test_an_edit_in_mid_rollout_takes_the_candidate_back_first(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, rolling())
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v3"))))[1]
+    assert f"{cluster.revision('v2')}, which is being rolled out, is taken back first; then the new revision" in out
+    assert "change RoutingTable story" in out
+    assert "create Deployment" not in out
+
+
+def test_going_back_to_what_serves_is_said_so(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, rolling())
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v1"))))[1]
+    assert f"{cluster.revision('v2')}, which is being rolled out, would be taken back" in out
+
+
+def test_an_edit_that_is_no_revision_lets_the_rollout_go_on(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, rolling())
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, probes={"interval": "7s"})))[1]
+    assert f"no new revision: the rollout of {cluster.revision('v2')} goes on" in out
+    assert "probes.interval: 7s (new)" in out
+
+
+def test_immediate_and_zero_replicas_are_said(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    at_once = {"strategy": "Immediate", "watch": "10s"}
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, rollout=at_once, **engine(cluster, image="v2"))))[
+        1
+    ]
+    assert "Immediate: all conversations at once when its pods answer" in out
+    asleep = manifest(cluster, replicas=0, **engine(cluster, image="v2"))
+    assert "none: replicas is 0, so nothing starts" in kubectl.run("plan", "-f", written(folder, asleep))[1]
+
+
+def test_what_pods_ask_for_is_said(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    sized = manifest(
+        cluster, resources={"requests": {"cpu": "2", "memory": "4Gi"}}, accelerator={"resource": "nvidia.com/gpu"}
+    )
+    assert "each asks for cpu 2, memory 4Gi, nvidia.com/gpu 1" in kubectl.run("plan", "-f", written(folder, sized))[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"rollout": {"strategy": "BlueGreen"}}, "InvalidSpec: spec.rollout.strategy: BlueGreen is not available yet"),
+        ({"engine": {"type": "vllm", "image": "v", "args": ["--port=1"]}}, "--port"),
+        ({"podTemplate": {"hostNetwork": True}}, "InvalidSpec: spec.podTemplate"),
+        (
+            {"modelRef": {"name": "nobody"}},
+            "would wait two minutes for what is missing, and then be Stalled: ModelNotFound",
+        ),
+        ({"replicas": "many"}, "InvalidSpec: spec.replicas"),
+    ],
+)
+def test_what_the_planner_refuses_is_said_with_its_words(
+    kubectl: Plugin, folder: Path, spec: dict[str, Any], said: str
+) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    code, out, _ = kubectl.run("plan", "-f", written(folder, manifest(cluster, **spec)))
+    assert code == 1
+    assert said in out
+
+
+def test_a_closed_guardrail_and_a_failed_revision_are_in_the_way(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    store(
+        kubectl.api, GUARDRAIL, {"metadata": {"name": "safe"}, "spec": {"mode": "enforce", "failurePolicy": "Closed"}}
+    )
+    guarded = manifest(cluster, guardrailRefs=[{"name": "safe"}], **engine(cluster, image="v2"))
+    code, out, _ = kubectl.run("plan", "-f", written(folder, guarded))
+    assert (code, "would be Stalled: GuardrailNotEnforced" in out) == (1, True)
+    failed = serving("v1")
+    failed.apply("v2")
+    failed.until_phase("Canary").ask("abort")
+    failed.turns(60)
+    failed.apply("v3")
+    failed.until_phase("Canary")
+    served_by(kubectl.api, failed)
+    assert (
+        "is taken back first"
+        in kubectl.run("plan", "-f", written(folder, manifest(failed, **engine(failed, image="v4"))))[1]
+    )
+
+
+def test_what_the_api_server_refuses_is_said_with_its_words(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    kubectl.api.fail(
+        status_error(422, "Invalid", "spec.rollout.steps: write weight: 100 in the last step"), verb="replace"
+    )
+    code, out, _ = kubectl.run("plan", "-f", written(folder, manifest(cluster)))
+    assert code == 1
+    assert "tales/story: the API server refuses it: spec.rollout.steps: write weight: 100 in the last step" in out
+
+
+def test_a_refused_model_refuses_the_deployment_with_it(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    kubectl.api.fail(status_error(422, "Invalid", "repo is immutable"), verb="replace", kind="Model")
+    model = {"apiVersion": API_VERSION, "kind": "Model", "metadata": {"name": "tiny"}, "spec": {}}
+    assert "repo is immutable" in kubectl.run("plan", "-f", written(folder, model, manifest(cluster)))[1]
+
+
+def test_a_model_of_the_files_counts_and_alone_it_concerns_its_users(kubectl: Plugin, folder: Path) -> None:
+    begun(kubectl, serving("v1"))
+    source = {"source": {"enginePath": "/models/other"}}
+    model = {"apiVersion": API_VERSION, "kind": "Model", "metadata": {"name": "tiny"}, "spec": source}
+    code, out, _ = kubectl.run("plan", "-f", written(folder, model))
+    assert code == 0
+    assert "changes    Model source.enginePath: /models/tiny → /models/other" in out
+    unused = {**model, "metadata": {"name": "unused"}}
+    code, _, errors = kubectl.run("plan", "-f", written(folder, unused))
+    assert (code, "holds no ModelDeployment, and no Model that one uses" in errors) == (1, True)
+
+
+def test_the_content_of_a_secret_counts_from_the_cluster_or_the_files(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    wants = manifest(cluster, **engine(cluster, **CONSUMING))
+    assert "SecretNotFound" in kubectl.run("plan", "-f", written(folder, wants))[1]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"t": "x"}}
+    filed = kubectl.run("plan", "-f", written(folder, wants, secret))[1]
+    assert "the new revision" in filed
+    store(kubectl.api, SECRET, {"metadata": {"name": "token"}, "data": {"t": "eA=="}})
+    assert kubectl.run("plan", "-f", written(folder, wants))[1] == filed
+
+
+def test_a_secret_that_may_not_be_read_is_taken_as_unchanged(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    kubectl.api.fail(status_error(403, "Forbidden"), verb="get", kind="Secret")
+    code, out, _ = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, **CONSUMING))))
+    assert code == 0
+    assert "note       Secret token may not be read: its content is taken as unchanged" in out
+
+
+def test_a_configmap_is_copied_for_the_revision(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    store(kubectl.api, CONFIG_MAP, {"metadata": {"name": "template"}, "data": {"t": "x"}})
+    volumes = [{"name": "t", "configMap": {"name": "template"}}]
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, podTemplate={"volumes": volumes})))[1]
+    assert "copy of ConfigMap template" in out
+
+
+def test_a_name_that_another_deployment_holds_is_waited_for(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    other = {
+        "metadata": {"name": "elder", "namespace": "other"},
+        "spec": {"modelRef": {"name": "m"}, "servedNames": ["hers"]},
+    }
+    store(kubectl.api, MODEL_DEPLOYMENT, other)
+    claim = manifest(cluster, servedNames=["hers"])
+    assert "NameTaken: hers is held by other/elder" in kubectl.run("plan", "-f", written(folder, claim))[1]
+
+
+def test_without_rights_the_rest_is_still_told(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    kubectl.api.fail(status_error(403, "Forbidden", "no deployments"), verb="list", kind="Deployment")
+    kubectl.api.fail(status_error(403, "Forbidden", "no patch"), verb="replace")
+    kubectl.api.fail(status_error(403, "Forbidden", "no routes"), verb="list", kind="RoutingTable")
+    kubectl.api.fail(status_error(403, "Forbidden", "no guardrails"), verb="list", kind="Guardrail")
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v2"))))[1]
+    assert "the new revision" in out
+    assert "the operator's settings were not found in namespace understudy-system" in out
+    assert "the API server was not asked whether it takes this: no patch" in out
+    assert "routingtables of other namespaces may not be listed" in out
+    assert "guardrails may not be listed, and are left out" in out
+
+
+def test_a_namespace_that_the_operator_does_not_watch(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    deaf = json.loads(json.dumps(OPERATOR))
+    deaf["spec"]["template"]["spec"]["containers"][0]["args"].append("--watch-namespace=shop")
+    store(kubectl.api, DEPLOYMENT, deaf)
+    code, out, _ = kubectl.run("plan", "-f", written(folder, manifest(cluster)))
+    assert (code, "the operator works in shop only" in out) == (1, True)
+
+
+def test_a_namespace_that_the_files_make(kubectl: Plugin, folder: Path) -> None:
+    cluster = Cluster()
+    cluster.apply("v1")
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}}
+    model = {
+        "apiVersion": API_VERSION,
+        "kind": "Model",
+        "metadata": {"name": "tiny"},
+        "spec": {"source": {"enginePath": "/m"}},
+    }
+    gone = status_error(404, "NotFound", 'namespaces "new" not found')
+    kubectl.api.fail(gone, verb="create", times=2)
+    code, out, _ = kubectl.run("plan", "-n", "new", "-f", written(folder, space, model, manifest(cluster)))
+    assert (code, "namespace new does not exist yet; the files make it" in out) == (0, True)
+    kubectl.api.fail(gone, verb="create", times=2)
+    code, out, _ = kubectl.run("plan", "-n", "new", "-f", written(folder, manifest(cluster)))
+    assert (code, 'the API server refuses it: namespaces "new" not found' in out) == (1, True)
+
+
+def test_fields_that_the_file_no_longer_has_are_removed_and_those_of_others_stay(kubectl: Plugin, folder: Path) -> None:
+    cluster = serving("v1", replicas=2)
+    applied = manifest(cluster, probes={"interval": "5s"})
+    del applied["spec"]["replicas"]
+    cluster.edit(probes={"interval": "5s"})
+    last = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(applied)}
+    cluster.deployment["metadata"]["annotations"] = last
+    begun(kubectl, cluster)
+    now = manifest(cluster)
+    del now["spec"]["replicas"], now["spec"]["probes"]
+    out = kubectl.run("plan", "-f", written(folder, now))[1]
+    assert "probes.interval: 5s (removed)" in out
+    assert "replicas" not in out
+
+
+def test_server_side_is_asked_as_kubectl_would(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    kubectl.run("plan", "--server-side", "-f", written(folder, manifest(cluster)))
+    assert [c.manager for c in kubectl.api.calls if c.verb == "try-apply"] == ["kubectl"]
+
+
+def test_machines_get_documents(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    path = written(folder, manifest(cluster, **engine(cluster, image="v2")))
+    [told] = json.loads(kubectl.run("plan", "-f", path, "-o", "json")[1])["items"]
+    assert (told["outcome"], told["changes"]) == ("rollout", [{"path": "engine.image", "before": "v1", "after": "v2"}])
+    assert told["writes"][0] == {
+        "verb": "create",
+        "kind": "ModelSnapshot",
+        "name": f"story-{told['revision']}",
+        "why": f"record {told['revision']}",
+    }
+
+
+def test_files_come_from_folders_lists_and_standard_input(
+    kubectl: Plugin, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    (folder / "notes.txt").write_text("not: [yaml")
+    (folder / "all.yaml").write_text(
+        yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [manifest(cluster), None]})
+    )
+    (folder / "empty.yml").write_text("---\n")
+    (folder / "other.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}))
+    assert kubectl.run("plan", "-f", str(folder))[0] == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump(manifest(cluster))))
+    assert kubectl.run("plan", "-f", "-")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [b", "file.yaml is not YAML"),
+        ("words", "file.yaml holds no object: write apiVersion, kind, metadata and spec"),
+        ("metadata: {name: x}", "file.yaml has no kind: write kind: ModelDeployment"),
+        (
+            "kind: ModelDeployment\nmetadata: {name: x}",
+            "has apiVersion none: write apiVersion: understudy.dev/v1alpha1",
+        ),
+        ("apiVersion: understudy.dev/v1\nkind: Model", "has apiVersion understudy.dev/v1: write"),
+        (f"apiVersion: {API_VERSION}\nkind: ModelDeployment", "file.yaml has no name: write metadata: {name: …}"),
+        (f"---\n---\napiVersion: {API_VERSION}\nkind: Model\nmetadata: []", "file.yaml, document 2 has no name"),
+        (
+            f"apiVersion: {API_VERSION}\nkind: Model\nmetadata: {{name: x, namespace: y}}",
+            "is for namespace y, and -n says z",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_what_to_write(kubectl: Plugin, folder: Path, text: str, said: str) -> None:
+    (folder / "file.yaml").write_text(text)
+    code, _, errors = kubectl.run("plan", "-n", "z", "-f", str(folder / "file.yaml"))
+    assert code == 1
+    assert said in errors
+
+
+def test_a_file_that_is_not_there_or_not_text(kubectl: Plugin, folder: Path) -> None:
+    assert "cannot read /nowhere: No such file" in kubectl.run("plan", "-f", "/nowhere")[2]
+    (folder / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "it is not text" in kubectl.run("plan", "-f", str(folder))[2]

@@ -13,13 +13,13 @@ from understudy.cli.plugin.rehearsal import rehearse
 def test_at_every_moment_a_rehearsal_ends_and_foresees_deletions_as_well_as_starts() -> None:
     cluster = Cluster()
     cluster.apply_model()
-    cluster.apply("v1")
+    cluster.apply("v1", replicas=2)
     foreseen: set[tuple[str, str]] = set()
     for turn in range(140):
         if turn == 30:
-            cluster.apply("v2")
+            cluster.apply("v2", replicas=2)
         if turn == 80:
-            cluster.apply("v3")
+            cluster.apply("v3", replicas=2)
         if turn == 90:
             cluster.ask("abort")
         cluster.pass_time(1.0)

@@ -44,6 +44,7 @@ class Bench:
 
     def __init__(self, runs: int, seed: int) -> None:
         self.runs, self.seed, self.began, self.done = runs, seed, time.monotonic(), 0
+        self.commit = _commit()
 
     def outcome(self, case: Case, runs: int = 0) -> Outcome:
         """A case run so often, each with a seed of its own."""
@@ -142,7 +143,7 @@ def page(bench: Bench, null: list[str], worse: list[str], extra: list[str], brok
     fewer = max(1, bench.runs // 4)
     bounds = "All bounds hold." if not broke else "Bounds that do not hold: " + "; ".join(broke) + "."
     return f"""# The relative verdict, simulated
-Written by `bench/verdict.py`; `python bench/verdict.py --help` says how to repeat it. Commit {_commit()}, seed
+Written by `bench/verdict.py`; `python bench/verdict.py --help` says how to repeat it. Commit {bench.commit}, seed
 {bench.seed}, {bench.runs} runs per cell of the first and last table and {fewer} of the second (but for the rows with
 a bound); {took:.1f} minutes of one core of an {_machine()}.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from understudy.domain.state import DeploymentState, GatewayState, RevisionState, dump_state, parse_state
+from understudy.domain.state import DeploymentState, GatewayState, RevisionState, Sample, dump_state, parse_state
 
 REVISION = RevisionState(
     attempts=9,
@@ -15,6 +15,7 @@ REVISION = RevisionState(
     itl=(4, 5),
     open_requests=2,
     usable_endpoints=1,
+    sample=Sample(attempts=5, errors=2, rejected_4xx=1, empty=1, ttft=(1, 0), slowest=(0, 1)),
 )
 
 
@@ -23,6 +24,13 @@ def test_a_state_survives_the_way(rejected: tuple[str, int]) -> None:
     deployment = DeploymentState("uid", 3, 7, rejected[0], rejected[1], {"6f1c9a02": REVISION})
     state = GatewayState("start", 12.5, {"stories/story": deployment})
     assert parse_state(dump_state(state)) == state
+
+
+def test_an_older_gateway_takes_no_samples() -> None:
+    state = GatewayState("start", 1.0, {"stories/story": DeploymentState(revisions={"6f1c9a02": REVISION})})
+    raw = dump_state(state)
+    del raw["deployments"]["stories/story"]["revisions"]["6f1c9a02"]["sample"]
+    assert parse_state(raw).deployments["stories/story"].revisions["6f1c9a02"].sample == Sample()
 
 
 def test_errors_of_every_kind_count_as_failures() -> None:

@@ -15,6 +15,23 @@ ITL_BOUNDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """Counters of those attempts of which every conversation has one in ten seconds at most.
+
+    Whoever tries again and again, or sends the same mistake all day, counts like everybody else. Taken while the
+    table has more than one variant. `errors` is of all kinds together, `slowest` counts streams by their longest
+    gap (buckets as `itl`), the rest is as in RevisionState.
+    """
+
+    attempts: int = 0
+    errors: int = 0
+    rejected_4xx: int = 0
+    empty: int = 0
+    ttft: tuple[int, ...] = ()
+    slowest: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionState:
     """Counters of one revision on one gateway.
 
@@ -33,6 +50,7 @@ class RevisionState:
     itl: tuple[int, ...] = ()
     open_requests: int = 0
     usable_endpoints: int = 0
+    sample: Sample = Sample()
 
     @property
     def failed(self) -> int:
@@ -103,6 +121,7 @@ def _dump_deployment(value: DeploymentState) -> dict[str, Any]:
                 "itl": list(r.itl),
                 "openRequests": r.open_requests,
                 "usableEndpoints": r.usable_endpoints,
+                "sample": _dump_sample(r.sample),
             }
             for revision, r in value.revisions.items()
         },
@@ -133,4 +152,28 @@ def _parse_revision(raw: Mapping[str, Any]) -> RevisionState:
         itl=tuple(int(n) for n in raw["itl"]),
         open_requests=int(raw["openRequests"]),
         usable_endpoints=int(raw["usableEndpoints"]),
+        # Gateways of an older version take no samples.
+        sample=_parse_sample(raw["sample"]) if "sample" in raw else Sample(),
+    )
+
+
+def _dump_sample(value: Sample) -> dict[str, Any]:
+    return {
+        "attempts": value.attempts,
+        "errors": value.errors,
+        "rejected4xx": value.rejected_4xx,
+        "empty": value.empty,
+        "ttft": list(value.ttft),
+        "slowest": list(value.slowest),
+    }
+
+
+def _parse_sample(raw: Mapping[str, Any]) -> Sample:
+    return Sample(
+        attempts=int(raw["attempts"]),
+        errors=int(raw["errors"]),
+        rejected_4xx=int(raw["rejected4xx"]),
+        empty=int(raw["empty"]),
+        ttft=tuple(int(n) for n in raw["ttft"]),
+        slowest=tuple(int(n) for n in raw["slowest"]),
     )

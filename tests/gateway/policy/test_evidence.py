@@ -1,7 +1,10 @@
 """Counters: by revision, monotone, and kept while anything of the revision goes on."""
 
+import pytest
+
 from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS
-from understudy.gateway.policy.evidence import KEPT, Evidence
+from understudy.gateway.policy import evidence as module
+from understudy.gateway.policy.evidence import KEPT, Evidence, Samples
 
 
 def test_everything_counted_is_told() -> None:
@@ -25,6 +28,35 @@ def test_everything_counted_is_told() -> None:
     assert (state.ttft[0], state.ttft[1], state.ttft[-1]) == (1, 1, 1)
     assert (state.itl[0], state.itl[-1]) == (1, 1)
     assert (len(state.ttft), len(state.itl)) == (len(TTFT_BOUNDS) + 1, len(ITL_BOUNDS) + 1)
+
+
+def test_samples_are_told_apart_from_the_rest() -> None:
+    counters = Evidence().counters("a/b", "r1")
+    counters.sample.first_token(0.3)
+    counters.sample.answered()
+    counters.sample.refused()
+    counters.sample.failed()
+    counters.sample.streamed(0.3)
+    counters.sample.empty += 1
+    state = counters.state(1)
+    sample = state.sample
+    assert (state.attempts, sample.attempts, sample.errors, sample.rejected_4xx, sample.empty) == (0, 4, 1, 1, 1)
+    assert (sample.ttft.index(1), sample.slowest.index(1)) == (TTFT_BOUNDS.index(0.5), ITL_BOUNDS.index(0.5))
+
+
+def test_a_conversation_is_sampled_once_for_each_revision_in_a_span() -> None:
+    samples = Samples()
+    assert [samples.take("a/b", "r1", 7, now) for now in (0.0, 9.9, 10.0)] == [True, False, True]
+    assert samples.take("a/b", "r2", 7, 10.0)
+    assert samples.take("a/c", "r1", 7, 10.0)
+    assert samples.take("a/b", "r1", 8, 10.0)
+
+
+def test_samples_of_one_span_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SAMPLES", 2)
+    samples = Samples()
+    assert [samples.take("a/b", "r1", where, 1.0) for where in range(4)] == [True, True, False, False]
+    assert samples.take("a/b", "r1", 3, 11.0)
 
 
 def test_what_was_told_does_not_change_afterwards() -> None:

@@ -6,11 +6,84 @@ They outlive tables: a revision that left its table is still counted while its l
 from bisect import bisect_left
 from typing import Final, Literal
 
-from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, RevisionState
+from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, RevisionState, Sample
 
 ErrorKind = Literal["connect", "5xx", "firstToken", "truncated", "malformed"]
 # Revisions that a deployment's counters are kept for after they left its table and ended their last request.
 KEPT: Final = 10
+# A conversation gives one sample for each revision in so many seconds, and all together at most so many.
+SPAN: Final = 10.0
+MAX_SAMPLES: Final = 100_000
+
+
+class Samples:
+    """Which attempts are samples."""
+
+    __slots__ = ("_seen", "_span")
+
+    def __init__(self) -> None:
+        self._span = 0.0
+        self._seen: set[tuple[str, str, int]] = set()
+
+    def take(self, deployment: str, revision: str, where: int, now: float) -> bool:
+        """Whether the conversation at `where` gives a sample with this attempt; `now` is monotonic seconds."""
+        span = now // SPAN
+        if span != self._span:
+            self._span = span
+            self._seen.clear()
+        key = (deployment, revision, where)
+        if key in self._seen or len(self._seen) >= MAX_SAMPLES:
+            return False
+        self._seen.add(key)
+        return True
+
+
+class SampleCounters:
+    """What became of one revision's samples."""
+
+    __slots__ = ("attempts", "empty", "errors", "rejected_4xx", "slowest", "ttft")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.errors = 0
+        self.rejected_4xx = 0
+        self.empty = 0
+        self.ttft = [0] * (len(TTFT_BOUNDS) + 1)
+        self.slowest = [0] * (len(ITL_BOUNDS) + 1)
+
+    def first_token(self, seconds: float) -> None:
+        """It succeeded so far: its first content came after `seconds`."""
+        self.attempts += 1
+        self.ttft[bisect_left(TTFT_BOUNDS, seconds)] += 1
+
+    def answered(self) -> None:
+        """It was answered whole."""
+        self.attempts += 1
+
+    def refused(self) -> None:
+        """The engine judged the request itself to be bad."""
+        self.attempts += 1
+        self.rejected_4xx += 1
+
+    def failed(self) -> None:
+        """It failed before its first content."""
+        self.attempts += 1
+        self.errors += 1
+
+    def streamed(self, gap: float) -> None:
+        """Its stream has ended, however; `gap` is the longest time between two arrivals of content, in seconds."""
+        self.slowest[bisect_left(ITL_BOUNDS, gap)] += 1
+
+    def state(self) -> Sample:
+        """As said on `/state`."""
+        return Sample(
+            attempts=self.attempts,
+            errors=self.errors,
+            rejected_4xx=self.rejected_4xx,
+            empty=self.empty,
+            ttft=tuple(self.ttft),
+            slowest=tuple(self.slowest),
+        )
 
 
 class Counters:
@@ -19,7 +92,9 @@ class Counters:
     `open` is a gauge: requests dispatched to the revision that have not ended, on whichever table.
     """
 
-    __slots__ = ("attempts", "empty", "errors", "itl", "open", "rejected_4xx", "tokens_in", "tokens_out", "ttft")
+    __slots__ = (
+        "attempts", "empty", "errors", "itl", "open", "rejected_4xx", "sample", "tokens_in", "tokens_out", "ttft",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -31,6 +106,7 @@ class Counters:
         self.ttft = [0] * (len(TTFT_BOUNDS) + 1)
         self.itl = [0] * (len(ITL_BOUNDS) + 1)
         self.open = 0
+        self.sample = SampleCounters()
 
     def first_token(self, seconds: float) -> None:
         """An attempt succeeded so far: its first content came after `seconds`."""
@@ -73,6 +149,7 @@ class Counters:
             itl=tuple(self.itl),
             open_requests=self.open,
             usable_endpoints=usable_endpoints,
+            sample=self.sample.state(),
         )
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from understudy.gateway.policy.answers import has_choices, is_refusal, says_something, tokens_used
 from understudy.gateway.policy.balance import Endpoint, succeeded
+from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.table import Variant
 from understudy.gateway.wire.relay import Relay, StreamFailedError
@@ -25,21 +26,24 @@ _MAX_MESSAGE = 4096
 
 
 class Attempt:
-    """One try. `relay` is set once an event stream has begun to arrive."""
+    """One try. `relay` is set once an event stream has begun to arrive; `sample` is None if it is none."""
 
     __slots__ = (
-        "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_status", "_upstream",
-        "endpoint", "relay", "variant",
+        "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_slowest", "_status",
+        "_upstream", "endpoint", "relay", "sample", "variant",
     )  # fmt: skip
 
-    def __init__(self, exchange: "Exchange", variant: Variant, endpoint: Endpoint, load: int, now: float) -> None:
+    def __init__(
+        self, exchange: "Exchange", variant: Variant, endpoint: Endpoint, load: int, now: float, *, sampled: bool
+    ) -> None:
         self._exchange = exchange
         self.variant = variant
         self.endpoint = endpoint
         self.relay: Relay | None = None
         self._load = load
         self._began = now
-        self._last_token = 0.0
+        self.sample: SampleCounters | None = variant.counters.sample if sampled else None
+        self._last_token = self._slowest = 0.0
         self._connecting: asyncio.Task[None] | None = None
         self._upstream: Upstream | None = None
         self._status = 0
@@ -63,6 +67,8 @@ class Attempt:
         self.variant.counters.open -= 1
         self.endpoint.open -= 1
         self.endpoint.tokens -= self._load
+        if self.sample is not None and self._last_token:
+            self.sample.streamed(self._slowest)
         if self._connecting is not None:
             self._connecting.cancel()
         if self._upstream is not None:
@@ -80,6 +86,20 @@ class Attempt:
         """Read again."""
         if self._upstream is not None:
             self._upstream.resume()
+
+    # What it is charged with.
+
+    def charge(self, kind: ErrorKind) -> None:
+        """It failed before its first content."""
+        self.variant.counters.failed(kind)
+        if self.sample is not None:
+            self.sample.failed()
+
+    def spoil(self, kind: ErrorKind) -> None:
+        """It failed after its first content, with which it was counted already."""
+        self.variant.counters.errors[kind] += 1
+        if self.sample is not None:
+            self.sample.errors += 1
 
     # What the connection tells.
 
@@ -165,9 +185,13 @@ class Attempt:
         first = not self._last_token
         if first:
             self.variant.counters.first_token(now - self._began)
+            if self.sample is not None:
+                self.sample.first_token(now - self._began)
             succeeded(self.endpoint)
         else:
-            self.variant.counters.gap(now - self._last_token)
+            gap = now - self._last_token
+            self.variant.counters.gap(gap)
+            self._slowest = max(gap, self._slowest)
         self._last_token = now
         self._exchange.send(events, now, first=first)
 
@@ -177,6 +201,8 @@ class Attempt:
             counters = self.variant.counters
             counters.used(*(relay.usage or (0, relay.chunks)))
             counters.empty += not relay.said
+            if self.sample is not None:
+                self.sample.empty += not relay.said
             self._exchange.stream_ended()
         elif self._last_token:
             self._exchange.cut("truncated", _LOST)
@@ -191,6 +217,8 @@ class Attempt:
         variant = self.variant
         if self._status != 200:
             variant.counters.refused()
+            if self.sample is not None:
+                self.sample.refused()
             self._exchange.engine_refused(self._refusal(answer))
             return
         if not isinstance(answer, dict) or answer.get("model", variant.model) != variant.model:
@@ -200,7 +228,11 @@ class Attempt:
             answer["model"] = self._exchange.name
         variant.counters.answered()
         variant.counters.used(*(tokens_used(answer) or (0, 0)))
-        variant.counters.empty += has_choices(answer) and not says_something(answer)
+        empty = has_choices(answer) and not says_something(answer)
+        variant.counters.empty += empty
+        if self.sample is not None:
+            self.sample.answered()
+            self.sample.empty += empty
         succeeded(self.endpoint)
         self._exchange.answered(orjson.dumps(answer))
 

@@ -12,7 +12,7 @@ import orjson
 from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
 from understudy.gateway.policy.choose import choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
-from understudy.gateway.policy.evidence import Counters, ErrorKind
+from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import Operation
@@ -89,7 +89,7 @@ class Exchange:
         self._wait_until = 0.0
         self._attempt: Attempt | None = None
         self._course = Course()
-        self._charges: list[tuple[Counters, ErrorKind, Endpoint]] = []
+        self._charges: list[tuple[Attempt, ErrorKind]] = []
         self._conversation = b""
         self._desperate = True
         self._load = 0
@@ -127,7 +127,8 @@ class Exchange:
             return
         if chosen[0] is not variant:
             self._pin(entry)
-        self._begin(*chosen, now, reuse=True)
+        sampled = len(entry.split) > 1 and plane.samples.take(entry.key, chosen[0].revision, self._position(entry), now)
+        self._begin(*chosen, now, reuse=True, sampled=sampled)
 
     def _position(self, entry: Entry) -> int:
         if not self._conversation:
@@ -160,14 +161,14 @@ class Exchange:
         plane.waiting[self] = None
         self.client.deadline = self._wait_until
 
-    def _begin(self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool) -> None:
+    def _begin(self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool, sampled: bool) -> None:
         if variant.model != self._payload_model:
             self._payload_model = self._document["model"] = variant.model
             self._payload = orjson.dumps(self._document)
             self._load = len(self._payload) // 4 + _output_bound(self._document)
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
         self.client.deadline = min(now + first, self._whole_until)
-        attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now)
+        attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled)
         attempt.begin(reuse=reuse)
 
     def request_to(self, variant: Variant) -> bytes:
@@ -188,7 +189,7 @@ class Exchange:
         kills = course.kills
         step = next_step(course, failure, endpoint, on_candidate=variant.track == "canary")
         if step is Step.SAME:
-            self._begin(variant, endpoint, now, reuse=False)
+            self._begin(variant, endpoint, now, reuse=False, sampled=attempt.sample is not None)
             return
         if ends_connection(failure):
             eject(endpoint, now)
@@ -196,9 +197,9 @@ class Exchange:
             failed(endpoint, now)
         if course.kills > kills:
             # Charged later, and not at all if the request turns out to be what kills.
-            self._charges.append((variant.counters, CHARGED[failure], endpoint))
+            self._charges.append((attempt, CHARGED[failure]))
         else:
-            variant.counters.failed(CHARGED[failure])
+            attempt.charge(CHARGED[failure])
         if step is Step.POISON:
             self._poisoned(now)
         elif step is Step.GIVE_UP or (rationed(failure) and not plane.budget.take(now)):
@@ -240,7 +241,7 @@ class Exchange:
         if attempt is None or attempt.relay is None:
             return
         if kind is not None:
-            attempt.variant.counters.errors[kind] += 1
+            attempt.spoil(kind)
             eject(attempt.endpoint, self.plane.clock())
         event = b"data: %b\n\n" % orjson.dumps({"error": error_object(refusal)})
         self.client.write(self._framed(attempt.relay.take() + event))
@@ -296,8 +297,8 @@ class Exchange:
         return attempt
 
     def _poisoned(self, now: float) -> None:
-        for _, _, endpoint in self._charges:
-            succeeded(endpoint)
+        for attempt, _ in self._charges:
+            succeeded(attempt.endpoint)
         self._charges.clear()
         self.plane.poisons.add(self._digest(), now)
         self._refuse(POISONED)
@@ -308,8 +309,8 @@ class Exchange:
         return hashlib.blake2b(orjson.dumps(self._document), digest_size=16).digest()
 
     def _settle(self) -> None:
-        for counters, kind, _ in self._charges:
-            counters.failed(kind)
+        for attempt, kind in self._charges:
+            attempt.charge(kind)
         self._charges.clear()
 
     def _refuse(self, refusal: Refusal) -> None:

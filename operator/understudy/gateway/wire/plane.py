@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.gateway.policy.choose import Pins
 from understudy.gateway.policy.conversation import SOURCES
+from understudy.gateway.policy.evidence import Samples
 from understudy.gateway.policy.keys import FailedKeys
 from understudy.gateway.policy.retry import Poisons, RetryBudget
 from understudy.gateway.wire.ids import RequestIds
@@ -52,7 +53,7 @@ class Plane:
     __slots__ = (
         "_empty", "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining",
         "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused",
-        "retries", "waiting", "world",
+        "retries", "samples", "waiting", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, limits: Limits, *, open_access: bool = False) -> None:
@@ -71,6 +72,7 @@ class Plane:
         self.budget = RetryBudget()
         self.poisons = Poisons()
         self.pins = Pins()
+        self.samples = Samples()
         self.failed_keys = FailedKeys()
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}

@@ -23,14 +23,14 @@ _INTERRUPTED: Final = 130
 class Command:
     """A module of this package with `add_arguments(parser)`, `EPILOG` and `run(session, args)`.
 
-    `failed` is the exit status after a failure.
+    `failed` is the exit status after a failure. One without a cluster has `script(shell)` instead of `run`.
     """
 
     name: str
     module: str
     summary: str
     everywhere: bool = False
-    output: bool = True
+    cluster: bool = True
     failed: int = 1
 
 
@@ -41,6 +41,7 @@ COMMANDS: Final = (
     Command("diff", "diff", "show what two revisions ask for differently", failed=2),
     Command("snapshots", "snapshots", "list the records of revisions", everywhere=True),
     *(Command(verb, "request", summary) for verb, summary in VERBS.items()),
+    Command("completion", "completion", "print a script that completes words in your shell", cluster=False),
 )
 
 _EPILOG = """\
@@ -56,16 +57,19 @@ a command line that makes no sense.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (default: the process's arguments) names; its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
+    parser, _ = build_parsers()
     args = flags.completed(parser.parse_args(words))
     if args.command is None:
         parser.print_help()
         return 2
+    command = next(c for c in COMMANDS if c.name == args.command)
     try:
-        return asyncio.run(_run(args))
+        status = asyncio.run(_run(command, args)) if command.cluster else _print(module_of(command).script(args.shell))
+        stdout().flush()
+        return status
     except PluginError as error:
         print(f"kubectl understudy: {error}", file=sys.stderr)
-        return next(c.failed for c in COMMANDS if c.name == args.command)
+        return command.failed
     except KeyboardInterrupt:
         return 0 if getattr(args, "watch", False) else _INTERRUPTED
     except BrokenPipeError:
@@ -74,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; completion asks it what there is."""
+def build_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The whole command line, and each command's part of it; completion asks them what there is."""
     parser = argparse.ArgumentParser(
         prog="kubectl understudy",
         description="See, forecast and steer rollouts of language models on Kubernetes.",
@@ -86,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kubectl-understudy {version('understudy')}")
     flags.add_cluster_flags(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parts = {}
     for command in COMMANDS:
         module = module_of(command)
         sub = commands.add_parser(
@@ -97,12 +102,13 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(sub)
-        flags.add_cluster_flags(sub)
+        if command.cluster:
+            flags.add_cluster_flags(sub)
+            flags.add_output(sub)
         if command.everywhere:
             flags.add_everywhere(sub)
-        if command.output:
-            flags.add_output(sub)
-    return parser
+        parts[command.name] = sub
+    return parser, parts
 
 
 def module_of(command: Command) -> Any:
@@ -110,12 +116,16 @@ def module_of(command: Command) -> Any:
     return importlib.import_module(f"understudy.cli.plugin.{command.module}")
 
 
-async def _run(args: argparse.Namespace) -> int:
+def _print(text: str) -> int:
+    stdout().write(text)
+    return 0
+
+
+async def _run(command: Command, args: argparse.Namespace) -> int:
     # Imported late: it costs a third of a second that neither --help nor the completion of a word needs.
     from understudy.kube.aio import NoClusterError
     from understudy.kube.kubeconfig import connect_as_user
 
-    command = next(c for c in COMMANDS if c.name == args.command)
     try:
         access = await connect_as_user(args.kubeconfig, args.context)
     except NoClusterError as error:

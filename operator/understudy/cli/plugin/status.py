@@ -13,6 +13,7 @@ from understudy.kube.resources import MODEL_DEPLOYMENT
 # Cursor home, and clear from there: unlike clearing each time, nothing flickers.
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR = "\x1b[2J" + _HOME
+_INTERVAL = 1.0  # seconds between two looks of a watch
 EPILOG = """\
   kubectl understudy status                     all in the namespace, one line each
   kubectl understudy status -A                  in all namespaces
@@ -30,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `status`."""
     parser.add_argument("name", nargs="?", default="", help="a ModelDeployment; all of the namespace without")
     parser.add_argument("-w", "--watch", action="store_true", help="keep it up to date until Ctrl-C")
-    parser.add_argument("--interval", type=float, default=1.0, help=argparse.SUPPRESS)
 
 
 async def run(session: Session, args: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ async def run(session: Session, args: argparse.Namespace) -> int:
             session.out.write(text + "\n")
         session.out.flush()
         last = text
-        await session.sleep(args.interval)
+        await session.sleep(_INTERVAL)
 
 
 async def _text(session: Session, args: argparse.Namespace) -> str:

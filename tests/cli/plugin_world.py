@@ -43,6 +43,18 @@ def rolling(weight: int = 50, turns: int = 20) -> Cluster:
     return cluster.until(lambda c: c.status.get("weightText") == f"{weight}%").turns(turns)
 
 
+def worded(cluster: Cluster) -> Cluster:
+    """With the operator's sentences and counts fixed: what it says is its own tests' matter."""
+    cluster.deployment["status"].update(
+        plan="40 s more under observation at 50 %, then 100 %",
+        verdict={"result": "Inconclusive", "reason": "20 of 60 s under observation"},
+    )
+    snapshot = cluster.of_kind("ModelSnapshot")[f"{NAME}-{cluster.revision('v2')}"]
+    snapshot["status"].update(soakSeconds=19.0)
+    snapshot["status"]["evidence"].update(subject=[94, 1], other=[95, 0])
+    return cluster
+
+
 def children(cluster: Cluster) -> Children:
     """What the API server would list of it."""
     return Children(
@@ -84,4 +96,4 @@ def store(api: FakeApi, resource: Resource, obj: Object) -> None:
     api.patch(resource, meta["namespace"], meta["name"], whole)
 
 
-__all__ = ["NAME", "NAMESPACE", "Cluster", "children", "rolling", "seen", "served_by", "stamped", "store"]
+__all__ = ["NAME", "NAMESPACE", "Cluster", "children", "rolling", "seen", "served_by", "stamped", "store", "worded"]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import Plugin
-from tests.cli.plugin_world import NAME, Cluster, children, rolling, seen, served_by, stamped
+from tests.cli.plugin_world import NAME, Cluster, children, rolling, seen, served_by, stamped, worded
 from tests.engine.fake_api import status_error
 from tests.plan.parts import Behaviour
 from understudy.cli.plugin import main, session, status_view
@@ -27,7 +27,7 @@ def screen(cluster: Cluster, on: Screen = WIDE) -> str:
 
 def test_a_canary_in_the_middle_shows_shares_evidence_verdict_and_what_comes_next() -> None:
     assert (
-        screen(rolling())
+        screen(worded(rolling()))
         == """\
 tales/story   Canary, step 2 of 3   Ready=False (WaitingForEvidence)
 
@@ -37,8 +37,8 @@ serves as  story, tales/story
 url        http://gateway
 
 REVISION   ROLE        CONVERSATIONS                PODS   MODEL   REQUESTS   FAILED
-54e5073a   stable      ██████████░░░░░░░░░░  50 %   2/2    tiny    94         0
-c8f75c1a   candidate   ██████████░░░░░░░░░░  50 %   1/1    tiny    94         0
+54e5073a   stable      ██████████░░░░░░░░░░  50 %   2/2    tiny    95         0
+c8f75c1a   candidate   ██████████░░░░░░░░░░  50 %   1/1    tiny    94         1
 at this weight: 94 samples (5 needed), 19 s under observation (1 min needed)"""
     )
 
@@ -150,7 +150,7 @@ def test_a_spec_that_cannot_be_read_does_not_hide_the_rest() -> None:
 
 
 def test_many_are_one_line_each_and_cut_to_the_terminal() -> None:
-    cluster = rolling()
+    cluster = worded(rolling())
     plan = "40 s more under observation at 50 %, then 100 %"
     lines = status_view.many([seen(cluster)], WIDE, cluster.wall, everywhere=True)
     assert lines == [

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from tests.api.bounds import bounds, located
 from tests.api.examples import KINDS, Object, changed, example, examples
 from understudy.api.v1alpha1.guardrail import Guardrail
 from understudy.api.v1alpha1.model import Model
@@ -26,6 +27,11 @@ def test_a_manifest_comes_back_as_it_was(document: Object) -> None:
     again = MODELS[document["kind"]].model_validate(to_manifest(parsed), extra="forbid")
     assert again == parsed
     assert _within(document, to_manifest(parsed))
+
+
+def test_the_examples_have_every_field_that_is_bounded() -> None:
+    missing = sorted({f"{bound.kind}{bound.path}" for bound in bounds() if located(bound) is None})
+    assert missing == [], "add them to tests/api/manifests: the API server's bounds are tested on what is there"
 
 
 def _within(written: Any, read: Any) -> bool:

@@ -213,7 +213,7 @@ def test_what_the_api_server_refuses_is_said_with_its_words(kubectl: Plugin, fol
     )
     code, out, _ = kubectl.run("plan", "-f", written(folder, manifest(cluster)))
     assert code == 1
-    assert "tales/story: the API server refuses it: spec.rollout.steps: write weight: 100 in the last step" in out
+    assert "tales/story: it would be refused: spec.rollout.steps: write weight: 100 in the last step" in out
 
 
 def test_a_refused_model_refuses_the_deployment_with_it(kubectl: Plugin, folder: Path) -> None:
@@ -287,6 +287,33 @@ def test_without_rights_the_rest_is_still_told(kubectl: Plugin, folder: Path) ->
     assert "guardrails may not be listed, and are left out" in out
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"kind": "ModelDeployment", "spec": [1]},
+        {"kind": "ModelDeployment", "spec": {"modelRef": "tiny", "engine": "sim"}},
+        {
+            "kind": "ModelDeployment",
+            "spec": {"modelRef": {"name": "tiny"}, "engine": {"type": "sim"}, "servedNames": 7},
+        },
+        {"kind": "Model", "spec": "tiny"},
+        {"kind": "Guardrail"},
+    ],
+)
+def test_a_misshapen_object_that_no_server_has_looked_at_is_told(
+    kubectl: Plugin, folder: Path, broken: dict[str, Any]
+) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    for verb in ("create", "replace"):
+        kubectl.api.fail(status_error(403, "Forbidden", "no patch"), verb=verb, times=3)
+    name = NAME if broken["kind"] == "ModelDeployment" else "tiny"
+    document = {"apiVersion": API_VERSION, "metadata": {"name": name}, **broken}
+    rest = [manifest(cluster)] if broken["kind"] != "ModelDeployment" else []
+    code, out, errors = kubectl.run("plan", "-f", written(folder, document, *rest))
+    assert (code, errors) == (1, "")
+    assert "it would be refused: " in out
+
+
 def test_a_namespace_that_the_operator_does_not_watch(kubectl: Plugin, folder: Path) -> None:
     cluster = begun(kubectl, serving("v1"))
     deaf = json.loads(json.dumps(OPERATOR))
@@ -312,7 +339,7 @@ def test_a_namespace_that_the_files_make(kubectl: Plugin, folder: Path) -> None:
     assert (code, "namespace new does not exist yet; the files make it" in out) == (0, True)
     kubectl.api.fail(gone, verb="create", times=2)
     code, out, _ = kubectl.run("plan", "-n", "new", "-f", written(folder, manifest(cluster)))
-    assert (code, 'the API server refuses it: namespaces "new" not found' in out) == (1, True)
+    assert (code, 'it would be refused: namespaces "new" not found' in out) == (1, True)
 
 
 def test_fields_that_the_file_no_longer_has_are_removed_and_those_of_others_stay(kubectl: Plugin, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from understudy.cli.plugin import flags
 from understudy.cli.plugin.failure import PluginError, sentence
 from understudy.cli.plugin.request import VERBS
-from understudy.cli.plugin.session import Session, clock, pause, stdout, terminal
+from understudy.cli.plugin.session import Session, clock, pause, stdout
 from understudy.kube.errors import ApiError
 
 _INTERRUPTED: Final = 130
@@ -131,8 +131,7 @@ async def _run(command: Command, args: argparse.Namespace) -> int:
     except NoClusterError as error:
         raise PluginError(str(error)) from error
     namespace = "" if args.all_namespaces else args.namespace or access.namespace
-    out = stdout()
-    session = Session(access.client, namespace, out, terminal(out), clock, pause)
+    session = Session(access.client, namespace, stdout(), clock, pause)
     try:
         status: int = await module_of(command).run(session, args)
     except ApiError as error:

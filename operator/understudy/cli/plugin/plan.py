@@ -13,8 +13,13 @@ from understudy.cli.plugin.gathering import Installation, gather, installation
 from understudy.cli.plugin.manifests import Manifests, read
 from understudy.cli.plugin.session import Session
 from understudy.cli.plugin.trying import Tried, tried
+from understudy.engine.wake import model_name
 from understudy.kube.client import Object
-from understudy.kube.resources import MODEL, MODEL_DEPLOYMENT
+from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, Resource
+
+# Kinds that a deployment is applied with, and what the API server has against some of them, by name.
+_WITH = (MODEL, GUARDRAIL)
+Refused = dict[tuple[Resource, str, str], str]
 
 EPILOG = """\
   kubectl understudy plan -f storyteller.yaml
@@ -58,42 +63,40 @@ async def run(session: Session, args: argparse.Namespace) -> int:
 async def _forecasts(
     session: Session, files: Manifests, settings: Installation, *, server_side: bool
 ) -> AsyncIterator[Forecast]:
-    models = [await _tried(session, files, model, server_side=server_side) for model in files.of(MODEL)]
-    refused = {_name(made.result): made.refusal for made in models if made.refusal}
-    others = tuple((resource, obj) for resource, obj in files.objects if resource != MODEL)
-    files = replace(files, objects=(*others, *((MODEL, made.result) for made in models)))
+    asked = [await _tried(session, files, *one, server_side=server_side) for one in files.objects if one[0] in _WITH]
+    refused = {(kind, *_name(made.result)): made.refusal for kind, made in asked if made.refusal}
+    others = tuple(one for one in files.objects if one[0] not in _WITH)
+    files = replace(files, objects=(*others, *((kind, made.result) for kind, made in asked)))
     for wanted in files.of(MODEL_DEPLOYMENT):
-        made = await _tried(session, files, wanted, server_side=server_side)
+        _, made = await _tried(session, files, MODEL_DEPLOYMENT, wanted, server_side=server_side)
         yield await _one(session, files, settings, made, refused)
     planned = {_name(obj) for obj in files.of(MODEL_DEPLOYMENT)}
     for model in files.of(MODEL):
         namespace, name = _name(model)
         for live in await Reader(session.client, namespace).listed(MODEL_DEPLOYMENT):
-            if _name(live) not in planned and live["spec"]["modelRef"]["name"] == name:
+            if _name(live) not in planned and model_name(live) == name:
                 yield await _one(session, files, settings, Tried(live, live), refused)
 
 
-async def _one(
-    session: Session, files: Manifests, settings: Installation, made: Tried, refused: dict[tuple[str, str], str]
-) -> Forecast:
+async def _one(session: Session, files: Manifests, settings: Installation, made: Tried, refused: Refused) -> Forecast:
     namespace, name = _name(made.result)
-    model = str(((made.result.get("spec") or {}).get("modelRef") or {}).get("name", ""))
-    refusal = made.refusal or refused.get((namespace, model), "")
-    notes = [*settings.notes, *([made.note] if made.note else [])]
+    notes = (*settings.notes, *([made.note] if made.note else []))
+    beside = (f"{kind.kind} {of}: {why}" for (kind, where, of), why in refused.items() if where == namespace)
+    refusal = made.refusal or next(beside, "")
     if refusal:
-        return Forecast(namespace, name, "refused", f"the API server refuses it: {refusal}", notes=tuple(notes))
+        return Forecast(namespace, name, "refused", f"it would be refused: {refusal}", notes=notes)
     if settings.watched and namespace not in settings.watched:
         watched = ", ".join(settings.watched)
-        sentence = f"nobody would look at it: the operator works in {watched} only"
-        return Forecast(namespace, name, "waits", sentence, notes=tuple(notes))
+        return Forecast(namespace, name, "waits", f"nobody would look at it: the operator works in {watched} only")
     observed, missing = await gather(session.reader, files, made.result, settings.settings)
     return forecast(observed, made.live, (*notes, *missing))
 
 
-async def _tried(session: Session, files: Manifests, obj: Object, *, server_side: bool) -> Tried:
+async def _tried(
+    session: Session, files: Manifests, resource: Resource, obj: Object, *, server_side: bool
+) -> tuple[Resource, Tried]:
     reader = Reader(session.client, obj["metadata"]["namespace"])
-    resource = MODEL if obj["kind"] == MODEL.kind else MODEL_DEPLOYMENT
-    return await tried(reader, resource, obj, files, server_side=server_side)
+    return resource, await tried(reader, resource, obj, files, server_side=server_side)
 
 
 def _name(obj: Object) -> tuple[str, str]:

@@ -21,7 +21,6 @@ class Session:
     client: KubeClient
     namespace: str
     out: TextIO
-    screen: Screen
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
 
@@ -29,6 +28,11 @@ class Session:
     def reader(self) -> Reader:
         """Reads the session's namespace."""
         return Reader(self.client, self.namespace)
+
+    @property
+    def screen(self) -> Screen:
+        """The terminal as it is now: people resize it while they watch."""
+        return terminal(self.out)
 
     @property
     def where(self) -> str:

@@ -140,8 +140,25 @@ def test_going_back_to_what_serves_is_said_so(kubectl: Plugin, folder: Path) -> 
 def test_an_edit_that_is_no_revision_lets_the_rollout_go_on(kubectl: Plugin, folder: Path) -> None:
     cluster = begun(kubectl, rolling())
     out = kubectl.run("plan", "-f", written(folder, manifest(cluster, probes={"interval": "7s"})))[1]
-    assert f"no new revision: the rollout of {cluster.revision('v2')} goes on" in out
+    assert f"no new revision, and nothing is written: the rollout of {cluster.revision('v2')} goes on" in out
     assert "probes.interval: 7s (new)" in out
+
+
+def test_names_change_the_table_and_no_pod_while_the_rollout_goes_on(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, rolling())
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, servedNames=["tale"])))[1]
+    assert f"no new revision: the rollout of {cluster.revision('v2')} goes on" in out
+    assert "first      change RoutingTable story" in out
+
+
+def test_an_edit_of_a_first_revision_that_still_starts_replaces_it(kubectl: Plugin, folder: Path) -> None:
+    cluster = Cluster()
+    cluster.apply_model()
+    cluster.apply("v1")
+    begun(kubectl, cluster.turns(3))
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v2"))))[1]
+    assert f"{cluster.revision('v1')}, which is being rolled out, is taken back first; then " in out
+    assert "would be the first revision" in out
 
 
 def test_immediate_and_zero_replicas_are_said(kubectl: Plugin, folder: Path) -> None:

@@ -1,13 +1,28 @@
 """The planner run ahead in memory, and the merge that `kubectl apply` makes: pure, at every moment of a life."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.cli.plugin_world import Cluster, stamped
 from understudy.cli.plugin.merging import LAST_APPLIED, merged
-from understudy.cli.plugin.rehearsal import rehearse
+from understudy.cli.plugin.rehearsal import Rehearsal, rehearse
+from understudy.plan.observed import Observed
+
+
+def edited(cluster: Cluster, image: str) -> Observed:
+    """What a forecast of another image looks at: nothing is remembered of the passes before."""
+    seen, spec = cluster.observe(), cluster.deployment["spec"]
+    changed = {**spec, "engine": {**spec["engine"], "image": image}}
+    return replace(seen, deployment={**cluster.deployment, "spec": changed}, memory=None)
+
+
+def sound(played: Rehearsal) -> None:
+    """No pass broke an invariant: what stands in for gateways and pods is a world that can be."""
+    stalled = next(c for c in played.status["conditions"] if c["type"] == "Stalled")
+    assert stalled["reason"] != "InvariantViolated", stalled["message"]
 
 
 def test_at_every_moment_a_rehearsal_ends_and_foresees_deletions_as_well_as_starts() -> None:
@@ -24,6 +39,8 @@ def test_at_every_moment_a_rehearsal_ends_and_foresees_deletions_as_well_as_star
             cluster.ask("abort")
         cluster.pass_time(1.0)
         played = rehearse(cluster.observe())
+        sound(rehearse(edited(cluster, "v9")))
+        sound(played)
         foreseen |= {(write.verb, write.kind) for write in played.writes}
         assert played.status["phase"]
         cluster.reconcile()

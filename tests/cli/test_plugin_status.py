@@ -215,6 +215,20 @@ def test_machines_get_documents(kubectl: Plugin) -> None:
     assert yaml.safe_load(kubectl.run("status", "-o", "yaml")[1])["items"][0]["name"] == NAME
 
 
+def test_concerns_are_documents_too_and_long_lists_are_read_whole(kubectl: Plugin) -> None:
+    cluster = rolling()
+    cluster.deployment["status"]["conditions"][0]["status"] = "False"
+    cluster.deployment["status"]["conditions"][1]["status"] = "False"
+    served_by(kubectl.api, cluster)
+    for number in range(600):
+        api_object = {"metadata": {"name": f"m{number}", "namespace": "many"}, "spec": {"modelRef": {"name": "m"}}}
+        kubectl.api.put(MODEL_DEPLOYMENT, api_object)
+    items = json.loads(kubectl.run("status", "-A", "-o", "json")[1])["items"]
+    assert len(items) == 601
+    [told] = [item for item in items if item["name"] == NAME]
+    assert told["concerns"][0]["type"] == "Ready"
+
+
 def test_flags_choose_the_cluster(kubectl: Plugin) -> None:
     kubectl.run("--context", "far", "status", "--kubeconfig", "/k")
     assert kubectl.asked == [("/k", "far")]

@@ -104,14 +104,14 @@ def _outcome(before: State, target: Wanted, played: Rehearsal) -> tuple[Outcome,
             return "adjusted", f"no new revision: the pods of {stable} stay as they are"
         return "unchanged", f"nothing would change: {stable} is what it asks for"
     if new == other:
-        return "adjusted", f"no new revision: the rollout of {other} goes on"
-    if not (stable or after.stable):
-        return "first", f"{new} would be the first revision: it serves as soon as one of its pods answers"
+        if played.writes:
+            return "adjusted", f"no new revision: the rollout of {other} goes on"
+        return "unchanged", f"no new revision, and nothing is written: the rollout of {other} goes on"
     first = f"{other}, which is being rolled out, is taken back first; then " if other else ""
-    return (
-        "rollout",
-        f"{first}the new revision {new} would be rolled out; {stable or after.stable} serves until it has passed",
-    )
+    serving = stable or after.stable
+    if not serving:
+        return "first", f"{first}{new} would be the first revision: it serves as soon as one of its pods answers"
+    return "rollout", f"{first}the new revision {new} would be rolled out; {serving} serves until it has passed"
 
 
 def _strategy(world: World, before: State) -> str:

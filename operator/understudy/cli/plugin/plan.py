@@ -84,7 +84,9 @@ async def _one(session: Session, files: Manifests, settings: Installation, made:
     beside = (f"{kind.kind} {of}: {why}" for (kind, where, of), why in refused.items() if where == namespace)
     refusal = made.refusal or next(beside, "")
     if refusal:
-        return Forecast(namespace, name, "refused", f"it would be refused: {refusal}", notes=notes)
+        return Forecast(
+            namespace, name, "refused", f"it would be refused: {refusal}", notes=notes[len(settings.notes) :]
+        )
     if settings.watched and namespace not in settings.watched:
         watched = ", ".join(settings.watched)
         return Forecast(namespace, name, "waits", f"nobody would look at it: the operator works in {watched} only")

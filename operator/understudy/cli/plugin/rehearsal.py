@@ -15,7 +15,7 @@ from understudy.plan.actions import Action, Apply, Delete, Plan
 from understudy.plan.observed import GatewayPod, Object, Observed, ProbeReport
 from understudy.plan.planner import plan
 from understudy.plan.programmed import view_table
-from understudy.plan.state import read_state
+from understudy.plan.state import State, read_state
 
 # More than any way from one rest to the next wait; a plan that still writes then is cut off.
 PASSES: Final = 8
@@ -65,19 +65,22 @@ def _attended(observed: Observed) -> Observed:
     A table or a pod of the rehearsal itself is never taken up: that is where it ends.
     """
     table = view_table(observed.key.name, observed.table)
-    busy = RevisionState(open_requests=1, usable_endpoints=1)
-    served = {str(observed.key): _serving(table.uid, table.generation, observed, busy)} if table is not None else {}
+    served = {str(observed.key): _serving(table.uid, table.generation, observed)} if table is not None else {}
     gateway = GatewayPod("rehearsal", "gateway", GatewayState("rehearsal", 1e6, served), 0.0)
     now = observed.now.monotonic
     reports = {uid: ProbeReport(uid, "ok", now) for uid in (str(pod["metadata"]["uid"]) for pod in observed.pods)}
     return replace(observed, gateways=(gateway,), probes=reports)
 
 
-def _serving(uid: str, generation: int, observed: Observed, busy: RevisionState) -> DeploymentState:
-    return DeploymentState(uid, generation, revisions=dict.fromkeys(observed.pools, busy))
+def _serving(uid: str, generation: int, observed: Observed) -> DeploymentState:
+    """Every revision may have open requests, but for a candidate that never had a share."""
+    state = _registers(observed)
+    fresh = state.candidate if state is not None and not state.exposed else ""
+    answers = {r: RevisionState(open_requests=int(r != fresh), usable_endpoints=1) for r in observed.pools}
+    return DeploymentState(uid, generation, revisions=answers)
 
 
-def _registers(observed: Observed) -> Any:
+def _registers(observed: Observed) -> State | None:
     return read_state((observed.deployment or {}).get("status") or {})
 
 

@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 from statistics import fmean
 
-from understudy.plan.memory import Counts
+from understudy.plan.counts import Counts
 from understudy.plan.sequential import INTERVAL, Comparison, Standard, at_step, counted, divided, evidence, pod_luck
 
 ALPHA = divided(0.01, ("errors", "timeToFirstToken"))["errors"]

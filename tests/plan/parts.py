@@ -27,6 +27,7 @@ class Behaviour:
     fails_prompt: bool = False
     unhealthy: bool = False  # the readiness probe fails
     error_rate: float = 0.0
+    bad: dict[str, float] = field(default_factory=dict)  # share of bad attempts, by metric but for errors
     image_id: str = ""  # what a pull comes to now; the image's own by default
 
 
@@ -66,6 +67,7 @@ class Gateway:
     pending: tuple[float, Object | None] | None = None
     attempts: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    bad: dict[tuple[str, str], int] = field(default_factory=dict)  # by revision and metric
     open: dict[str, int] = field(default_factory=dict)
     cut: int = 0  # streams that were ended because the table said so
     cuts: bool = True

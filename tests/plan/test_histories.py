@@ -27,6 +27,7 @@ IMAGES: dict[str, Behaviour] = {
     "impostor": Behaviour(identity="answers as another model"),
     "mute": Behaviour(fails_prompt=True),
     "errs": Behaviour(error_rate=0.9),
+    "worse": Behaviour(error_rate=0.15, bad={"rejected": 0.3, "timeToFirstToken": 0.5}),
     "unhealthy": Behaviour(unhealthy=True),
 }
 PROMPT = {"name": "answers", "messages": [{"role": "user", "content": "Say yes."}]}
@@ -179,7 +180,7 @@ class History:
     def turns_bad(self, how: str) -> None:
         image = self.cluster.image("candidate") or self.cluster.image("stable")
         good = Behaviour()
-        worse = {"errs": Behaviour(error_rate=1.0), "mute": Behaviour(fails_prompt=True)}
+        worse = {"errs": Behaviour(error_rate=1.0), "mute": Behaviour(fails_prompt=True), "worse": IMAGES["worse"]}
         self.cluster.behaviours[image] = worse.get(how, Behaviour(unhealthy=True) if how == "unhealthy" else good)
 
     def model(self, there: int) -> None:
@@ -252,7 +253,7 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.made_again, (0, 1)),
     (History.vandal, ("RoutingTable", "Deployment", "Service", "Secret", "ModelSnapshot")),
     (History.scaled_by_hand, (0, 1, 5)),
-    (History.turns_bad, ("errs", "mute", "unhealthy", "good")),
+    (History.turns_bad, ("errs", "mute", "unhealthy", "worse", "good")),
     (History.model, (0, 1)),
     (History.traffic, (0, 1, 50)),
     (History.streams, (0, 1)),

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 
 from tests.plan.world import KEY, NAME
-from understudy.api.v1alpha1.rollout import Rollout
-from understudy.domain.state import DeploymentState, GatewayState, RevisionState
+from understudy.api.v1alpha1.rollout import Metric, Rollout
+from understudy.domain.state import DeploymentState, GatewayState, RevisionState, Sample
 from understudy.plan import clocks
 from understudy.plan.analysis import differ
-from understudy.plan.evidence import MAX_BLOCKS, alongside, count, read_record, record_fields, slide, totals
+from understudy.plan.evidence import MAX_BLOCKS, Record, alongside, count, read_record, record_fields, slide, totals
 from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.memory import Block, Clock, Cursor, Evidence, Memory
+from understudy.plan.metrics import COUNTED, Measures, measured, slower
 from understudy.plan.model import plan_model
 from understudy.plan.observed import GatewayPod, Now
 from understudy.plan.programmed import describe, programmed, view_fleet, view_table
+from understudy.plan.sequential import Comparison
 from understudy.plan.strategy import freeze, terms
 
 NOW = Now(wall=1000.0, monotonic=50.0, process="p")
@@ -81,9 +83,18 @@ def test_what_is_no_start_is_left_out(since: Any) -> None:
 
 # Counting.
 
+AGREED = terms(Rollout(), {})
+
+
+def measure(state: RevisionState) -> Measures:
+    return measured(state, AGREED)
+
 
 def gateway(uid: str = "g", start: str = "s", uptime: float = 100.0, age: float = 0.0, **counts: int) -> GatewayPod:
-    revisions = {r: RevisionState(attempts=n, errors={"5xx": n // 10}) for r, n in counts.items()}
+    revisions = {
+        r: RevisionState(attempts=n, errors={"5xx": n // 10}, sample=Sample(n, errors=n // 10))
+        for r, n in counts.items()
+    }
     state = GatewayState(start, uptime, {str(KEY): DeploymentState(revisions=revisions)})
     return GatewayPod(uid, uid, state, age)
 
@@ -107,23 +118,61 @@ def gateway(uid: str = "g", start: str = "s", uptime: float = 100.0, age: float 
 def test_what_a_gateway_counted_since_the_last_look(
     pod: GatewayPod, cursor: Cursor | None, since: float | None, subject: tuple[int, int]
 ) -> None:
-    counted = count(KEY, "new", "old", [pod], {"g": cursor} if cursor else {}, since)
+    counted = count(KEY, "new", "old", [pod], {"g": cursor} if cursor else {}, since, measure)
     assert counted.subject == subject
 
 
 def test_a_gateway_that_does_not_answer_keeps_its_cursor_and_one_that_is_gone_loses_it() -> None:
     cursors = {"g": Cursor("s", {"new": (20, 1)}), "gone": Cursor("s", {})}
-    counted = count(KEY, "new", "", [GatewayPod("g", "g", None, 9.0)], cursors, 1.0)
+    counted = count(KEY, "new", "", [GatewayPod("g", "g", None, 9.0)], cursors, 1.0, measure)
     assert counted.cursors == {"g": cursors["g"]}
     assert counted.other == (0, 0)
 
 
 def test_evidence_survives_the_snapshot() -> None:
     evidence = Evidence("3/50", lasted=12.5, counted=True, soak=7.5, subject=(40, 2), other=(60, 1))
-    cursors = {"g": Cursor("s", {"new": (20, 1)})}
-    record = read_record(record_fields(evidence, cursors, 1000.0))
+    cursors = {"g": Cursor("s", {"new": (20, 1)}, {"new": {"errors": (9, 1), "rejected": (9, 0)}})}
+    comparisons: dict[Metric, Comparison] = {"errors": Comparison(step="3/50", subject=(9, 1))}
+    record = read_record(record_fields(evidence, cursors, comparisons, 1000.0))
+    assert record == Record(evidence, cursors, comparisons, 1000.0)
+
+
+def test_a_record_of_an_older_version_has_no_comparisons_and_begins_them_with_the_next_look() -> None:
+    status = record_fields(Evidence("1/10"), {"g": Cursor("s", {"new": (20, 1)})}, {}, 1000.0)
+    del status["cursors"]["g"]["samples"], status["evidence"]["comparisons"]
+    record = read_record(status)
     assert record is not None
-    assert (record.evidence, record.cursors, record.polled) == (evidence, cursors, 1000.0)
+    assert (record.cursors, record.comparisons) == ({"g": Cursor("s", {"new": (20, 1)})}, {})
+    first = count(KEY, "new", "", [gateway(new=50)], record.cursors, 1.0, measure)
+    assert (first.subject, first.samples["errors"]) == ((30, 4), ((0, 0), (0, 0)))
+    second = count(KEY, "new", "", [gateway(new=80)], first.cursors, 1.0, measure)
+    assert second.samples["errors"] == ((30, 3), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (1.0, (15, 9)),  # the objective is a bound: everything above it
+        (0.7, (15, 9)),  # within a bucket: what may be on either side of it does not count
+        (2.0, (15, 5)),
+        (3.0, (15, 0)),  # beyond what is measured: nothing is surely above it
+        (0.1, (15, 14)),
+    ],
+)
+def test_only_what_is_surely_slower_than_the_objective_counts(objective: float, expected: tuple[int, int]) -> None:
+    assert slower((1, 2, 3, 4, 5), (0.2, 0.5, 1.0, 2.0), objective) == expected
+
+
+def test_every_metric_that_gateways_count_is_read_from_samples() -> None:
+    sample = Sample(10, errors=3, rejected_4xx=2, empty=1, ttft=(0,) * 10 + (4,), slowest=(5,) + (0,) * 9 + (1,))
+    assert measured(RevisionState(attempts=99, sample=sample), AGREED) == {
+        "errors": (10, 3),
+        "rejected": (10, 2),
+        "timeToFirstToken": (4, 4),
+        "interTokenLatency": (6, 1),
+        "emptyOutput": (10, 1),
+    }
+    assert set(measured(RevisionState(), AGREED)) == set(COUNTED)
 
 
 @pytest.mark.parametrize("status", [{}, {"evidence": {"tag": "1/10"}}, {"evidence": {"tag": "1", "subject": "x"}}])
@@ -222,6 +271,8 @@ def test_what_is_frozen_wins_over_the_spec_but_steps_do_not_freeze() -> None:
     agreed = terms(live, freeze(strict))
     assert (agreed.min_samples, agreed.scheduling, agreed.immediate) == (7, 60.0, False)
     assert (agreed.steps, agreed.watch) == (((100, 120.0),), 60.0)
+    assert agreed.metrics == Rollout().analysis.metrics
+    assert terms(live, {}).metrics == ()
 
 
 # Image ids.

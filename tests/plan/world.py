@@ -15,7 +15,7 @@ from tests.plan.parts import DEPLOYMENT, ApiConflictError, Behaviour, Gateway, P
 from understudy.domain.duration import stamp
 from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_REVISION
-from understudy.domain.state import DeploymentState, GatewayState, RevisionState
+from understudy.domain.state import ITL_BOUNDS, TTFT_BOUNDS, DeploymentState, GatewayState, RevisionState, Sample
 from understudy.domain.table import Table, parse_table
 from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe, apply_status
 from understudy.plan.memory import Memory
@@ -63,7 +63,7 @@ class Cluster:
         self.fail_action: int | None = None
         self.serves_image_volumes = True
         self._ids = itertools.count(1)
-        self._credit: dict[tuple[str, str], float] = {}
+        self._credit: dict[tuple[str, ...], float] = {}
         self.on_write: list[Callable[[Action], None]] = []
         for _ in range(gateways):
             self.add_gateway()
@@ -192,7 +192,7 @@ class Cluster:
     def restart_gateway(self, gateway: Gateway) -> None:
         """The process ends and another begins to count from zero, by the table it has on disk."""
         gateway.start_id, gateway.began = f"start-{next(self._ids)}", self.true_time
-        gateway.attempts, gateway.failed, gateway.open = {}, {}, {}
+        gateway.attempts, gateway.failed, gateway.open, gateway.bad = {}, {}, {}, {}
 
     def delete_pod(self, pod: Pod, *, evicted: bool = False) -> None:
         """The pod is deleted; evicted: with the condition that says so."""
@@ -540,10 +540,19 @@ class Cluster:
             if not count:
                 continue
             behaviour = self.behaviours.get(images.get(variant.revision, ""), Behaviour())
-            bad = count if not self.ready_pods(variant.revision) else round(count * behaviour.error_rate)
+            bad = count if not self.ready_pods(variant.revision) else self._part(key, count, behaviour.error_rate)
+            for metric, rate in behaviour.bad.items():
+                where = (variant.revision, metric)
+                gateway.bad[where] = gateway.bad.get(where, 0) + self._part((*key, metric), count, rate)
             gateway.attempts[variant.revision] = gateway.attempts.get(variant.revision, 0) + count
             gateway.failed[variant.revision] = gateway.failed.get(variant.revision, 0) + bad
             gateway.open[variant.revision] = gateway.open.get(variant.revision, 0) + count - bad
+
+    def _part(self, what: tuple[str, ...], count: int, rate: float) -> int:
+        """So many of `count`; what is left over comes the next time."""
+        due = self._credit.get((*what, "part"), 0.0) + count * rate
+        self._credit[(*what, "part")] = due - int(due)
+        return int(due)
 
     def open_requests(self, revision: str) -> int:
         """Requests that are open on a revision, on all gateways."""
@@ -557,6 +566,7 @@ class Cluster:
                 errors={"5xx": gateway.failed.get(r, 0)},
                 open_requests=gateway.open.get(r, 0),
                 usable_endpoints=self.ready_pods(r),
+                sample=_sample(gateway, r),
             )
             for r in self.images()
         }
@@ -596,6 +606,22 @@ class Cluster:
         known = [p for p in asked if p is not None and p.ready and p.uid in self.reports]
         behaviours = [self.behaviours.get(p.image, Behaviour()) for p in known]
         return not any(b.fails_prompt for b in behaviours) if behaviours else None
+
+
+def _sample(gateway: Gateway, revision: str) -> Sample:
+    """Every attempt is of another conversation; what is slow takes half a minute."""
+    attempts, failed = gateway.attempts.get(revision, 0), gateway.failed.get(revision, 0)
+    bad = {metric: count for (r, metric), count in gateway.bad.items() if r == revision}
+    late, halting = bad.get("timeToFirstToken", 0), bad.get("interTokenLatency", 0)
+    answered = attempts - failed
+    return Sample(
+        attempts=attempts,
+        errors=failed,
+        rejected_4xx=bad.get("rejected", 0),
+        empty=bad.get("emptyOutput", 0),
+        ttft=(answered - late, *(0 for _ in TTFT_BOUNDS[1:]), late),
+        slowest=(answered - halting, *(0 for _ in ITL_BOUNDS[1:]), halting),
+    )
 
 
 def rollout(**fields: Any) -> dict[str, Any]:

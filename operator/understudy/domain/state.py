@@ -19,8 +19,8 @@ class Sample:
     """Counters of those attempts of which every conversation has one in ten seconds at most.
 
     Whoever tries again and again, or sends the same mistake all day, counts like everybody else. Taken while the
-    table has more than one variant. `errors` is of all kinds together, `slowest` counts streams by their longest
-    gap (buckets as `itl`), the rest is as in RevisionState.
+    table has a salt, that is, in a rollout. `errors` is of all kinds together, `slowest` counts streams by their
+    longest gap (buckets as `itl`), the rest is as in RevisionState.
     """
 
     attempts: int = 0

@@ -44,7 +44,8 @@ class Table:
     """One deployment's routing: names, variants, and the leader's epoch that wrote it.
 
     No variants means that nothing serves yet: the gateway answers 503 with Retry-After.
-    `salt` is the candidate's revision (empty without one): it makes each rollout's split its own.
+    `salt` is the candidate's revision, also while it is watched after its promotion, empty without one: it makes
+    each rollout's split its own, and has gateways sample what becomes of conversations.
     `cut` are revisions of which no further word may reach a client: their open streams end with an error.
     """
 

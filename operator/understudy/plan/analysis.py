@@ -1,16 +1,17 @@
-"""The verdict on the revision on trial: hard checks that turn it back (T0), and the gate it must pass (T2).
+"""The verdict on the revision on trial: hard checks (T0) and relative ones (T1) that turn it back, the gate (T2).
 
-T0 is a chain of checks, each a function of the world that returns a fault or None. A fault that
-something else may have caused (`shared`) counts only while a comparator runs that does not show it.
+Checks are functions of the world that return a fault or None, in chains. A fault that something else
+may have caused (`shared`) counts only while a comparator runs that does not show it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from understudy.plan.counts import Counts
 from understudy.plan.evidence import alongside, totals
 from understudy.plan.faults import Fault
-from understudy.plan.memory import Counts
+from understudy.plan.relative import doubtful
 from understudy.plan.rulebook import Check
 from understudy.plan.trial import trial_of
 from understudy.plan.world import Pod, Revision, World
@@ -100,14 +101,18 @@ HARD_CHECKS: Final[tuple[Check, ...]] = (wrong_identity, pod_fault, image_moved,
 def hard_fault(world: World) -> Fault | None:
     """What turns the revision on trial back now, None if nothing does."""
     who = trial_of(world.state)
-    return judge(world, world.revision(who.subject), world.revision(who.other), world.rules.hard_checks)
+    return judge(world, world.revision(who.subject), world.revision(who.other), _checks(world))
 
 
 def suspicion(world: World) -> Fault | None:
     """A fault that the revision on trial shows, whether or not its comparator shows it too: no reason to go on."""
     bench = Bench(world.revision(trial_of(world.state).subject), None)
-    faults = (check(world, bench) for check in world.rules.hard_checks)
+    faults = (check(world, bench) for check in _checks(world))
     return next((fault for fault in faults if fault is not None), None)
+
+
+def _checks(world: World) -> tuple[Check, ...]:
+    return (*world.rules.hard_checks, *world.rules.relative_checks)
 
 
 def judge(world: World, subject: Revision, against: Revision, checks: Iterable[Check]) -> Fault | None:
@@ -132,6 +137,9 @@ def lacking(world: World) -> str:
     seen = evidence.subject[0]
     if seen < terms.min_samples:
         return f"{seen} of {terms.min_samples} samples"
+    doubt = doubtful(world)
+    if doubt:
+        return doubt
     soak = terms.soak(state.weight)
     return f"{evidence.soak:.0f} of {soak:.0f} s under observation" if evidence.soak < soak else ""
 

@@ -6,21 +6,26 @@ doubles a request. What is written into the snapshot lags by a few seconds; afte
 cursors there say from where to count on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from understudy.api.v1alpha1.rollout import Metric
 from understudy.domain.duration import instant, stamp
 from understudy.domain.key import Key
 from understudy.domain.state import RevisionState
-from understudy.plan.memory import Block, Counts, Cursor, Evidence
+from understudy.plan import sequential
+from understudy.plan.counts import NOTHING, Counts, add, pair, since
+from understudy.plan.memory import Block, Cursor, Evidence
+from understudy.plan.metrics import COUNTED, Measures
 from understudy.plan.observed import GatewayPod
+from understudy.plan.sequential import Comparison
 
 WINDOW: Final = 30.0  # seconds that the error ceiling looks back, further if there were too few requests
 BLOCK: Final = 1.0  # seconds per slice of the window
 MAX_BLOCKS: Final = 64
-_NOTHING: Final[Counts] = (0, 0)
 _UNSEEN: Final = RevisionState()
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +34,21 @@ class Record:
 
     evidence: Evidence
     cursors: Mapping[str, Cursor]
+    comparisons: Mapping[Metric, Comparison]
     polled: float
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The outcome of one reading of all gateways: new cursors, and what was added since the last."""
+    """The outcome of one reading of all gateways: new cursors, and what was added since the last.
+
+    `samples` has what was added of each metric, of the subject and of its comparator.
+    """
 
     cursors: Mapping[str, Cursor]
     subject: Counts
     other: Counts
+    samples: Mapping[Metric, tuple[Counts, Counts]]
 
 
 def read_record(status: Mapping[str, Any]) -> Record | None:
@@ -51,19 +61,26 @@ def read_record(status: Mapping[str, Any]) -> Record | None:
             counted=bool(raw["counted"]),
             soak=float(status.get("soakSeconds", 0.0)),
             disturbed=bool(raw.get("disturbed", False)),
-            subject=_pair(raw["subject"]),
-            other=_pair(raw["other"]),
+            subject=pair(raw["subject"]),
+            other=pair(raw["other"]),
         )
         cursors = {
-            str(uid): Cursor(str(c["startId"]), {str(r): _pair(n) for r, n in c["counts"].items()})
+            str(uid): Cursor(
+                str(c["startId"]),
+                {str(r): pair(n) for r, n in c["counts"].items()},
+                {str(r): _by_metric(counts, pair) for r, counts in (c.get("samples") or {}).items()},
+            )
             for uid, c in (status.get("cursors") or {}).items()
         }
-        return Record(evidence, cursors, instant(raw["polled"]))
-    except (KeyError, TypeError, ValueError):
+        comparisons = _by_metric(raw.get("comparisons") or {}, sequential.parse)
+        return Record(evidence, cursors, comparisons, instant(raw["polled"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def record_fields(evidence: Evidence, cursors: Mapping[str, Cursor], wall: float) -> dict[str, Any]:
+def record_fields(
+    evidence: Evidence, cursors: Mapping[str, Cursor], comparisons: Mapping[Metric, Comparison], wall: float
+) -> dict[str, Any]:
     """Inverse of `read_record`: the fields of a snapshot's status; `wall` is when the gateways were read."""
     return {
         "soakSeconds": round(evidence.soak, 1),
@@ -75,9 +92,14 @@ def record_fields(evidence: Evidence, cursors: Mapping[str, Cursor], wall: float
             "polled": stamp(wall),
             "subject": list(evidence.subject),
             "other": list(evidence.other),
+            "comparisons": {metric: sequential.dump(comparison) for metric, comparison in comparisons.items()},
         },
         "cursors": {
-            uid: {"startId": c.start_id, "counts": {r: list(n) for r, n in c.counts.items()}}
+            uid: {
+                "startId": c.start_id,
+                "counts": {r: list(n) for r, n in c.counts.items()},
+                "samples": {r: {m: list(n) for m, n in counts.items()} for r, counts in c.samples.items()},
+            }
             for uid, c in cursors.items()
         },
     }
@@ -90,14 +112,16 @@ def count(
     gateways: Iterable[GatewayPod],
     cursors: Mapping[str, Cursor],
     since_looked: float | None,
+    measure: Callable[[RevisionState], Measures],
 ) -> Counted:
-    """Add up what each gateway has counted since its cursor.
+    """Add up what each gateway has counted since its cursor; `measure` reads the metrics of a revision's samples.
 
     `since_looked` is the seconds since the cursors were taken, None if never: a process that is
     unknown counts from zero only if it began after that, otherwise its counters are a baseline.
     """
     new: dict[str, Cursor] = {}
-    totals = {subject: _NOTHING, other: _NOTHING}
+    totals = {subject: NOTHING, other: NOTHING}
+    sampled = {(r, metric): NOTHING for r in totals for metric in COUNTED}
     for pod in gateways:
         old = cursors.get(pod.uid)
         if pod.state is None:
@@ -107,19 +131,28 @@ def count(
         deployment = pod.state.deployments.get(str(key))
         revisions = deployment.revisions if deployment is not None else {}
         young = since_looked is not None and pod.state.uptime + pod.age < since_looked
-        counts = {r: _counts(revisions.get(r, _UNSEEN)) for r in totals if r}
-        for revision, now in counts.items():
-            before = _base(old, pod.state.start_id, revision, young)
-            if before is not None:
-                totals[revision] = add(totals[revision], (max(0, now[0] - before[0]), max(0, now[1] - before[1])))
-        new[pod.uid] = Cursor(pod.state.start_id, counts)
-    return Counted(new, totals[subject], totals[other] if other else _NOTHING)
+        states = {r: revisions.get(r, _UNSEEN) for r in totals if r}
+        cursor = Cursor(
+            pod.state.start_id,
+            {r: (state.attempts, state.failed) for r, state in states.items()},
+            {r: measure(state) for r, state in states.items()},
+        )
+        base = _base(old, cursor, young)
+        for revision, before in base.counts.items():
+            totals[revision] = add(totals[revision], since(cursor.counts[revision], before))
+        for revision, measures in base.samples.items():
+            for metric, before in measures.items():
+                now = cursor.samples[revision][metric]
+                sampled[revision, metric] = add(sampled[revision, metric], since(now, before))
+        new[pod.uid] = cursor
+    samples = {metric: (sampled[subject, metric], sampled[other, metric]) for metric in COUNTED}
+    return Counted(new, totals[subject], totals[other] if other else NOTHING, samples)
 
 
 def slide(window: tuple[Block, ...], subject: Counts, other: Counts, monotonic: float, least: int) -> tuple[Block, ...]:
     """The window with what was just counted; it reaches back `WINDOW` seconds, or until `least` requests are in it."""
     blocks = list(window)
-    if subject != _NOTHING or other != _NOTHING:
+    if subject != NOTHING or other != NOTHING:
         if blocks and monotonic - blocks[-1].start < BLOCK:
             last = blocks[-1]
             blocks[-1] = Block(last.start, add(last.subject, subject), add(last.other, other))
@@ -133,14 +166,9 @@ def slide(window: tuple[Block, ...], subject: Counts, other: Counts, monotonic: 
     return tuple(blocks)
 
 
-def add(left: Counts, right: Counts) -> Counts:
-    """Sum of attempts, sum of failed attempts."""
-    return left[0] + right[0], left[1] + right[1]
-
-
 def totals(window: Iterable[Block]) -> tuple[Counts, Counts]:
     """What the whole window counted, of the subject and of its comparator."""
-    subject, other = _NOTHING, _NOTHING
+    subject, other = NOTHING, NOTHING
     for block in window:
         subject, other = add(subject, block.subject), add(other, block.other)
     return subject, other
@@ -148,7 +176,7 @@ def totals(window: Iterable[Block]) -> tuple[Counts, Counts]:
 
 def alongside(window: Iterable[Block]) -> Counts:
     """What the comparator counted in just those slices in which requests of the subject failed."""
-    other = _NOTHING
+    other = NOTHING
     for block in window:
         if block.subject[1]:
             other = add(other, block.other)
@@ -159,17 +187,20 @@ def _attempts(blocks: Iterable[Block]) -> int:
     return sum(block.subject[0] for block in blocks)
 
 
-def _base(old: Cursor | None, start_id: str, revision: str, young: bool) -> Counts | None:
-    """From where to count: None means that what is there now is only a baseline."""
-    if old is not None and old.start_id == start_id:
-        return old.counts.get(revision)
-    return _NOTHING if young else None
+def _base(old: Cursor | None, now: Cursor, young: bool) -> Cursor:
+    """From where to count what `now` is the end of; what it leaves out is only a baseline."""
+    if old is not None and old.start_id == now.start_id:
+        return Cursor(
+            now.start_id,
+            {r: before for r, before in old.counts.items() if r in now.counts},
+            {r: before for r, before in old.samples.items() if r in now.samples},
+        )
+    if not young:
+        return Cursor(now.start_id)
+    nothing: Measures = dict.fromkeys(COUNTED, NOTHING)
+    return Cursor(now.start_id, dict.fromkeys(now.counts, NOTHING), dict.fromkeys(now.samples, nothing))
 
 
-def _counts(state: RevisionState) -> Counts:
-    return state.attempts, state.failed
-
-
-def _pair(raw: Any) -> Counts:
-    attempts, failed = raw
-    return int(attempts), int(failed)
+def _by_metric(raw: Mapping[str, Any], read: Callable[[Any], _Value]) -> dict[Metric, _Value]:
+    """Values by metric; of a metric that this version does not know there is none."""
+    return {metric: read(raw[metric]) for metric in COUNTED if metric in raw}

@@ -8,18 +8,19 @@ up the evidence from the snapshot's status, at most five seconds behind.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from understudy.api.v1alpha1.rollout import Metric
+from understudy.plan.counts import Counts
+from understudy.plan.sequential import Comparison
 from understudy.plan.wanted import Reading
-
-# Attempts and failed attempts of one revision.
-Counts = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far one gateway process's counters are already in the evidence."""
+    """How far one gateway process's counters are already in the evidence: of attempts, and of samples by metric."""
 
     start_id: str
     counts: Mapping[str, Counts] = field(default_factory=dict)
+    samples: Mapping[str, Mapping[Metric, Counts]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ class Memory:
     """Everything that one pass leaves to the next; only read back by the same `process`.
 
     `monotonic` is the time of the pass, `persisted` that of the last one that wrote evidence into the
-    snapshot, `told` that of the last one that changed the status's sentences. Cursors and window belong
-    to the trial named `trial`.
+    snapshot, `told` that of the last one that changed the status's sentences. Cursors, window and
+    comparisons belong to the trial named `trial`.
     """
 
     process: str
@@ -76,6 +77,7 @@ class Memory:
     evidence: Evidence | None = None
     cursors: Mapping[str, Cursor] = field(default_factory=dict)
     window: tuple[Block, ...] = ()
+    comparisons: Mapping[Metric, Comparison] = field(default_factory=dict)
     persisted: float = float("-inf")
     told: float = float("-inf")
     reading: Reading | None = None

@@ -63,6 +63,8 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
         evidence=None,
         cursors={},
         window=(),
+        comparisons={},
+        judged="",
         unguarded=unguarded,
         unknown_guardrails=unknown,
     )

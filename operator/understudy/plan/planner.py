@@ -142,6 +142,7 @@ def _memory(after: World, persist: bool, *, fresh: bool, told: float, moving: bo
         evidence=after.evidence,
         cursors=after.cursors,
         window=after.window,
+        comparisons=after.comparisons,
         persisted=now.monotonic if wrote else (own.persisted if own is not None else float("-inf")),
         told=now.monotonic if fresh else told,
         reading=after.reading if moving else None,

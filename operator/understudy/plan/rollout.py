@@ -16,6 +16,7 @@ from understudy.plan.phases.resting import NASCENT, ROLLED_BACK, STABLE
 from understudy.plan.phases.restoring import RESTORING
 from understudy.plan.phases.reverting import REVERTING
 from understudy.plan.phases.watching import WATCHING
+from understudy.plan.relative import RELATIVE_CHECKS
 from understudy.plan.release import RELEASE_GUARDS
 from understudy.plan.routes import WEIGHT_GUARDS
 from understudy.plan.rulebook import Rulebook
@@ -37,6 +38,7 @@ RULES: Final = Rulebook(
     weight_guards=WEIGHT_GUARDS,
     release_guards=RELEASE_GUARDS,
     hard_checks=HARD_CHECKS,
+    relative_checks=RELATIVE_CHECKS,
     pod_faults=POD_FAULTS,
 )
 

@@ -87,7 +87,7 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         epoch=max(world.observed.epoch, before.epoch if before is not None else 0),
         served_names=served(world),
         variants=tuple(Variant(p.revision, p.track, p.weight, child_name(world.name, p.revision)) for p in parts),
-        salt=world.state.candidate if world.state.candidate in live else "",
+        salt=_on_trial(world.state) if _on_trial(world.state) in live else "",
         timeouts=Timeouts(
             first_token=seconds(spec.timeouts.first_token),
             between_tokens=seconds(spec.timeouts.between_tokens),
@@ -98,6 +98,11 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
     )
     # A new term alone is no reason to write every table there is: its epoch comes with the next change.
     return before if before is not None and replace(before, epoch=wanted.epoch) == wanted else wanted
+
+
+def _on_trial(state: State) -> str:
+    """The revision that divides the conversations, or did before it was promoted and still is watched."""
+    return state.stable if state.phase == "Watching" else state.candidate
 
 
 def _is_cut(world: World, revision: Revision) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Rule = Callable[["World"], Optional["Decision"]]
 # A guard of a write: why it must not happen to this revision now, or "".
 Guard = Callable[["World", str], str]
-# A hard check of the revision on trial.
+# A check of the revision on trial.
 Check = Callable[["World", "Bench"], Optional["Fault"]]
 # A fault of one pod.
 FaultRule = Callable[["PodFacts"], Optional["Fault"]]
@@ -32,4 +32,5 @@ class Rulebook:
     weight_guards: tuple[Guard, ...]
     release_guards: tuple[Guard, ...]
     hard_checks: tuple[Check, ...]
+    relative_checks: tuple[Check, ...]
     pod_faults: tuple[FaultRule, ...]

@@ -3,6 +3,7 @@
 from understudy.domain.duration import seconds, words
 from understudy.plan.decision import Decision
 from understudy.plan.memory import Evidence
+from understudy.plan.relative import doubtful
 from understudy.plan.world import World
 
 
@@ -27,6 +28,9 @@ def _evidence(world: World, evidence: Evidence) -> str:
         rate = evidence.subject[0] / evidence.lasted if evidence.lasted > 0 else 0.0
         forecast = f" (about {words(left / rate)} at today's rate)" if rate > 0 else " (none has come yet)"
         return f"{left} more requests on {world.state.candidate}{forecast}"
+    doubt = doubtful(world)
+    if doubt:
+        return f"less doubt about {world.state.candidate}: {doubt}"
     soak = max(0.0, terms.soak(world.state.weight) - evidence.soak)
     return f"{words(soak)} more under observation at {world.state.weight} %"
 

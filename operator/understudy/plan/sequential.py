@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from understudy.plan.counts import NOTHING, Counts, add, pair
 from understudy.plan.eprocess import EProcess, tilt, upper_rate
-from understudy.plan.memory import Counts
 
 # Seconds of an interval at least: so long that its share of attempts is not a matter of single requests.
 INTERVAL: Final = 5.0
@@ -27,7 +27,6 @@ POD_LUCK: Final = 0.15
 # The metric that takes half of alpha, and the part of each metric's alpha that goes to not knowing stable's rate.
 FOREMOST: Final = "errors"
 DOUBT: Final = 0.1
-_NOTHING: Final[Counts] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +35,20 @@ class Comparison:
 
     `step` names the step that they were counted at, `mixed` says whether its weight leaves enough for stable to be
     compared with. `fresh_…` have been counted in the interval of `seconds` that is open and are in the totals too.
-    `baseline` is what stable showed at the last mixed step before this one.
+    `baseline` is what stable showed at the last mixed step before this one, `quiet` the seconds of closed intervals
+    since the candidate had a bad attempt.
     """
 
     process: EProcess = field(default_factory=EProcess)
     step: str = ""
     mixed: bool = False
-    subject: Counts = _NOTHING
-    other: Counts = _NOTHING
+    subject: Counts = NOTHING
+    other: Counts = NOTHING
     seconds: float = 0.0
-    fresh_subject: Counts = _NOTHING
-    fresh_other: Counts = _NOTHING
-    baseline: Counts = _NOTHING
+    fresh_subject: Counts = NOTHING
+    fresh_other: Counts = NOTHING
+    baseline: Counts = NOTHING
+    quiet: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def at_step(comparison: Comparison, step: str, *, mixed: bool, standard: Standar
         return comparison
     closed = _closed(comparison, standard) if comparison.fresh_subject[0] > 0 else comparison
     baseline = comparison.other if comparison.mixed else comparison.baseline
-    return Comparison(closed.process, step, mixed, baseline=baseline)
+    return Comparison(closed.process, step, mixed, baseline=baseline, quiet=comparison.quiet)
 
 
 def counted(comparison: Comparison, subject: Counts, other: Counts, seconds: float, standard: Standard) -> Comparison:
@@ -83,11 +84,11 @@ def counted(comparison: Comparison, subject: Counts, other: Counts, seconds: flo
     """
     grown = replace(
         comparison,
-        subject=_sum(comparison.subject, subject),
-        other=_sum(comparison.other, other),
+        subject=add(comparison.subject, subject),
+        other=add(comparison.other, other),
         seconds=comparison.seconds + seconds,
-        fresh_subject=_sum(comparison.fresh_subject, subject),
-        fresh_other=_sum(comparison.fresh_other, other),
+        fresh_subject=add(comparison.fresh_subject, subject),
+        fresh_other=add(comparison.fresh_other, other),
     )
     # Only attempts, never failures, may decide when an interval ends: or it would end when it suits one side.
     if grown.seconds < INTERVAL or grown.fresh_subject[0] == 0:
@@ -128,6 +129,7 @@ def dump(comparison: Comparison) -> dict[str, Any]:
         "seconds": comparison.seconds,
         "fresh": [*comparison.fresh_subject, *comparison.fresh_other],
         "baseline": list(comparison.baseline),
+        "quiet": comparison.quiet,
     }
 
 
@@ -143,12 +145,13 @@ def parse(raw: Mapping[str, Any]) -> Comparison:
         ),
         step=str(raw["step"]),
         mixed=bool(raw["mixed"]),
-        subject=_pair(raw["subject"]),
-        other=_pair(raw["other"]),
+        subject=pair(raw["subject"]),
+        other=pair(raw["other"]),
         seconds=_number(raw["seconds"]),
-        fresh_subject=_pair(fresh[:2]),
-        fresh_other=_pair(fresh[2:]),
-        baseline=_pair(raw["baseline"]),
+        fresh_subject=pair(fresh[:2]),
+        fresh_other=pair(fresh[2:]),
+        baseline=pair(raw["baseline"]),
+        quiet=_number(raw["quiet"]),
     )
 
 
@@ -166,16 +169,8 @@ def _closed(comparison: Comparison, standard: Standard) -> Comparison:
     process = comparison.process
     if chance < 1.0:
         process = process.after(hits * scale, misses * scale, chance)
-    return replace(comparison, process=process, seconds=0.0, fresh_subject=_NOTHING, fresh_other=_NOTHING)
-
-
-def _sum(left: Counts, right: Counts) -> Counts:
-    return left[0] + right[0], left[1] + right[1]
-
-
-def _pair(raw: Iterable[Any]) -> Counts:
-    attempts, bad = raw
-    return int(attempts), int(bad)
+    quiet = 0.0 if bad else comparison.quiet + comparison.seconds
+    return replace(comparison, process=process, seconds=0.0, fresh_subject=NOTHING, fresh_other=NOTHING, quiet=quiet)
 
 
 def _numbers(raw: Iterable[Any], length: int) -> tuple[float, ...]:

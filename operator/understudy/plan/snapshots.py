@@ -10,6 +10,7 @@ from understudy.plan.actions import Action, Apply, Delete, apply_status
 from understudy.plan.analysis import differ, lacking, moved
 from understudy.plan.evidence import record_fields
 from understudy.plan.observed import Object, Observed
+from understudy.plan.report import ended, reported
 from understudy.plan.state import State
 from understudy.plan.trial import tag_of, trial_of
 from understudy.plan.wanted import Blocked
@@ -110,7 +111,11 @@ def _status(world: World, revision: Revision, snapshot: Object, persist: bool) -
     seen = old.get("imageIDs") or () if state == "Failed" else ()
     images = tuple(sorted({*seen, *revision.image_ids}))[:MAX_IMAGES]
     status: dict[str, Any] = {
-        **{name: old[name] for name in ("verdict", "step", "soakSeconds", "evidence", "cursors") if name in old},
+        **{
+            name: old[name]
+            for name in ("verdict", "step", "soakSeconds", "evidence", "cursors", "report")
+            if name in old
+        },
         "observedGeneration": 1,
         "state": state,
         **({"failure": failure} if failure else {}),
@@ -122,9 +127,12 @@ def _status(world: World, revision: Revision, snapshot: Object, persist: bool) -
     # Evidence of another weight than the registers now ask for would be dropped when read.
     current = world.evidence is not None and world.evidence.tag == tag_of(world.state)
     if persist and current and world.evidence is not None and revision.name == trial_of(world.state).subject:
-        status.update(record_fields(world.evidence, world.cursors, world.now.wall))
+        status.update(record_fields(world.evidence, world.cursors, world.comparisons, world.now.wall))
         status["step"] = world.terms.position(world.state.weight)
         status["verdict"] = f"Inconclusive: {wait}" if (wait := lacking(world)) else "Pass"
+    evidence = world.evidence if revision.name == world.judged else None
+    if evidence is not None and evidence.counted and (ended(world, evidence) or (persist and current)):
+        status["report"] = reported(world, evidence, old.get("report") or ())
     if failure:
         status["verdict"] = f"Fail: {failure['reason']}"
     return status

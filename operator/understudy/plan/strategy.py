@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.api.v1alpha1.rollout import Rollout, Step
+from understudy.api.v1alpha1.rollout import Metric, Rollout, Step
 from understudy.api.v1alpha1.shape import to_manifest
 from understudy.domain.duration import seconds
 
@@ -17,7 +17,11 @@ _AT_ONCE = (Step(weight=100, soak="0s"),)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Seconds, counts and shares of one rollout. `steps` are (weight in percent, soak in seconds), rising."""
+    """Seconds, counts and shares of one rollout. `steps` are (weight in percent, soak in seconds), rising.
+
+    `tolerance`, `alpha` and `metrics` are those of the relative verdict, `first_token` and `between_tokens` the
+    response times that count as good.
+    """
 
     immediate: bool
     steps: tuple[tuple[int, float], ...]
@@ -28,6 +32,11 @@ class Terms:
     no_data_timeout: float
     no_data_reverts: bool
     watch: float
+    tolerance: float
+    alpha: float
+    metrics: tuple[Metric, ...]
+    first_token: float
+    between_tokens: float
 
     def next_weight(self, above: int) -> int:
         """The first step above a weight; 100 beyond the last."""
@@ -64,4 +73,10 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
         no_data_timeout=seconds(analysis.no_data.timeout),
         no_data_reverts=analysis.no_data.then == "Revert",
         watch=seconds(rollout.watch),
+        tolerance=analysis.tolerance,
+        alpha=analysis.alpha,
+        # All at once leaves nothing to compare with.
+        metrics=() if immediate else analysis.metrics,
+        first_token=seconds(analysis.objectives.time_to_first_token),
+        between_tokens=seconds(analysis.objectives.inter_token_latency),
     )

@@ -1,11 +1,17 @@
 """Who is on trial against whom, and the evidence that counts for the current weight."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from understudy.api.v1alpha1.rollout import Metric
 from understudy.plan import evidence as counting
 from understudy.plan.clocks import since_last_pass
+from understudy.plan.counts import add
 from understudy.plan.evidence import Record
 from understudy.plan.memory import Block, Cursor, Evidence, Memory
+from understudy.plan.metrics import measured
+from understudy.plan.relative import compare
+from understudy.plan.sequential import Comparison
 from understudy.plan.state import State
 from understudy.plan.tampering import tampered
 from understudy.plan.world import World
@@ -54,16 +60,24 @@ def weigh(world: World) -> World:
     if record is not None and not record.evidence.tag.startswith(f"{state.run}/"):
         record = None
     cursors, looked = _where_from(own, record, passed, now.wall)
-    counted = counting.count(world.observed.key, who.subject, who.other, world.observed.gateways, cursors, looked)
+    terms, gateways = world.terms, world.observed.gateways
+    counted = counting.count(
+        world.observed.key, who.subject, who.other, gateways, cursors, looked, lambda state: measured(state, terms)
+    )
     evidence = _carried(own, record, tag_of(state), looked)
     before = evidence is not None and evidence.disturbed
     disturbed = bool(tampered(world)) or (before and not _recovered(world, who))
     window: tuple[Block, ...] = ()
-    if _complete(world, who.subject) and not disturbed:
+    complete = _complete(world, who.subject) and not disturbed
+    if complete:
         old = own.window if own is not None else ()
         window = counting.slide(old, counted.subject, counted.other, now.monotonic, world.terms.min_requests)
+    world = replace(world, judged=who.subject, comparisons=_compared(own, record))
     if evidence is not None:
+        seen = evidence.counted and complete and _in_force(world)
         evidence = _grown(world, replace(evidence, disturbed=disturbed), counted, passed)
+        if seen:
+            world = replace(world, comparisons=compare(world, evidence.tag, counted.samples, looked or 0.0))
     return replace(world, evidence=evidence, cursors=counted.cursors, window=window)
 
 
@@ -103,6 +117,19 @@ def _carried(own: Memory | None, record: Record | None, tag: str, looked: float 
     return Evidence(tag) if found is None else replace(found, lasted=found.lasted + (looked or 0.0))
 
 
+def _compared(own: Memory | None, record: Record | None) -> Mapping[Metric, Comparison]:
+    """The comparisons of this rollout so far, from memory before the snapshot."""
+    if own is not None:
+        return own.comparisons
+    return record.comparisons if record is not None else {}
+
+
+def _in_force(world: World) -> bool:
+    """Every gateway serves by the present weight; in the watch there is but one."""
+    state = world.state
+    return state.phase == "Watching" or (world.written(state.candidate) == state.weight and world.programmed)
+
+
 def _grown(world: World, evidence: Evidence, counted: counting.Counted, passed: float | None) -> Evidence:
     """Evidence with this pass added: nothing before the weight is programmed, or while pods are missing."""
     state = world.state
@@ -112,7 +139,7 @@ def _grown(world: World, evidence: Evidence, counted: counting.Counted, passed: 
         soak = min(passed or 0.0, 2 * world.observed.settings.poll_interval)
         return replace(evidence, counted=True, soak=evidence.soak + soak)
     subject = world.candidate
-    if world.written(state.candidate) != state.weight or not world.programmed:
+    if not _in_force(world):
         return replace(evidence, held=False)
     held = subject.serving >= world.need(state.weight)
     if not evidence.counted:
@@ -125,6 +152,6 @@ def _grown(world: World, evidence: Evidence, counted: counting.Counted, passed: 
         evidence,
         soak=evidence.soak + soak,
         held=held,
-        subject=counting.add(evidence.subject, counted.subject),
-        other=counting.add(evidence.other, counted.other),
+        subject=add(evidence.subject, counted.subject),
+        other=add(evidence.other, counted.other),
     )

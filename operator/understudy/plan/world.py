@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from understudy.api.v1alpha1.rollout import Metric
 from understudy.domain.duration import seconds
 from understudy.domain.names import child_name
 from understudy.plan.faults import Fault
@@ -17,6 +18,7 @@ from understudy.plan.memory import Block, Clock, Cursor, Evidence
 from understudy.plan.observed import Now, Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView
 from understudy.plan.rulebook import Rulebook
+from understudy.plan.sequential import Comparison
 from understudy.plan.state import State
 from understudy.plan.strategy import Terms
 from understudy.plan.volumes import dropped
@@ -108,7 +110,8 @@ class World:
 
     `reading` is the spec and what it asks for; `terms` how a rollout goes (frozen ones while one is in
     progress); `unguarded` says why nothing may be served newly ("" = it may); `evidence` belongs to
-    the current weight, `window` to the last half minute.
+    the current weight, `window` to the last half minute, `comparisons` to the whole rollout; `judged` is
+    the revision that they are about, "" if none is on trial.
     """
 
     observed: Observed
@@ -124,6 +127,8 @@ class World:
     evidence: Evidence | None
     cursors: Mapping[str, Cursor]
     window: tuple[Block, ...]
+    comparisons: Mapping[Metric, Comparison]
+    judged: str
     unguarded: str
     unknown_guardrails: tuple[str, ...]
 

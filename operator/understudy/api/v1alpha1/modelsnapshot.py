@@ -108,6 +108,21 @@ class SnapshotPromotion(BaseModel):
     """When."""
 
 
+class SnapshotReport(BaseModel):
+    """What one step of the latest rollout came to."""
+
+    model_config = shape()
+
+    run: Annotated[int, Field(ge=0)]
+    """The deployment's count of rollouts."""
+    step: Annotated[str, Field(max_length=16)]
+    """The weight, or `watch`."""
+    verdict: Text = ""
+    """Pass, Fail or Inconclusive, and why."""
+    compared: Annotated[tuple[Text, ...], Field(max_length=8), ATOMIC] = ()
+    """What was compared with stable, with the numbers: a sentence for each metric."""
+
+
 class ModelSnapshotStatus(BaseModel):
     """What became of the revision, and the evidence that judges it."""
 
@@ -135,6 +150,8 @@ class ModelSnapshotStatus(BaseModel):
     """Counters and test state; no contract."""
     cursors: Annotated[dict[str, Any], PRESERVE_UNKNOWN, max_properties(256)] = Field(default_factory=dict)
     """How far each gateway's counters are already in the evidence; no contract."""
+    report: Annotated[tuple[SnapshotReport, ...], Field(max_length=21), ATOMIC] = ()
+    """What each step of the latest rollout came to, oldest first."""
     image_ids: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=16), LIST_SET] = Field(
         default=(), alias="imageIDs"
     )

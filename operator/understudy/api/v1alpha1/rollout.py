@@ -110,13 +110,13 @@ class Analysis(BaseModel):
     tolerance: Annotated[float, Field(ge=1, le=100)] = 1.5
     """How many times stable's rate of failures is still acceptable."""
     alpha: Annotated[float, Field(ge=0.000001, le=0.5)] = 0.01
-    """Probability of a false revert, over the whole rollout."""
+    """Probability that a candidate within the tolerance is turned back; errors have half of it, the others share."""
     min_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     """So many requests must be seen at each step."""
     objectives: Objectives = Objectives()
     """Response times that count as good."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=6), LIST_SET] = METRICS
-    """What is compared."""
+    """What is compared with stable; guardrailBlocks is not counted yet."""
     ceilings: Ceilings = Ceilings()
     """Absolute limits."""
     no_data: NoData = NoData()

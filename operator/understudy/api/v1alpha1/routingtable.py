@@ -62,7 +62,7 @@ class RoutingTableSpec(BaseModel):
     variants: Annotated[tuple[Variant, ...], Field(max_length=3), list_map("revision"), _SUM] = ()
     """Revisions that serve; none means that requests wait, then get 503 with Retry-After."""
     salt: Annotated[str, Field(pattern="^([0-9a-f]{8})?$", max_length=8)] = ""
-    """Makes each rollout's split of conversations its own: the candidate's revision."""
+    """The candidate's revision, until its watch is over: makes each rollout's split of conversations its own."""
     retired: bool = False
     """The deployment is being deleted: gateways may drop the table with the object."""
     timeouts: TableTimeouts = TableTimeouts()

@@ -127,7 +127,9 @@ class Exchange:
             return
         if chosen[0] is not variant:
             self._pin(entry)
-        sampled = len(entry.split) > 1 and plane.samples.take(entry.key, chosen[0].revision, self._position(entry), now)
+        sampled = bool(entry.served.table.salt) and plane.samples.take(
+            entry.key, chosen[0].revision, self._position(entry), now
+        )
         self._begin(*chosen, now, reuse=True, sampled=sampled)
 
     def _position(self, entry: Entry) -> int:

@@ -1,0 +1,45 @@
+"""What a step of a rollout came to, for people: what was compared, the numbers, and why it passed or did not."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from understudy.plan.analysis import lacking
+from understudy.plan.memory import Evidence
+from understudy.plan.relative import compared
+from understudy.plan.trial import tag_of
+from understudy.plan.world import World
+
+MAX_STEPS: Final = 21
+_TEXT: Final = 1000
+
+
+def reported(world: World, evidence: Evidence, before: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The report with the step of `evidence` brought up to date; `world` has the new registers.
+
+    A report is of one rollout: another one begins it anew.
+    """
+    run, _, step = evidence.tag.partition("/")
+    entry = {
+        "run": int(run),
+        "step": "watch" if step == "watch" else f"{step} %",
+        "verdict": _verdict(world, evidence)[:_TEXT],
+        "compared": [line[:_TEXT] for line in compared(world, evidence.tag)],
+    }
+    others = [dict(e) for e in before if e["run"] == entry["run"] and e["step"] != entry["step"]]
+    return [*others, entry][-MAX_STEPS:]
+
+
+def ended(world: World, evidence: Evidence) -> bool:
+    """The new registers have left the step that the evidence is of."""
+    return tag_of(world.state) != evidence.tag
+
+
+def _verdict(world: World, evidence: Evidence) -> str:
+    if not ended(world, evidence):
+        wait = lacking(world)
+        return f"Inconclusive: {wait}" if wait else "Pass"
+    failure = world.state.failure(world.judged)
+    if failure is not None:
+        return f"Fail: {failure.reason}: {failure.message}"
+    went_on = world.state.phase in ("Canary", "Promoting", "Stable")
+    return "Pass" if went_on else "Ended without a verdict"

@@ -300,8 +300,24 @@ def test_without_rights_the_rest_is_still_told(kubectl: Plugin, folder: Path) ->
     assert "the new revision" in out
     assert "the operator's settings were not found in namespace understudy-system" in out
     assert "the API server was not asked whether it takes this: no patch" in out
-    assert "routingtables of other namespaces may not be listed" in out
-    assert "guardrails may not be listed, and are left out" in out
+    assert "you may list routingtables of this namespace only: a name that is taken elsewhere would not show" in out
+    assert "you may not list guardrails\n" in out
+    assert "first      create ModelSnapshot" in out
+
+
+def test_without_sight_of_the_children_no_write_is_foretold(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    path = written(folder, manifest(cluster, **engine(cluster, image="v2")))
+    for kind in ("Pod", "Deployment"):
+        kubectl.api.fail(status_error(403, "Forbidden"), verb="list", kind=kind, times=2)
+    out = kubectl.run("plan", "-f", path)[1]
+    assert "you may not list deployments, pods: what would be written first is not foreseen" in out
+    assert "would be rolled out" in out
+    assert "\nfirst" not in out
+    assert "\nthen" not in out
+    kubectl.api.fail(status_error(403, "Forbidden"), verb="list", kind="Pod")
+    more = written(folder, manifest(cluster, replicas=3))
+    assert "no new revision: the pods of" in kubectl.run("plan", "-f", more)[1]
 
 
 @pytest.mark.parametrize(

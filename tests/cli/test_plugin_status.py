@@ -247,7 +247,9 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(kubectl: Plugi
 def test_what_may_not_be_listed_is_noted_and_the_rest_shown(kubectl: Plugin) -> None:
     served_by(kubectl.api, rolling())
     kubectl.api.fail(status_error(403, "Forbidden", "pods is forbidden"), kind="Pod", times=2)
-    assert "not shown: pods, which you may not list here" in kubectl.run("status", NAME)[1]
+    out = kubectl.run("status", NAME)[1]
+    assert "not shown: pods, which you may not list here" in out
+    assert " %   ?      tiny" in out
     assert kubectl.run("status")[1].endswith("not shown: pods, which you may not list here\n")
 
 

@@ -56,9 +56,10 @@ class Reader:
         selector = f"{LABEL_DEPLOYMENT}={name}" if name else LABEL_DEPLOYMENT
         notes: list[str] = []
         snapshots = await self._allowed(MODEL_SNAPSHOT, selector, notes)
+        before = len(notes)
         pools = await self._allowed(DEPLOYMENT, selector, notes)
         pods = await self._allowed(POD, selector, notes)
-        return Children(snapshots, pools, pods, tuple(notes))
+        return Children(snapshots, pools, pods, tuple(notes), counted=len(notes) == before)
 
     async def snapshots(self, name: str = "") -> list[Object]:
         """The records of one deployment, or of all."""
@@ -106,7 +107,7 @@ def of(children: Children, deployment: Object) -> Children:
             and (obj["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT) == meta["name"]
         ]
 
-    return Children(own(children.snapshots), own(children.pools), own(children.pods), children.notes)
+    return Children(own(children.snapshots), own(children.pools), own(children.pods), children.notes, children.counted)
 
 
 def _there_is(names: Sequence[str]) -> str:

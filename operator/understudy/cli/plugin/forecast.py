@@ -51,15 +51,19 @@ class Forecast:
         return self.outcome not in ("refused", "waits")
 
 
-def forecast(observed: Observed, live: Object | None, notes: tuple[str, ...] = ()) -> Forecast:
-    """The forecast for `observed.deployment` as it would be stored; `live` is what is stored now."""
+def forecast(observed: Observed, live: Object | None, *, whole: bool, notes: tuple[str, ...] = ()) -> Forecast:
+    """The forecast for `observed.deployment` as it would be stored; `live` is what is stored now.
+
+    Without the `whole` of its children it is told what is asked for, not what would be written.
+    """
     key = observed.key
     world = observe(observed, RULES)
     if isinstance(world, Blocked):
         return Forecast(key.namespace, key.name, *_blocked(world), notes=notes)
     if isinstance(world.target, Blocked):
         return Forecast(key.namespace, key.name, *_blocked(world.target), notes=notes)
-    return _told(observed, live, world, world.target, rehearse(observed), notes)
+    played = rehearse(observed) if whole else Rehearsal((), {})
+    return _told(observed, live, world, world.target, played, notes)
 
 
 def _blocked(blocked: Blocked) -> tuple[Outcome, str]:
@@ -73,7 +77,10 @@ def _told(
     observed: Observed, live: Object | None, world: World, target: Wanted, played: Rehearsal, notes: tuple[str, ...]
 ) -> Forecast:
     before = read_state((live or {}).get("status") or {}) or State()
-    outcome, sentence = _outcome(before, target, played)
+    changes = tuple(_changes(observed, live, target))
+    # Unseen children may have to change wherever the spec does.
+    moves = bool(played.writes) or (bool(changes) and not played.status)
+    outcome, sentence = _outcome(before, target, played, moves=moves)
     trying = outcome in ("first", "rollout")
     return Forecast(
         namespace=observed.key.namespace,
@@ -82,7 +89,7 @@ def _told(
         sentence=sentence,
         revision=target.revision,
         serving=before.stable,
-        changes=tuple(_changes(observed, live, target)),
+        changes=changes,
         strategy=_strategy(world, before) if trying else "",
         capacity=_capacity(world, before, target) if trying else "",
         writes=played.writes,
@@ -91,7 +98,7 @@ def _told(
     )
 
 
-def _outcome(before: State, target: Wanted, played: Rehearsal) -> tuple[Outcome, str]:
+def _outcome(before: State, target: Wanted, played: Rehearsal, *, moves: bool) -> tuple[Outcome, str]:
     after = read_state(played.status) or State()
     stalled = find(played.status.get("conditions") or (), "Stalled") or {}
     new, stable, other = target.revision, before.stable, before.candidate
@@ -100,11 +107,11 @@ def _outcome(before: State, target: Wanted, played: Rehearsal) -> tuple[Outcome,
     if new == stable:
         if other:
             return "back", f"{other}, which is being rolled out, would be taken back; {stable} goes on serving"
-        if played.writes:
+        if moves:
             return "adjusted", f"no new revision: the pods of {stable} stay as they are"
         return "unchanged", f"nothing would change: {stable} is what it asks for"
     if new == other:
-        if played.writes:
+        if moves:
             return "adjusted", f"no new revision: the rollout of {other} goes on"
         return "unchanged", f"no new revision, and nothing is written: the rollout of {other} goes on"
     first = f"{other}, which is being rolled out, is taken back first; then " if other else ""

@@ -5,7 +5,7 @@ What may not be read is left out or taken as unchanged, and noted.
 
 import argparse
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -97,12 +97,17 @@ def _operator_flags() -> argparse.ArgumentParser:
 
 @dataclass(slots=True)
 class World:
-    """One deployment's surroundings, being gathered."""
+    """One deployment's surroundings, being gathered.
+
+    `hidden` are kinds of the namespace that may not be listed, `near` those that may be listed only there.
+    """
 
     reader: Reader
     files: Manifests
     key: Key
     notes: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    near: list[str] = field(default_factory=list)
     cache: Cache = field(init=False)
     waker: Waker = field(init=False)
     clock: Clock = field(default_factory=Clock)
@@ -113,10 +118,17 @@ class World:
         self.cache.listen(self.waker.changed)
 
 
-async def gather(
-    reader: Reader, files: Manifests, deployment: Object, settings: Settings
-) -> tuple[Observed, tuple[str, ...]]:
-    """What a plan for `deployment`, as it would be stored, may look at; and what could not be read."""
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a plan may look at, and what could not be read; `whole` if all children are known."""
+
+    observed: Observed
+    whole: bool
+    notes: tuple[str, ...]
+
+
+async def gather(reader: Reader, files: Manifests, deployment: Object, settings: Settings) -> Gathered:
+    """What a plan for `deployment`, as it would be stored, may look at."""
     key = Key(deployment["metadata"]["namespace"], deployment["metadata"]["name"])
     world = World(Reader(reader.client, key.namespace), files, key)
     for resource in _OWN:
@@ -133,7 +145,18 @@ async def gather(
             _lay_over(world, resource, obj)
     configmaps = await _contents(world)
     observed = observe(_sources(world, settings), key, 0, configmaps)
-    return replace(observed, engine_keys=_standing_keys(observed)), tuple(world.notes)
+    whole = not {resource.plural for resource in _OWN} & {*world.hidden}
+    return Gathered(replace(observed, engine_keys=_standing_keys(observed)), whole, tuple(_notes(world, whole=whole)))
+
+
+def _notes(world: World, *, whole: bool) -> Iterator[str]:
+    if world.hidden:
+        blind = "" if whole else ": what would be written first is not foreseen"
+        yield f"you may not list {', '.join(world.hidden)}{blind}"
+    if world.near:
+        near = ", ".join(world.near)
+        yield f"you may list {near} of this namespace only: a name that is taken elsewhere would not show"
+    yield from world.notes
 
 
 async def _list(world: World, resource: Resource, selector: str = "", *, everywhere: bool = False) -> None:
@@ -144,10 +167,10 @@ async def _list(world: World, resource: Resource, selector: str = "", *, everywh
         if error.status != 403:
             raise
         if everywhere and resource.namespaced:
-            world.notes.append(f"{resource.plural} of other namespaces may not be listed: a taken name would not show")
+            world.near.append(resource.plural)
             await _list(world, resource, selector)
         else:
-            world.notes.append(f"{resource.plural} may not be listed, and are left out")
+            world.hidden.append(resource.plural)
 
 
 def _put(world: World, resource: Resource, objects: Iterable[Object]) -> None:

@@ -33,15 +33,16 @@ class PodTrouble:
 class Part:
     """One revision: its role, its share of the conversations in percent as served and as written, its pods.
 
-    `attempts` and `failed` are what counts as evidence for the current weight, None where nothing is counted.
+    `ready` and `wanted` are None where pods may not be listed; `attempts` and `failed` are what counts as evidence for
+    the current weight, None where nothing is counted.
     """
 
     revision: str
     role: str
     weight: int
     written: int
-    ready: int
-    wanted: int
+    ready: int | None
+    wanted: int | None
     model: str = ""
     attempts: int | None = None
     failed: int | None = None
@@ -84,6 +85,7 @@ class Overview:
     served_names: tuple[str, ...]
     url: str
     replicas: int
+    pods: str
     progress: Progress | None = None
     parts: tuple[Part, ...] = ()
     concerns: tuple[Mapping[str, Any], ...] = ()
@@ -93,12 +95,13 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """What belongs to deployments: snapshots, pools and pods, of any of them."""
+    """What belongs to deployments, of any of them; `counted` is False where pools or pods may not be listed."""
 
     snapshots: Sequence[Object] = ()
     pools: Sequence[Object] = ()
     pods: Sequence[Object] = ()
     notes: tuple[str, ...] = ()
+    counted: bool = True
 
 
 def overview(deployment: Object, children: Children) -> Overview:
@@ -132,6 +135,7 @@ def overview(deployment: Object, children: Children) -> Overview:
         served_names=tuple(status.get("servedNames") or ()),
         url=status.get("url", ""),
         replicas=int(spec.get("replicas", 1)),
+        pods=status.get("readyText", ""),
         progress=_progress(state, agreed, children),
         parts=_parts(state, status, children),
         concerns=tuple(_not_fine(status.get("conditions") or ())),
@@ -186,8 +190,8 @@ def _parts(state: State, status: Mapping[str, Any], children: Children) -> tuple
                 revision,
                 role,
                 *share,
-                ready=sum(_ready(pod) for pod in pods),
-                wanted=sum(wanted),
+                ready=sum(_ready(pod) for pod in pods) if children.counted else None,
+                wanted=sum(wanted) if children.counted else None,
                 model=str(((_record(children, revision).get("spec") or {}).get("model") or {}).get("name", "")),
                 attempts=attempts,
                 failed=failed,

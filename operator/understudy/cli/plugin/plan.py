@@ -90,8 +90,8 @@ async def _one(session: Session, files: Manifests, settings: Installation, made:
     if settings.watched and namespace not in settings.watched:
         watched = ", ".join(settings.watched)
         return Forecast(namespace, name, "waits", f"nobody would look at it: the operator works in {watched} only")
-    observed, missing = await gather(session.reader, files, made.result, settings.settings)
-    return forecast(observed, made.live, (*notes, *missing))
+    found = await gather(session.reader, files, made.result, settings.settings)
+    return forecast(found.observed, made.live, whole=found.whole, notes=(*notes, *found.notes))
 
 
 async def _tried(

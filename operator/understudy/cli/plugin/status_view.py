@@ -45,7 +45,6 @@ def many(found: Sequence[Overview], screen: Screen, now: float, *, everywhere: b
     rows: list[Sequence[str | Cell]] = [tuple(Cell(name, "dim") for name in names)]
     for seen in sorted(found, key=lambda o: (o.namespace, o.name)):
         roles = {part.role: part.revision for part in seen.parts}
-        shown = [part for part in seen.parts if part.role in ("stable", "candidate")]
         rows.append(
             (
                 seen.namespace if everywhere else "",
@@ -55,7 +54,7 @@ def many(found: Sequence[Overview], screen: Screen, now: float, *, everywhere: b
                 roles.get("stable", ""),
                 roles.get("candidate", ""),
                 f"{screen.bar(seen.weight, 10)} {seen.weight:3} %" if "candidate" in roles else "",
-                f"{sum(part.ready for part in shown)}/{sum(part.wanted for part in shown)}",
+                seen.pods,
                 age(now - instant(seen.created)) if seen.created else "",
                 seen.plan,
             )
@@ -103,13 +102,15 @@ def _revisions(seen: Overview, screen: Screen) -> list[str]:
     names = ("REVISION", "ROLE", "CONVERSATIONS", "PODS", "MODEL", "REQUESTS", "FAILED")
     rows: list[Sequence[str | Cell]] = [tuple(Cell(name, "dim") for name in names)]
     for part in seen.parts:
-        lacking = part.ready < part.wanted
+        pods = Cell("?")
+        if part.ready is not None and part.wanted is not None:
+            pods = Cell(f"{part.ready}/{part.wanted}", "warn" if part.ready < part.wanted else "")
         rows.append(
             (
                 Cell(part.revision, "bold"),
                 part.role,
                 _share(part, screen),
-                Cell(f"{part.ready}/{part.wanted}", "warn" if lacking else ""),
+                pods,
                 part.model,
                 _number(part.attempts),
                 Cell(_number(part.failed), "bad" if part.failed else ""),

@@ -10,10 +10,13 @@ import pytest
 from tests.gateway.clients import ask, chat, client, request
 from tests.gateway.engines import Asked, answers_well, chunk, completion, delta, engine, hangs
 from tests.gateway.gateways import gateway, until
-from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
+from tests.gateway.worlds import CANARY, KEY, STABLE, endpoints, snapshot, table
 from understudy.gateway.wire.exchange import Exchange
 
 BIG = "x" * 60_000
+# A short question with a long answer.
+ASKING = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n\r\n" % KEY.encode()
+MANY_NAMES = snapshot([table(names=[f"name-{number:03d}" for number in range(1000)])], [endpoints(STABLE, [1])])
 
 
 def one(port: int) -> dict[str, Any]:
@@ -166,6 +169,49 @@ async def test_a_reader_that_never_takes_a_whole_answer_is_cut_off() -> None:
         await c.send(request())
         await until(lambda: bool(e.asked))
         await until(lambda: not g.plane.connections)
+
+
+async def test_who_reads_no_answers_gets_no_further_ones_and_is_cut_off() -> None:
+    async with gateway(MANY_NAMES, slow_reader_seconds=0.5) as g, client(g.port) as c:
+        c.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection = next(iter(g.plane.connections))
+        while not connection.paused:
+            c.writer.write(ASKING)
+            await asyncio.sleep(0)
+        assert connection.transport is not None
+        held = connection.transport.get_write_buffer_size()
+        for _ in range(20):
+            c.writer.write(ASKING)
+            await asyncio.sleep(0.001)
+        assert connection.transport.get_write_buffer_size() == held
+        await until(lambda: not g.plane.connections)
+
+
+async def test_who_reads_late_gets_every_answer() -> None:
+    async with gateway(MANY_NAMES) as g, client(g.port) as c:
+        c.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection = next(iter(g.plane.connections))
+        asked = 0
+        while not connection.paused:
+            c.writer.write(ASKING)
+            asked += 1
+            await asyncio.sleep(0)
+        for byte in ASKING * 3:
+            c.writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        c.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(asked + 3):
+            assert len((await c.answer()).json["data"]) == 1000
+
+
+async def test_who_reads_nothing_and_asks_without_end_is_cut_off() -> None:
+    async with gateway(MANY_NAMES) as g, client(g.port) as c:
+        c.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection = next(iter(g.plane.connections))
+        for _ in range(2000):
+            c.writer.write(ASKING * 10)
+            await asyncio.sleep(0)
+        assert connection.transport is None or connection.transport.is_closing()
 
 
 async def test_one_byte_reads_from_the_engine() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.gateway.policy.document import MAX_DEPTH, read_object
+from understudy.gateway.policy.document import MAX_COMMAS, MAX_CONTAINERS, MAX_DEPTH, read_object
 from understudy.gateway.policy.refusal import Refusal
 
 JSON = st.recursive(
@@ -66,3 +66,24 @@ def test_depth_is_bounded() -> None:
     assert isinstance(read_object(nested(MAX_DEPTH)), dict)
     assert isinstance(read_object(nested(MAX_DEPTH + 1)), Refusal)
     assert isinstance(read_object(b'{"a":' * 5000 + b"1" + b"}" * 5000), Refusal)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":[' + b"[]," * MAX_CONTAINERS + b"0]}",
+        b'{"a":[' + b'{"":0},' * MAX_CONTAINERS + b"0]}",
+        b'{"a":[' + b'"ab" ,' * (MAX_COMMAS + 1) + b"0]}",
+        b'{"a":[' + b"0," * (MAX_COMMAS + 1) + b"0]}",
+    ],
+    ids=["arrays", "objects", "texts", "numbers"],
+)
+def test_a_body_that_would_be_read_into_far_more_memory_than_it_has_bytes_is_refused(body: bytes) -> None:
+    found = read_object(body)
+    assert isinstance(found, Refusal)
+    assert found.message == "the body has more than 100000 objects and arrays, or 500000 values"
+
+
+def test_brackets_and_commas_in_texts_are_no_parts() -> None:
+    code = 'say(x[1], {"a": "\\"}),\n' * MAX_COMMAS
+    assert read_object(json.dumps({"content": code}).encode()) == {"content": code}

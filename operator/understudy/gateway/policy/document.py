@@ -14,12 +14,18 @@ import orjson
 from understudy.gateway.policy.refusal import Refusal, bad_request
 
 MAX_DEPTH: Final = 64
+# An empty object is two bytes of text and eighty of memory: 32 MiB of text would be read into a gigabyte.
+MAX_CONTAINERS: Final = 100_000
+MAX_COMMAS: Final = 500_000
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _KEY_END: Final = re.compile(rb'"[ \t\r\n]*:')
 _NOT_JSON: Final = "the body is not JSON: "
 
 
 def read_object(body: bytes | bytearray) -> dict[str, Any] | Refusal:
-    """The JSON object in `body`; refuses other values, repeated keys, and nesting deeper than 64."""
+    """The JSON object in `body`; refuses other values, repeated keys, nesting deeper than 64, and too many parts."""
+    if not _few_parts(body) and not _few_parts(_STRING.sub(b"", body, count=2 * MAX_COMMAS)):
+        return bad_request(f"the body has more than {MAX_CONTAINERS} objects and arrays, or {MAX_COMMAS} values")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -31,6 +37,13 @@ def read_object(body: bytes | bytearray) -> dict[str, Any] | Refusal:
     if orjson.dumps(document) != body and _may_repeat_a_key(document, body) and _repeats_a_key(body):
         return bad_request("the body has the same key twice in one object")
     return document
+
+
+def _few_parts(text: bytes | bytearray) -> bool:
+    """Whether the text is made of few values. What looks like one in a string counts, until strings are taken out."""
+    if len(text) <= MAX_CONTAINERS:
+        return True
+    return text.count(b"[") + text.count(b"{") <= MAX_CONTAINERS and text.count(b",") <= MAX_COMMAS
 
 
 def _many_brackets(body: bytes | bytearray) -> bool:

@@ -78,16 +78,20 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's."""
-        if self._state == _HEAD:
+        if self._state == _HEAD and not self.paused:
             self._read_head(data)
         elif self._state == _BODY:
             self._read_body(data)
+        elif self._state == _CLOSING:
+            pass
+        elif len(self._buffer) < _MAX_PIPELINED:
+            # Who does not read the answers so far gets no further ones: they would lie here, without bound.
+            self._buffer += data
         elif self._state == _ANSWER:
-            if len(self._buffer) < _MAX_PIPELINED:
-                self._buffer += data
-            else:
-                # Nobody pipelines this much: what follows is dropped, and the connection with it.
-                self.head.keep_alive = False
+            # Nobody pipelines this much: what follows is dropped, and the connection with it.
+            self.head.keep_alive = False
+        else:
+            self.close()
 
     def eof_received(self) -> None:
         """Asyncio's. A client that closes its side is gone: nobody would read the answer."""
@@ -275,10 +279,11 @@ class Connection(asyncio.Protocol):
             self._await_request()
 
     def _await_request(self) -> None:
-        if self.paused:
-            return
         now = self.plane.clock()
-        if self._buffer:
+        if self.paused:
+            self._unsent = self._unsent_bytes()
+            self.deadline = now + self.plane.limits.slow_reader_seconds
+        elif self._buffer:
             self.deadline = now + self.plane.limits.header_seconds
             asyncio.get_running_loop().call_soon(self._next_pipelined)
         else:

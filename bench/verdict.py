@@ -109,7 +109,10 @@ def special(bench: Bench) -> tuple[list[str], list[Outcome]]:
         ("half as bad as stable", replace(USUAL, ratio=0.5)),
         ("healthy, failures in bursts of 5", replace(USUAL, burst=5.0)),
         ("healthy, failures in bursts of 5, 200 requests/s", replace(USUAL, burst=5.0, rate=200.0)),
+        ("healthy, failures in bursts of 5, 50 %", replace(USUAL, burst=5.0, weight=50)),
+        ("healthy, failures in bursts of 5, alone at 100 %", replace(alone, burst=5.0)),
         ("10 times, failures in bursts of 5", replace(USUAL, burst=5.0, ratio=10.0)),
+        ("5 times, from two minutes after an outage of both on", replace(USUAL, ratio=5.0, turns=720.0, outage=True)),
     ]
     lines = ["| case (tolerance 1.5, 1 % base errors; 10 %, 20 requests/s if not said) | verdicts | median time |"]
     lines.append("|---|--:|--:|")
@@ -165,8 +168,8 @@ within what uneven pods may cause, so it is seldom turned back.
 {NEWLINE.join(worse)}
 
 ## Special cases
-What fails in bursts, many conversations at the same moment, looks like more evidence than it is: failures of five
-seconds weigh as five at most, which slows this down and does not remove it.
+What fails in bursts, many conversations at the same moment, looks like more evidence than it is until stable's own
+bursts have shown it.
 
 {NEWLINE.join(extra)}
 """

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.trials import Case, run
+from understudy.plan.clumping import Clumping
 from understudy.plan.eprocess import GAINS, LIMIT, EProcess, tilt, upper_rate
 from understudy.plan.sequential import (
     DOUBT,
@@ -132,6 +133,46 @@ def test_the_rate_that_is_still_possible_is_chernoffs() -> None:
     assert upper_rate(5, 9, 0.01) == 1.0
 
 
+# Clumps.
+
+
+def clumping(counts: list[int]) -> Clumping:
+    found = Clumping()
+    for count in counts:
+        found = found.after(count)
+    return found
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=50))
+def test_a_clump_is_worth_one_to_twelve_failures(counts: list[int]) -> None:
+    assert 1.0 <= clumping(counts).size <= 12.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ([], 1, 1),
+        ([7], 1, 1),
+        ([2, 1, 2, 3, 2, 1, 2, 1] * 5, 1, 1),  # as even as single failures are, or more so
+        ([5, 0, 0, 5, 0, 5, 0, 0] * 5, 3, 6),
+        ([1, 2, 1, 1] * 5 + [90] * 40, 1, 1),  # an outage begins
+        ([1, 2, 1, 1] * 5 + [90] * 40 + [1, 2, 1, 1] * 5, 1, 1),  # and ends
+    ],
+)
+def test_clumps_are_known_by_how_much_neighbours_differ(counts: list[int], low: float, high: float) -> None:
+    assert low <= clumping(counts).size <= high
+
+
+def test_what_came_in_clumps_on_stable_is_worth_less_on_the_candidate() -> None:
+    single = fed([((100, 1), (900, 1), INTERVAL)] * 40)
+    clumped = fed([((100, 1), (900, 4), INTERVAL), *[((100, 1), (900, 0), INTERVAL)] * 3] * 10)
+    assert clumped.clumping.size > 2
+    assert single.clumping.size == 1
+    burst = ((100, 4), (900, 0), INTERVAL)
+    gained = [evidence(counted(c, *burst, STANDARD), STANDARD) / evidence(c, STANDARD) for c in (single, clumped)]
+    assert gained[0] > gained[1] > 1
+
+
 # One metric over a rollout.
 
 
@@ -169,7 +210,9 @@ def test_a_restart_in_between_changes_nothing(
     assert after == fed(deltas)
 
 
-@pytest.mark.parametrize("broken", [{"stakes": [1.0]}, {"bank": math.nan}, {"classes": ["x"] * 4}, {"subject": [1]}])
+@pytest.mark.parametrize(
+    "broken", [{"stakes": [1.0]}, {"bank": math.nan}, {"classes": ["x"] * 4}, {"subject": [1]}, {"clumping": [1, 2.0]}]
+)
 def test_a_record_that_is_not_one_is_not_believed(broken: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse({**dump(Comparison()), **broken})
@@ -182,9 +225,9 @@ def test_an_interval_without_an_attempt_of_the_candidate_stays_open() -> None:
     assert (closed.process == EProcess(), closed.seconds, closed.fresh_subject) == (False, 0.0, (0, 0))
 
 
-def test_failures_of_one_moment_weigh_as_five_at_most() -> None:
-    a_few = fed([((100, 4), (900, 1), INTERVAL)])
-    stalled = fed([((100, 40), (900, 10), INTERVAL)])
+def test_failures_of_one_moment_weigh_as_four_at_most() -> None:
+    a_few = fed([((100, 3), (900, 1), INTERVAL)])
+    stalled = fed([((100, 30), (900, 10), INTERVAL)])
     assert evidence(stalled, STANDARD) == pytest.approx(evidence(a_few, STANDARD))
 
 
@@ -208,7 +251,7 @@ def test_a_candidate_alone_is_held_against_what_stable_showed_before() -> None:
     assert evidence(as_good, STANDARD) < 1.0
     assert evidence(worse, STANDARD) > STANDARD.threshold
     watched = at_step(as_good, "1/watch", mixed=False, standard=STANDARD)
-    assert watched.baseline == (6000, 60)
+    assert (watched.baseline, watched.clumping) == ((6000, 60), shared.clumping)
 
 
 @pytest.mark.parametrize("baseline", [[], [((5, 0), (3, 1), INTERVAL)]])

@@ -18,7 +18,7 @@ from typing import Final
 
 # Rates that are betted on, as multiples of the tolerated one, and the part of every stake that each gets. Few of
 # them: a stake with half the part has to win 0.7 more of the 5.4 nats that a verdict takes at alpha 0.005.
-GAINS: Final = (1.5, 3.0, 6.0, 15.0)
+GAINS: Final = (1.5, 3.5, 7.0, 15.0)
 PARTS: Final = (0.15, 0.5, 0.25, 0.1)
 # Part of the capital that is staked at the start. Of the rest, 50/(50 + n) is left after n intervals: a little can
 # be staked even after days.

@@ -13,17 +13,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from understudy.plan.clumping import Clumping
 from understudy.plan.counts import NOTHING, Counts, add, pair
 from understudy.plan.eprocess import EProcess, tilt, upper_rate
 
 # Seconds of an interval at least: so long that its share of attempts is not a matter of single requests.
 INTERVAL: Final = 5.0
-# Failures of one interval weigh as so many at most: a stalled batch fails many requests and is one incident.
-MOST: Final = 5.0
+# Failures of one interval weigh as so many at most: until clumps are known as such, or if they are the candidate's.
+MOST: Final = 4.0
 # From this share of the attempts on there are too few on stable to compare with.
 ALONE: Final = 0.95
 # Standard deviation of the logarithm of one pod's failure rate that is nobody's fault.
-POD_LUCK: Final = 0.15
+POD_LUCK: Final = 0.14
 # The metric that takes half of alpha, and the part of each metric's alpha that goes to not knowing stable's rate.
 FOREMOST: Final = "errors"
 DOUBT: Final = 0.1
@@ -35,8 +36,8 @@ class Comparison:
 
     `step` names the step that they were counted at, `mixed` says whether its weight leaves enough for stable to be
     compared with. `fresh_…` have been counted in the interval of `seconds` that is open and are in the totals too.
-    `baseline` is what stable showed at the last mixed step before this one, `quiet` the seconds of closed intervals
-    since the candidate had a bad attempt.
+    `baseline` is what stable showed at the last mixed step before this one, `clumping` how its bad attempts came,
+    `quiet` the seconds of closed intervals since the candidate had a bad one.
     """
 
     process: EProcess = field(default_factory=EProcess)
@@ -48,6 +49,7 @@ class Comparison:
     fresh_subject: Counts = NOTHING
     fresh_other: Counts = NOTHING
     baseline: Counts = NOTHING
+    clumping: Clumping = field(default_factory=Clumping)
     quiet: float = 0.0
 
 
@@ -74,7 +76,7 @@ def at_step(comparison: Comparison, step: str, *, mixed: bool, standard: Standar
         return comparison
     closed = _closed(comparison, standard) if comparison.fresh_subject[0] > 0 else comparison
     baseline = comparison.other if comparison.mixed else comparison.baseline
-    return Comparison(closed.process, step, mixed, baseline=baseline, quiet=comparison.quiet)
+    return Comparison(closed.process, step, mixed, baseline=baseline, clumping=closed.clumping, quiet=closed.quiet)
 
 
 def counted(comparison: Comparison, subject: Counts, other: Counts, seconds: float, standard: Standard) -> Comparison:
@@ -129,6 +131,7 @@ def dump(comparison: Comparison) -> dict[str, Any]:
         "seconds": comparison.seconds,
         "fresh": [*comparison.fresh_subject, *comparison.fresh_other],
         "baseline": list(comparison.baseline),
+        "clumping": [comparison.clumping.last, comparison.clumping.squares, comparison.clumping.sums],
         "quiet": comparison.quiet,
     }
 
@@ -151,6 +154,7 @@ def parse(raw: Mapping[str, Any]) -> Comparison:
         fresh_subject=pair(fresh[:2]),
         fresh_other=pair(fresh[2:]),
         baseline=pair(raw["baseline"]),
+        clumping=Clumping(int(raw["clumping"][0]), *_numbers(raw["clumping"][1:], 2)),
         quiet=_number(raw["quiet"]),
     )
 
@@ -159,18 +163,22 @@ def _closed(comparison: Comparison, standard: Standard) -> Comparison:
     """The interval as rounds of the e-process, and a new one open."""
     (attempts, bad), (others, others_bad) = comparison.fresh_subject, comparison.fresh_other
     share = attempts / (attempts + others)
+    # What was known before: the clumps of this interval must not decide what they are worth themselves.
+    clumping, size = comparison.clumping, comparison.clumping.size
     if share < ALONE:
         hits, misses, chance = bad, others_bad, tilt(share, standard.tolerance)
-        scale = min(1.0, MOST / max(1, bad + others_bad))
+        scale = min(1.0 / size, MOST / max(1, bad + others_bad))
+        clumping = clumping.after(others_bad)
     else:
         hits, misses = bad, max(0, attempts - bad)
         chance = standard.tolerance * upper_rate(*comparison.baseline, standard.alpha * DOUBT)
-        scale = min(1.0, MOST / max(1, bad))
+        scale = min(1.0 / size, MOST / max(1, bad))
     process = comparison.process
     if chance < 1.0:
         process = process.after(hits * scale, misses * scale, chance)
     quiet = 0.0 if bad else comparison.quiet + comparison.seconds
-    return replace(comparison, process=process, seconds=0.0, fresh_subject=NOTHING, fresh_other=NOTHING, quiet=quiet)
+    closed = replace(comparison, process=process, clumping=clumping, quiet=quiet)
+    return replace(closed, seconds=0.0, fresh_subject=NOTHING, fresh_other=NOTHING)
 
 
 def _numbers(raw: Iterable[Any], length: int) -> tuple[float, ...]:

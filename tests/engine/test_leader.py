@@ -253,6 +253,29 @@ def test_a_lease_made_anew_never_starts_below_what_the_cluster_carries(floor: in
     virtual.run(main())
 
 
+@pytest.mark.parametrize("floor", [2**31 - 1, 2**63 - 1])
+def test_a_number_that_no_lease_can_hold_keeps_nobody_from_leading(floor: int) -> None:
+    async def main() -> None:
+        api = FakeApi()
+        assert await elector(api, "one", floor).acquire() == 2**31 - 1
+        await asyncio.sleep(11)
+        assert await elector(api, "two", floor).acquire() == 2**31 - 1
+        assert holder(api) == "two"
+
+    virtual.run(main())
+
+
+def test_a_stranger_that_claims_the_lease_for_years_is_waited_for_a_minute() -> None:
+    async def main() -> None:
+        api = FakeApi()
+        spec = {"holderIdentity": "stranger", "leaseDurationSeconds": 2**31 - 1, "leaseTransitions": 4}
+        await api.create(LEASE, {"metadata": {"name": NAME, "namespace": SPACE}, "spec": spec})
+        assert await elector(api, "one").acquire() == 5
+        assert 60 <= virtual.now() < 65
+
+    virtual.run(main())
+
+
 def test_each_term_has_a_higher_number() -> None:
     async def main() -> None:
         api = FakeApi()

@@ -5,7 +5,7 @@ write: a routing table with a lower epoch is refused by the gateways. Losing the
 design (every write carries what was observed), so a short lease is safe: takeover comes first.
 
 Time is monotonic and local: another process's clock is never read. A candidate counts a lease as
-expired when it has not seen the record change for the lease's own duration.
+expired when it has not seen the record change for the lease's own duration, a minute at most.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ from understudy.kube.errors import ApiError, Conflict, NotFound
 from understudy.kube.resources import LEASE
 
 log = logging.getLogger(__name__)
+
+_LAST_EPOCH = 2**31 - 1  # of a Lease; a table may carry more
+_LONGEST_CLAIM = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,8 @@ class Elector:
     def _take(self, lease: Object) -> dict[str, Any] | None:
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity")
-        lasts = float(spec.get("leaseDurationSeconds") or self._times.duration)
+        # Whoever leads renews often: a Lease that claims to last for years was not written by an operator.
+        lasts = min(float(spec.get("leaseDurationSeconds") or self._times.duration), _LONGEST_CLAIM)
         if holder and self._monotonic() - self._seen_at < lasts:
             return None
         stamp = _stamp()
@@ -190,7 +194,8 @@ class Elector:
         }
 
     def _next_epoch(self, current: int) -> int:
-        return max(current, self._epoch_floor()) + 1
+        # Above the last one the API server takes no Lease, and nobody could ever lead again.
+        return min(max(current, self._epoch_floor()) + 1, _LAST_EPOCH)
 
 
 def _words(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """How often the relative verdict turns back a healthy candidate, and how soon a bad one: docs/benchmarks/verdict.md.
 
-    python bench/verdict.py [--runs 600] [--seed 1] [--out FILE] [--check]
+    python bench/verdict.py [--runs 500] [--seed 1] [--out FILE] [--check]
 
 Takes some minutes of one core; nothing but this process is used. The same seed gives the same table.
 """
@@ -43,7 +43,7 @@ class Bench:
     """Runs cases one after the other and says how far it has come."""
 
     def __init__(self, runs: int, seed: int) -> None:
-        self.runs, self.seed, self.began, self.done = runs, seed, time.monotonic(), 0
+        self.runs, self.seed, self.began, self.done = runs, seed, time.process_time(), 0
         self.commit = _commit()
 
     def outcome(self, case: Case, runs: int = 0) -> Outcome:
@@ -53,7 +53,7 @@ class Bench:
         found = sorted(t for t in times if t is not None)
         self.done += 1
         if self.done % 10 == 0:
-            print(f"{self.done} cases, {time.monotonic() - self.began:.0f} s", file=sys.stderr, flush=True)
+            print(f"{self.done} cases, {time.process_time() - self.began:.0f} s", file=sys.stderr, flush=True)
         median = statistics.median_low([*found, *[float("inf")] * (count - len(found))])
         return Outcome(case, len(found) / count, median if median < float("inf") else None)
 
@@ -142,7 +142,7 @@ def broken(null: list[Outcome], worse: list[Outcome], runs: int) -> list[str]:
 
 def page(bench: Bench, null: list[str], worse: list[str], extra: list[str], broke: list[str]) -> str:
     """The page with all tables and what they were made with."""
-    took = (time.monotonic() - bench.began) / 60
+    took = (time.process_time() - bench.began) / 60
     fewer = max(1, bench.runs // 4)
     bounds = "All bounds hold." if not broke else "Bounds that do not hold: " + "; ".join(broke) + "."
     return f"""# The relative verdict, simulated
@@ -178,7 +178,7 @@ bursts have shown it.
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=600, help="runs per cell (default 600)")
+    parser.add_argument("--runs", type=int, default=500, help="runs per cell (default 500)")
     parser.add_argument("--seed", type=int, default=1, help="seed of all randomness (default 1)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks/verdict.md", help="the page to write")
     parser.add_argument("--check", action="store_true", help="end with 1 when a bound does not hold")

@@ -218,6 +218,17 @@ def test_the_same_name_in_two_namespaces_is_one_name() -> None:
     assert stage.observe().name_holders == {"tales": Key("far", "talk")}
 
 
+def test_the_full_name_of_a_deployment_is_its_own_however_old_another_claim() -> None:
+    stage = Stage()
+    stage.put(MODEL_DEPLOYMENT, claims("squats", f"{SPACE}/talk", "org/model", born="2020-01-01T00:00:00Z"))
+    stage.put(ROUTING_TABLE, serves("squats", f"{SPACE}/talk", f"{SPACE}/squats"))
+    assert stage.holders("squats") == {}, "there is no such deployment yet"
+    stage.put(MODEL_DEPLOYMENT, claims("talk", f"{SPACE}/talk"))
+    stage.put(ROUTING_TABLE, serves("talk", f"{SPACE}/talk"))
+    assert stage.holders("squats") == {f"{SPACE}/talk": "talk"}
+    assert stage.holders("talk") == {}
+
+
 def test_gateways_and_probes_are_seen_through_their_pollers() -> None:
     async def main() -> None:
         stage = Stage()

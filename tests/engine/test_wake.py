@@ -185,6 +185,13 @@ def test_a_claimed_name_wakes_the_other_claimants() -> None:
     assert stage.put(MODEL_DEPLOYMENT, drops) == {"ModelDeployment walk", "ModelDeployment talk"}
 
 
+def test_a_new_deployment_wakes_who_claims_its_full_name() -> None:
+    stage = Stage()
+    stage.put(MODEL_DEPLOYMENT, deployment("talk", {"servedNames": [f"{SPACE}/walk"]}))
+    found = stage.put(MODEL_DEPLOYMENT, deployment("walk"))
+    assert found == {"ModelDeployment walk", "ModelDeployment talk", "Model storyteller"}
+
+
 def test_an_edit_that_claims_nothing_new_wakes_no_claimant() -> None:
     stage = Stage()
     stage.put(MODEL_DEPLOYMENT, deployment("talk", {"servedNames": ["tales"]}))

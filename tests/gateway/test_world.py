@@ -115,8 +115,11 @@ def test_of_two_new_claimants_every_gateway_takes_the_same() -> None:
 
 
 def test_no_served_name_takes_the_full_name_of_another() -> None:
-    world = world_of(snapshot([table(name="a", names=("default/b",)), table(name="b", names=())]))
-    assert world.routes.names["default/b"].key == "default/b"
+    for squatter in ("a", "c"):
+        world = world_of(snapshot([table(name=squatter, names=("default/b",))]))
+        assert world.routes.names["default/b"].key == f"default/{squatter}"
+        told(world, table(name="b", names=()))
+        assert world.routes.names["default/b"].key == "default/b"
 
 
 def test_endpoints_keep_their_load_through_changes_of_table_and_slice() -> None:

@@ -119,6 +119,7 @@ def _holders(sources: Sources, key: Key, deployment: Object | None, table: Objec
 
     Of those whose spec claims a name, the holder is the one whose table serves it, else the oldest.
     A name that this deployment serves but claims no more is another's once that one's table serves it.
+    The full name of a deployment, `<namespace>/<name>`, is nobody else's while there is that deployment.
     """
     claims = claimed_names(deployment) if deployment is not None else frozenset()
     serves = table_names(table) if table is not None else frozenset()
@@ -126,7 +127,10 @@ def _holders(sources: Sources, key: Key, deployment: Object | None, table: Objec
     for name in sorted(claims | serves):
         claimants = sources.waker.claimants(name)
         serving = {other for other in claimants if name in _served_by(sources.cache, other)}
-        if name in claims:
+        full = Key(*name.split("/", 1)) if "/" in name else None
+        if full is not None and sources.cache.get(MODEL_DEPLOYMENT, full.namespace, full.name) is not None:
+            holder = full
+        elif name in claims:
             holder = min(serving or claimants, key=lambda other: _age(sources.cache, other), default=key)
         else:
             holder = min(serving - {key}, key=lambda other: _age(sources.cache, other), default=key)

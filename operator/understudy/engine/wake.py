@@ -155,7 +155,7 @@ class Waker:
         if len(states) == 1 or model_name(states[0]) != model_name(states[1]):
             yield from (Work("Model", Key(key.namespace, model_name(obj))) for obj in states)
         claims = [claimed_names(obj) for obj in states]
-        names = set().union(*claims) if len(states) == 1 else claims[0] ^ claims[1]
+        names = {str(key)}.union(*claims) if len(states) == 1 else claims[0] ^ claims[1]
         yield from _deployments(other for name in names for other in self.claimants(name) if other != key)
 
     def _by_content(self, change: Change, key: Key) -> Iterator[Work]:

@@ -171,12 +171,17 @@ def compile_entry(
 
 
 def compile_routes(entries: Mapping[str, Entry], keys: Mapping[str, AccessKey], before: Routes) -> Routes:
-    """All entries by every name. Of two that list one name, the holder keeps it, else the first by key has it."""
+    """All entries by every name. Of two that list one name, the holder keeps it, else the first by key has it.
+
+    The full name of a deployment is its own alone, whoever listed it before there was that deployment.
+    """
     names: dict[str, Entry] = {}
     for key in sorted(entries):
         entry = entries[key]
         names[key] = entry
         for name in entry.served.table.served_names:
+            if name in entries:
+                continue
             holder = before.names.get(name)
             if name not in names or (holder is not None and holder.key == key):
                 names[name] = entry

@@ -11,7 +11,7 @@ from tests.plan.world import NAME, Cluster
 from understudy.domain.duration import seconds
 from understudy.domain.names import LABEL_REVISION
 from understudy.domain.table import parse_table
-from understudy.plan.actions import Action, Apply, Delete
+from understudy.plan.actions import Action, Apply, Delete, Plan
 
 
 @dataclass
@@ -38,13 +38,25 @@ class Audit:
     visited: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.cluster.on_write.append(self._before_write)
+        self.watch(self.cluster)
+
+    def watch(self, cluster: Cluster) -> None:
+        """From now on this cluster, which nobody else watches, is watched."""
+        self.cluster = cluster
+        cluster.on_write = [self._before_write]
 
     def turn(self, length: float, *, stale: int = 0) -> None:
         """A turn of the cluster, watched."""
+        self.lapse(length)
+        self.judge(self.cluster.reconcile(stale=stale))
+
+    def lapse(self, length: float) -> None:
+        """Time goes by, watched."""
         self.cluster.pass_time(length)
         self._look()
-        decided = self.cluster.reconcile(stale=stale)
+
+    def judge(self, decided: Plan) -> None:
+        """A pass was made."""
         broken = [r for r in decided.reasons if r.startswith("I") and r[1:2].isdigit()]
         assert not broken, f"{broken} at {self.cluster.true_time} in {self.cluster.phase}"
         self._look()

@@ -306,7 +306,10 @@ class Cluster:
     def reconcile(self, *, stale: int = 0) -> Plan:
         """One pass: observe, plan, carry out."""
         observed = self.observe(stale=stale)
-        decided = plan(observed, self.rules)
+        return self.carry_out(observed, plan(observed, self.rules))
+
+    def carry_out(self, observed: Observed, decided: Plan) -> Plan:
+        """What was planned for what was observed, write by write, until one fails."""
         self.last, self.memory = decided, decided.memory
         self.probed = decided.probes
         status = [self._status_action(observed, decided)] if self._status_changed(observed, decided) else []

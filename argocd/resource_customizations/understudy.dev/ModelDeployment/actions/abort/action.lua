@@ -1,4 +1,5 @@
 -- Back to stable; the candidate does not start again by itself. The time makes each request a new one.
+local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end

@@ -1,4 +1,5 @@
 -- No further steps; going back stays armed. The time makes each request a new one.
+local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end

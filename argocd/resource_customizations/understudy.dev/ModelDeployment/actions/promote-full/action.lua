@@ -1,4 +1,5 @@
 -- No step needs samples and soak any more. It names the candidate that was looked at.
+local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end

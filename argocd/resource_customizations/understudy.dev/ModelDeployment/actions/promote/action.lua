@@ -1,4 +1,5 @@
 -- The current step needs no further samples and soak. It names the candidate that was looked at.
+local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end

@@ -1,4 +1,5 @@
 -- Steps go on. The time makes each request a new one.
+local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end

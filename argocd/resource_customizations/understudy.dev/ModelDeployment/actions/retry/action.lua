@@ -1,4 +1,5 @@
 -- The failed revision that the spec asks for may start again. The time makes each request a new one.
+local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end

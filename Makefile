@@ -34,6 +34,7 @@ test-covered: $(VENV)/ready ## The same with all histories; every branch of the 
 
 test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
 	$(LOCAL) tools --for-tests
+	$(LOCAL) argocd
 	$(LOCAL) install
 	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --durations=15
 	$(PYTEST) -m "cluster and alone" --durations=15

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from local import cluster, down, images, quickstart, registry, release, status, tools
+from local import argocd, cluster, down, images, quickstart, registry, release, status, tools
 from local.steps import StepFailed
 
 DESCRIPTION = """\
@@ -53,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
     installing = commands.add_parser("install", help="install or upgrade the Helm release, with the images built here")
     installing.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for helm; repeatable")
     installing.add_argument("--chart", type=Path, default=release.CHART, metavar="FOLDER", help="another version of it")
+    commands.add_parser(
+        "argocd",
+        help="install Argo CD, and load the image of a git remote for it, for the tests of GitOps",
+        description="A real Argo CD in its core installation (no web interface), with Understudy's health and actions.",
+        epilog="With it: `kubectl -n argocd exec argocd-application-controller-0 -- argocd app list --core`",
+    )
     showing = commands.add_parser("status", help="what runs, with which versions; changes nothing")
     showing.add_argument("-o", "--output", choices=("text", "json"), default="text")
     taking = commands.add_parser("down", help="delete the cluster and stop the Docker daemon if it was started here")
@@ -93,6 +99,8 @@ def run(chosen: argparse.Namespace) -> None:
             cluster.ensure()
         case "images":
             images.ensure(cluster.way(), chosen.tag or (images.OWN_TAG,), engine=not chosen.no_engine)
+        case "argocd":
+            argocd.ensure(cluster.way())
         case "status":
             state = status.gather()
             print(status.as_json(state) if chosen.output == "json" else status.as_text(state))

@@ -32,8 +32,6 @@ def run(*, purge: bool = False) -> None:
 
 def _remove_images(current: Step) -> None:
     listed = ask(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]) or ""
-    names = [
-        name for name in listed.split() if name.startswith(("understudy:", "understudy-vllm:", "understudy.local/"))
-    ]
+    names = [name for name in listed.split() if name.startswith(("understudy:", "understudy-", "understudy.local/"))]
     if names:
         current.run(["docker", "image", "rm", "--force", *names])

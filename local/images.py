@@ -66,7 +66,7 @@ def ensure(way: registry.Way, tags: Sequence[str] = (OWN_TAG,), *, engine: bool 
         with step(f"load {', '.join(tags)} into the cluster") as current:
             archive = cache.folder("node-images") / "understudy.tar"
             current.run(["docker", "save", "-o", archive, *tags])
-            _load(archive, wanted, current)
+            load(archive, wanted, current)
             archive.unlink()
     if engine and not engine_image(way).in_node:
         _ensure_engine(way, engine_image(way))
@@ -87,11 +87,11 @@ def _build_own(way: registry.Way, images: list[Image], current: Step) -> None:
     first = images[0]
     if not first.in_docker:
         base = _own_base(way, current)
-        with _context() as context:
+        with build_context() as context:
             for name in ("Dockerfile", "understudy"):
                 shutil.copy(SOURCES / "understudy" / name, context)
             python_packages.install_project(context / "package", current)
-            _docker_build(first, context, {"BASE": base}, current)
+            build(first, context, {"BASE": base}, current)
     for image in images[1:]:
         current.run(["docker", "tag", first.tag, image.tag])
 
@@ -102,10 +102,10 @@ def _own_base(way: registry.Way, current: Step) -> str:
     base = Image("understudy.local/dependencies:current", content)
     if not base.in_docker:
         system = versions.PYTHON_IMAGE if way == "registry" else debian.image("debian-python", PYTHON_PACKAGES, current)
-        with _context() as context:
+        with build_context() as context:
             shutil.copy(dockerfile, context / "Dockerfile")
             python_packages.install(requirements, context / "dependencies", current)
-            _docker_build(base, context, {"BASE": system}, current)
+            build(base, context, {"BASE": system}, current)
     return base.tag
 
 
@@ -114,14 +114,14 @@ def _ensure_engine(way: registry.Way, image: Image) -> None:
     if not archive.exists():
         with step(f"build {image.tag}") as current:
             if not image.in_docker:
-                _docker_build(image, SOURCES / "vllm", {"BASE": _engine_base(way, current)}, current)
+                build(image, SOURCES / "vllm", {"BASE": _engine_base(way, current)}, current)
             for old in archive.parent.glob("engine-*.tar"):
                 old.unlink()
             draft = archive.with_suffix(".part")
             current.run(["docker", "save", "-o", draft, image.tag])
             draft.replace(archive)
     with step(f"load {image.tag} into the cluster") as current:
-        _load(archive, [image], current)
+        load(archive, [image], current)
 
 
 def _engine_base(way: registry.Way, current: Step) -> str:
@@ -138,23 +138,24 @@ def _engine_base(way: registry.Way, current: Step) -> str:
     base = Image("understudy.local/engine-base:current", cache.content_key(files, *ENGINE_PACKAGES))
     if not base.in_docker:
         system = debian.image("debian-engine", ENGINE_PACKAGES, current)
-        with _context() as context:
+        with build_context() as context:
             for name in ("stand_ins.py", "vllm"):
                 shutil.copy(folder / name, context)
             shutil.copy(folder / "base.Dockerfile", context / "Dockerfile")
             python_packages.install(folder / "requirements.txt", context / "site", current)
-            _docker_build(base, context, {"DEBIAN": system}, current)
+            build(base, context, {"DEBIAN": system}, current)
     return base.tag
 
 
 @contextmanager
-def _context() -> Iterator[Path]:
+def build_context() -> Iterator[Path]:
     """A folder for what Docker builds from, beside the package cache so that files are linked and not copied."""
     with tempfile.TemporaryDirectory(dir=cache.folder("contexts")) as folder:
         yield Path(folder)
 
 
-def _docker_build(image: Image, context: Path, arguments: dict[str, str], current: Step) -> None:
+def build(image: Image, context: Path, arguments: dict[str, str], current: Step) -> None:
+    """Have Docker build an image, labelled with its content's key."""
     settings = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
     old = ask(["docker", "image", "inspect", "-f", "{{.Id}}", image.tag])
     label = f"{LABEL}={image.content}"
@@ -163,7 +164,8 @@ def _docker_build(image: Image, context: Path, arguments: dict[str, str], curren
         ask(["docker", "image", "rm", old], seconds=60)  # it has no name any more; kept only where something uses it
 
 
-def _load(archive: Path, images: list[Image], current: Step) -> None:
+def load(archive: Path, images: list[Image], current: Step) -> None:
+    """Bring a saved image with all its tags, a file in the folder that the node sees, into the node."""
     present = set((ask(node.ctr("content", "ls", "-q"), seconds=60) or "").split())
     if not present.intersection(oci.layers(archive)) or not _load_missing(archive, images, present, current):
         _import(archive, current)

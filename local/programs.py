@@ -46,3 +46,9 @@ KUBERNETES = Program(
 ETCD = Program("etcd", ("go.etcd.io/etcd/server/v3",), SOURCES / "etcd")
 COREDNS = Program("coredns", (".",), SOURCES / "coredns")
 PAUSE = Program("pause", (".",), SOURCES / "pause")
+ARGOCD = Program(
+    "argocd",
+    ("github.com/argoproj/argo-cd/v3/cmd",),
+    cache.REPOSITORY / "images" / "argocd" / "program",
+    (("github.com/argoproj/argo-cd/v3/common.version", versions.ARGOCD.removeprefix("v")),),
+)

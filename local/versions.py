@@ -6,6 +6,7 @@ KUBERNETES = "v1.34.4"  # the last minor whose kubelet accepts cgroup v1 by defa
 KIND = "v0.33.0"
 HELM = "v4.3.1"
 HELM_3 = "v3.19.4"  # what most people have still; the chart's tests run with both
+ARGOCD = "v3.1.9"  # the last whose module can be built: later ones need a nested module that is not published
 LOCAL_PATH_PROVISIONER = "v0.0.30"
 UV = "0.13.8"
 GO_MINIMUM = (1, 26, 0)  # what CoreDNS and Helm ask for, Kubernetes is content with less
@@ -15,6 +16,7 @@ DEBIAN = "bookworm"
 # What a registry offers, when one can be reached.
 NODE_IMAGE = "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
+GIT_IMAGE = "python:3.11-bookworm"  # unlike the slim one, it has git
 ENGINE_IMAGE = "vllm/vllm-openai-cpu:v0.32.0-x86_64"
 
 # The names under which kubeadm and kind ask for what a node runs.

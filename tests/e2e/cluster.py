@@ -18,6 +18,7 @@ import yaml
 T = TypeVar("T")
 
 PATHS: Mapping[str, str] = {
+    "application": "/apis/argoproj.io/v1alpha1/namespaces/{ns}/applications",
     "deployment": "/apis/apps/v1/namespaces/{ns}/deployments",
     "event": "/api/v1/namespaces/{ns}/events",
     "guardrail": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/guardrails",

@@ -36,18 +36,24 @@ class Stage:
     # Given
 
     def model(self, name: str, path: str = "/models/sim") -> None:
-        """A Model whose weights are already inside the engine's image."""
-        self.cluster.apply(
-            {
-                "apiVersion": "understudy.dev/v1alpha1",
-                "kind": "Model",
-                "metadata": {"name": name, "namespace": self.namespace},
-                "spec": {"source": {"enginePath": path}, "tasks": ["chat"]},
-            }
-        )
+        """Apply a Model whose weights are already inside the engine's image."""
+        self.cluster.apply(self.model_manifest(name, path))
 
     def deployment(self, name: str, *args: str, **spec: Any) -> dict[str, Any]:
         """Apply a ModelDeployment of simulated engines; keyword arguments replace whole spec fields."""
+        return self.cluster.apply(self.deployment_manifest(name, *args, **spec))
+
+    def model_manifest(self, name: str, path: str = "/models/sim") -> dict[str, Any]:
+        """What `model` applies."""
+        return {
+            "apiVersion": "understudy.dev/v1alpha1",
+            "kind": "Model",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"source": {"enginePath": path}, "tasks": ["chat"]},
+        }
+
+    def deployment_manifest(self, name: str, *args: str, **spec: Any) -> dict[str, Any]:
+        """What `deployment` applies."""
         whole: dict[str, Any] = {
             "modelRef": {"name": name},
             "servedNames": [self.served(name)],
@@ -64,14 +70,12 @@ class Stage:
             "rollout": dict(FAST_ROLLOUT),
         }
         whole.update(spec)
-        return self.cluster.apply(
-            {
-                "apiVersion": "understudy.dev/v1alpha1",
-                "kind": "ModelDeployment",
-                "metadata": {"name": name, "namespace": self.namespace},
-                "spec": {k: v for k, v in whole.items() if v is not None},
-            }
-        )
+        return {
+            "apiVersion": "understudy.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {k: v for k, v in whole.items() if v is not None},
+        }
 
     def serving(self, name: str, *args: str, within: float = 90, **spec: Any) -> str:
         """A Model and a ModelDeployment that serves; returns its stable revision."""

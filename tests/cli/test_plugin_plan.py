@@ -172,6 +172,20 @@ def test_immediate_and_zero_replicas_are_said(kubectl: Plugin, folder: Path) -> 
     assert "none: replicas is 0, so nothing starts" in kubectl.run("plan", "-f", written(folder, asleep))[1]
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "BlueGreen: all conversations at once by `promote`; only"),
+        ({"autoPromoteAfter": "10m"}, "at once by `promote`, or by itself after 10 min; only"),
+    ],
+)
+def test_what_blue_green_waits_for_is_said(kubectl: Plugin, folder: Path, more: dict[str, str], said: str) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    by_hand = {"strategy": "BlueGreen", "watch": "10s", **more}
+    planned = manifest(cluster, rollout=by_hand, **engine(cluster, image="v2"))
+    assert said in kubectl.run("plan", "-f", written(folder, planned))[1]
+
+
 def test_what_pods_ask_for_is_said(kubectl: Plugin, folder: Path) -> None:
     cluster = begun(kubectl, serving("v1"))
     sized = manifest(
@@ -183,7 +197,7 @@ def test_what_pods_ask_for_is_said(kubectl: Plugin, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"rollout": {"strategy": "BlueGreen"}}, "InvalidSpec: spec.rollout.strategy: BlueGreen is not available yet"),
+        ({"rollout": {"shadow": {"percent": 5}}}, "InvalidSpec: spec.rollout.shadow: shadowing is not available yet"),
         ({"engine": {"type": "vllm", "image": "v", "args": ["--port=1"]}}, "--port"),
         ({"podTemplate": {"hostNetwork": True}}, "InvalidSpec: spec.podTemplate"),
         (

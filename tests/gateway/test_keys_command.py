@@ -57,6 +57,20 @@ def test_json_is_what_kubectl_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert (manifest["apiVersion"], manifest["kind"]) == ("v1", "Secret")
 
 
+def test_the_right_to_ask_for_the_candidate_is_given_by_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    rights = []
+    for flags in ((), ("--choose-variant",)):
+        assert run("tester", *flags) == 0
+        said = capsys.readouterr()
+        manifest = yaml.safe_load(said.out)
+        world = world_of(snapshot([table()], [], []))
+        AccessKeys(world).put({"metadata": manifest["metadata"], "data": encoded(manifest["stringData"])})
+        found = find_key(world.compile().keys, f"Bearer {said.err.rsplit(' ', 1)[1].strip()}".encode())
+        assert isinstance(found, AccessKey)
+        rights.append(found.chooses)
+    assert rights == [False, True]
+
+
 def encoded(data: dict[str, str]) -> dict[str, str]:
     return {field: b64encode(value.encode()).decode() for field, value in data.items()}
 

@@ -59,11 +59,17 @@ def endpoints(
 
 
 def access_key(
-    text: str = KEY, *, source: str = "understudy-system/key", namespaces: str = "*", names: str = "*"
+    text: str = KEY,
+    *,
+    source: str = "understudy-system/key",
+    namespaces: str = "*",
+    names: str = "*",
+    chooses: bool = False,
 ) -> dict[str, Any]:
-    """A key as its Secret tells of it."""
+    """A key as its Secret tells of it; `chooses`: it may ask for the candidate."""
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return {"secret": source, "hash": digest, "namespaces": namespaces.split(","), "names": names.split(",")}
+    scopes = {"namespaces": namespaces.split(","), "names": names.split(",")}
+    return {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses}
 
 
 def snapshot(

@@ -35,6 +35,9 @@ class Audit:
     _served: dict[str, int] = field(default_factory=dict)
     _counted: dict[tuple[str, str, str], int] = field(default_factory=dict)
     _shares: dict[str, int] = field(default_factory=dict)
+    _shown_since: dict[str, float] = field(default_factory=dict)
+    _waits: set[float] = field(default_factory=set)
+    _stable_seen: float = 0.0
     visited: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -79,13 +82,26 @@ class Audit:
             else:
                 self._out_since.setdefault(revision, cluster.true_time)
         self._weigh()
+        self._look_at_candidate()
+
+    def _look_at_candidate(self) -> None:
+        """Since when the candidate can be asked by name, and when stable was last there to serve instead."""
+        cluster = self.cluster
+        listed = {v.revision for v in cluster.table.variants if v.track == "canary"} if cluster.table else set()
+        self._shown_since = {r: self._shown_since.get(r, cluster.true_time) for r in listed}
+        if cluster.ready_pods(str(self._status.get("stable", ""))):
+            self._stable_seen = cluster.true_time
+        if ("ModelDeployment", NAME) in cluster.objects:
+            after = cluster.deployment["spec"]["rollout"].get("autoPromoteAfter")
+            self._waits |= {seconds(after)} if after else set()
 
     def _routed(self) -> set[str]:
         routed = set()
         for gateway in self.cluster.gateways:
             if gateway.table is not None:
                 variants = parse_table(NAME, gateway.table["spec"]).variants
-                routed |= {v.revision for v in variants if v.weight > 0}
+                # A candidate without a share can be asked by name.
+                routed |= {v.revision for v in variants if v.weight > 0 or v.track == "canary"}
         return routed
 
     def _weigh(self) -> None:
@@ -163,6 +179,7 @@ class Audit:
         self.visited.add((before["phase"], now["phase"]))
         self._check_choice(before, now)
         self._check_step(before, now)
+        self._check_switch(before, now)
 
     def _check_choice(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         chosen = now.get("candidate")
@@ -179,11 +196,22 @@ class Audit:
         if not (rose or now["phase"] == "Promoting"):
             return
         own = now["rollout"]
-        if own["skipTo"] >= weight or own["frozen"].get("strategy") == "Immediate":
+        if own["skipTo"] >= weight or own["frozen"].get("strategy") != "Canary":
             return
         force = self._forces.get((int(own["run"]), before["candidate"], weight))
         assert force is not None, "I10: passed without being in force"
-        soak = min(seconds(s["soak"]) for s in self.cluster.deployment["spec"]["rollout"]["steps"])
+        steps = self.cluster.deployment["spec"]["rollout"].get("steps", ({"soak": "2m"},))
+        soak = min(seconds(s["soak"]) for s in steps)
         assert force.lasted >= soak - 1e-6, f"I10: {weight} % was in force for {force.lasted} s"
         least = own["frozen"]["analysis"]["minSamples"]
         assert force.attempts >= least, f"I11: {weight} % passed with {force.attempts} of {least} samples"
+
+    def _check_switch(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """BlueGreen switches when it is told to, when its time is over, or when stable has long been away."""
+        own = now["rollout"]
+        if (before["phase"], now["phase"]) != ("Preparing", "Canary") or own["frozen"].get("strategy") != "BlueGreen":
+            return
+        time = self.cluster.true_time
+        shown = time - self._shown_since.get(now["candidate"], time)
+        over = bool(self._waits) and shown >= min(self._waits)
+        assert own["skipTo"] >= 100 or over or time - self._stable_seen >= 25, f"switched by itself after {shown} s"

@@ -51,7 +51,6 @@ def test_a_missing_reference_is_named(kind: str) -> None:
 
 
 INVALID: list[tuple[dict[str, Any], str]] = [
-    ({"rollout": {"strategy": "BlueGreen"}}, "BlueGreen is not available yet; use Canary or Immediate"),
     ({"rollout": rollout(shadow={"percent": 5})}, "shadowing is not available yet"),
     ({"rollout": rollout(capacity={"mode": "Borrow"})}, "Borrow is not available yet; use Auto or Surge"),
     ({"rollout": rollout(strategy="Immediate", capacity={"mode": "Recreate"})}, "Recreate is not available yet"),

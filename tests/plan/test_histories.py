@@ -38,7 +38,9 @@ STEPS: dict[str, Any] = {
     "impatient": rollout(
         analysis={"minSamples": 5, "noData": {"timeout": "20s", "then": "Revert"}, "ceilings": {"minRequests": 5}}
     ),
-    "impossible": rollout(strategy="BlueGreen", steps=None),
+    "by-hand": rollout(strategy="BlueGreen", steps=None),
+    "by-itself": rollout(strategy="BlueGreen", steps=None, autoPromoteAfter="6s"),
+    "impossible": rollout(shadow={"percent": 5}),
 }
 
 
@@ -189,6 +191,9 @@ class History:
         else:
             self.cluster.objects.pop(("Model", "tiny"), None)
 
+    def testers(self, rate: int) -> None:
+        self.cluster.testers = float(rate)
+
     def traffic(self, rate: int) -> None:
         self.cluster.rate = float(rate)
 
@@ -206,8 +211,10 @@ class History:
         if not cluster.gateways:
             cluster.add_gateway()
         cluster.apply_model()
-        if cluster.deployment["spec"]["rollout"].get("strategy") == "BlueGreen":
-            cluster.edit(rollout=rollout())
+        settings = {k: v for k, v in cluster.deployment["spec"]["rollout"].items() if k != "shadow"}
+        if settings.get("steps") != rollout()["steps"]:  # the default ones take a quarter of an hour
+            settings["steps"] = rollout()["steps"]
+        cluster.edit(rollout=settings)
         if cluster.deployment["spec"]["replicas"] == 0:
             cluster.edit(replicas=1)
         if cluster.status.get("paused"):
@@ -220,6 +227,8 @@ class History:
             self.turn()
             if self.settled():
                 return
+            if self.cluster.says("Reconciling")[1] == "WaitingForPromote":
+                self.verb("promote@{candidate}")
         cluster = self.cluster
         raise AssertionError(f"does not settle: {cluster.phase} {cluster.last.reasons} {cluster.status}")
 
@@ -256,6 +265,7 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.turns_bad, ("errs", "mute", "unhealthy", "worse", "good")),
     (History.model, (0, 1)),
     (History.traffic, (0, 1, 50)),
+    (History.testers, (0, 5)),
     (History.streams, (0, 1)),
 )
 BEGINNINGS = ("fresh", "serving", "Preparing", "10", "50", "100", "Promoting", "Watching")

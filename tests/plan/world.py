@@ -49,6 +49,7 @@ class Cluster:
         self.behaviours: dict[str, Behaviour] = {}
         self.gateways: list[Gateway] = []
         self.rate = 10.0
+        self.testers = 0.0  # requests a second that ask for the candidate by name
         self.long_streams = False
         self.probed: tuple[Probe, ...] = ()
         self.reports: dict[str, ProbeReport] = {}
@@ -535,7 +536,8 @@ class Cluster:
         gateway.open = {r: count for r, count in gateway.open.items() if r in held}
         images = self.images()
         for variant in variants:
-            share = self.rate * seconds * variant.weight / 100 / len(self.gateways)
+            rate = self.rate * variant.weight / 100 + (self.testers if variant.track == "canary" else 0.0)
+            share = rate * seconds / len(self.gateways)
             key = (gateway.uid, variant.revision)
             due = self._credit.get(key, 0.0) + share
             count = int(due)

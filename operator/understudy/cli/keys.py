@@ -57,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--namespaces", default="*", help="comma list: whose models the key reaches (default: all)")
     create.add_argument("--names", default="*", help="comma list of served names that it reaches (default: all)")
     create.add_argument(
+        "--choose-variant",
+        action="store_true",
+        help="the key may ask for the candidate of a rollout: x-understudy-variant: candidate",
+    )
+    create.add_argument(
         *("-o", "--output"),
         choices=("yaml", "json", "json-with-key"),
         default="yaml",
@@ -76,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         if not _SCOPE.fullmatch(getattr(args, flag)):
             return _refuse(f"--{flag}: want a comma list without spaces, or '*' (quoted, for the shell)")
     key = _PREFIX + secrets.token_urlsafe(32)
-    manifest = key_manifest(key, name, args.namespace, args.namespaces, args.names)
+    manifest = key_manifest(key, name, args.namespace, args.namespaces, args.names, choose_variant=args.choose_variant)
     if args.output == "json-with-key":
         print(json.dumps({"key": key, "secret": manifest}, indent=2))
         return 0
@@ -89,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def key_manifest(key: str, name: str, namespace: str, namespaces: str, names: str) -> dict[str, Any]:
+def key_manifest(
+    key: str, name: str, namespace: str, namespaces: str, names: str, *, choose_variant: bool = False
+) -> dict[str, Any]:
     """The Secret for `key`; `namespaces` and `names` are comma lists or `*`."""
     return {
         "apiVersion": "v1",
@@ -104,6 +111,7 @@ def key_manifest(key: str, name: str, namespace: str, namespaces: str, names: st
             "hash": hashlib.sha256(key.encode()).hexdigest(),
             "namespaces": namespaces,
             "names": names,
+            **({"choosesVariant": "true"} if choose_variant else {}),
         },
     }
 

@@ -82,7 +82,8 @@ class AccessKeys:
         digest = _text(data, "hash").lower()
         if _HASH.fullmatch(digest):
             scopes = (_list(_text(data, "namespaces")), _list(_text(data, "names")))
-            self._world.set_key(f"{namespace}/{name}", digest, *scopes)
+            chooses = _text(data, "choosesVariant").lower() == "true"
+            self._world.set_key(f"{namespace}/{name}", digest, *scopes, chooses=chooses)
         else:
             LOG.warning("Secret %s/%s: data.hash is not a SHA-256 in hexadecimal digits", namespace, name)
             self._world.key_gone(f"{namespace}/{name}")

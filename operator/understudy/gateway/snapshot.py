@@ -5,7 +5,8 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
 
     {"version": 1,
      "master": "<hex of the key that engine keys are derived from; absent: engines are asked without a key>",
-     "keys": [{"secret": "key-a", "hash": "<hex SHA-256 of the key's text>", "namespaces": ["*"], "names": ["*"]}],
+     "keys": [{"secret": "key-a", "hash": "<hex SHA-256 of the key's text>", "namespaces": ["*"], "names": ["*"],
+               "choosesVariant": false}],
      "tables": [{"namespace": "default", "name": "story", "uid": "u1", "generation": 1,
                  "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",
                           "variants": [{"revision": "6f1c9a02", "track": "stable", "weight": 90,
@@ -40,8 +41,14 @@ def dump(world: World) -> dict[str, Any]:
         "master": world.master.hex(),
         "keptKeys": dict(world.kept),
         "keys": [
-            {"secret": secret, "hash": digest, "namespaces": list(namespaces), "names": list(names)}
-            for secret, (digest, namespaces, names) in world.key_scopes.items()
+            {
+                "secret": secret,
+                "hash": digest,
+                "namespaces": list(namespaces),
+                "names": list(names),
+                "choosesVariant": chooses,
+            }
+            for secret, (digest, namespaces, names, chooses) in world.key_scopes.items()
         ],
         "tables": [
             {
@@ -76,7 +83,8 @@ def load(document: Mapping[str, Any], world: World) -> None:
         kept = {str(name): str(key) for name, key in document.get("keptKeys", {}).items()}
         world.set_master(bytes.fromhex(document.get("master", "")), kept)
         for key in document.get("keys", ()):
-            world.set_key(key["secret"], key["hash"], key["namespaces"], key["names"])
+            chooses = key.get("choosesVariant", False) is True
+            world.set_key(key["secret"], key["hash"], key["namespaces"], key["names"], chooses=chooses)
         for table in document.get("tables", ()):
             world.set_table(
                 table["namespace"], table["name"], table.get("uid", ""), table.get("generation", 1), table["spec"]

@@ -39,7 +39,7 @@ class World:
         self.specs: dict[str, Mapping[str, Any]] = {}
         self.rejected: dict[str, Rejected] = {}
         self.slices: dict[tuple[str, str], dict[str, tuple[Address, ...]]] = {}
-        self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
+        self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], bool]] = {}
         self.master = b""
         self.kept: Mapping[str, str] = {}
         self.version = 0
@@ -108,10 +108,12 @@ class World:
             del self.slices[(namespace, service)]
         self._touch_service(namespace, service)
 
-    def set_key(self, secret: str, digest: str, namespaces: Iterable[str], names: Iterable[str]) -> None:
-        """Take one access key; `secret` names where it came from."""
+    def set_key(
+        self, secret: str, digest: str, namespaces: Iterable[str], names: Iterable[str], *, chooses: bool = False
+    ) -> None:
+        """Take one access key; `secret` names where it came from, `chooses` is the right to ask for the candidate."""
         self._keys_dirty = True
-        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names))
+        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses)
 
     def key_gone(self, secret: str) -> None:
         """Revoke the access key of `secret`."""
@@ -139,7 +141,10 @@ class World:
         self._all_dirty = False
         if self._keys_dirty:
             self._keys_dirty = False
-            self._keys = {scope[0]: make_key(*scope, self.master) for scope in self.key_scopes.values()}
+            self._keys = {
+                digest: make_key(digest, namespaces, names, self.master, chooses=chooses)
+                for digest, namespaces, names, chooses in self.key_scopes.values()
+            }
         self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1
         return self.routes

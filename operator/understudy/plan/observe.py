@@ -134,7 +134,9 @@ def _stamps(
     sure = fleet.acknowledged or fleet.size == 0
     # A new operator has not heard of the gateways yet, a new gateway has no table yet: a drain that runs goes on.
     draining = (r for r in observed.pools if sure or (fleet.settling and f"drain:{r}" in kept))
-    stamps.update({f"drain:{r}": None for r in draining if not weights.get(r)})
+    stamps.update({f"drain:{r}": None for r in draining if r not in weights})
+    if state.phase == "Preparing" and state.candidate in weights:
+        stamps["shown"] = None
     wanted = (*(spec.served_names or (observed.key.name,)), str(observed.key))
     if table is not None and table.table is not None:
         stamps.update({f"drop:{n}": None for n in table.table.served_names if n not in wanted})

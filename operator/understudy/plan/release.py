@@ -10,9 +10,10 @@ from understudy.plan.world import World
 
 
 def routed(world: World, revision: str) -> str:
-    """The observed table, or the one about to be written, still gives it conversations."""
-    given = world.written(revision) or next((s.weight for s in shares(world) if s.revision == revision), 0)
-    return f"{revision} still has {given} % of the conversations" if given else ""
+    """The observed table, or the one about to be written, still names it: someone may be sent there this moment."""
+    if not world.listed(revision) and all(share.revision != revision for share in shares(world)):
+        return ""
+    return f"{revision} is in the routing table with {world.written(revision)} % of the conversations"
 
 
 def unacknowledged(world: World, revision: str) -> str:
@@ -39,6 +40,6 @@ RELEASE_GUARDS: Final[tuple[Guard, ...]] = (routed, unacknowledged, streaming)
 
 def why_not(world: World, revision: str) -> str:
     """Why the revision's pods must stay; "" when they may go."""
-    if revision == world.state.candidate and not world.state.exposed and not world.written(revision):
+    if revision == world.state.candidate and not world.state.exposed and not world.listed(revision):
         return ""  # it never had a conversation
     return next((reason for guard in world.rules.release_guards if (reason := guard(world, revision))), "")

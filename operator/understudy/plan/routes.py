@@ -45,9 +45,22 @@ def shares(world: World) -> tuple[Share, ...]:
         return _split(world, _allowed(world))
     if state.phase == "Restoring" and (is_warm(world) or world.written(state.candidate) == 100):
         return _split(world, 100)
+    if state.phase == "Preparing" and is_shown(world):
+        return _split(world, 0)
     if keeps_weights(world):
         return _split(world, world.written(state.candidate))
     return (Share(state.stable, "stable", 100),)
+
+
+def is_shown(world: World) -> bool:
+    """BlueGreen: the candidate is in the table without a share, for who asks for it by name.
+
+    Only once all its pods have answered, and from then on until it leaves: they may come and go.
+    """
+    state = world.state
+    if not (world.terms.gated and state.stable and state.exposed):
+        return False
+    return world.listed(state.candidate) or world.candidate.proven >= world.need(100)
 
 
 def keeps_weights(world: World) -> bool:

@@ -13,6 +13,8 @@ def next_sentence(world: World, decision: Decision) -> str:
     match decision.reason:
         case "WaitingForEvidence" if world.evidence is not None:
             return f"{_evidence(world, world.evidence)}, then {_then(world)}"
+        case "WaitingForPromote":
+            return f"{decision.message}; then 100 % of the conversations at once"
         case "NotProgrammed" | "Scaling" | "NoGateway" | "Paused":
             return f"{decision.message}; then {_then(world)}"
         case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" if state.stable:

@@ -55,7 +55,7 @@ class State:
 
     `weight` is the candidate's desired share in percent. `run` numbers the rollouts; `restarts` (by pod
     uid) is what had happened before this one, and is not held against it. `exposed` is True once this
-    candidate may have had a share of the conversations. `skip_to` is the weight up to which samples and
+    candidate may have had requests. `skip_to` is the weight up to which samples and
     soak are waived. `frozen` is the rollout's configuration as it was when the candidate was chosen.
     """
 

@@ -1,6 +1,7 @@
 """The terms of a rollout: what the spec says about how a candidate takes over, as numbers.
 
-Strategy, analysis and deadlines freeze when the candidate is chosen; steps, watch and drain apply live.
+Strategy, analysis and deadlines freeze when the candidate is chosen; steps, autoPromoteAfter, watch and drain apply
+live.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from understudy.api.v1alpha1.rollout import Metric, Rollout, Step
 from understudy.api.v1alpha1.shape import to_manifest
 from understudy.domain.duration import seconds
 
-# Immediate: all at once when the pods are ready; only the hard checks can still turn it back.
+# Immediate and BlueGreen: all at once; only the hard checks can still turn it back.
 _AT_ONCE = (Step(weight=100, soak="0s"),)
 
 
@@ -20,10 +21,13 @@ class Terms:
     """Seconds, counts and shares of one rollout. `steps` are (weight in percent, soak in seconds), rising.
 
     `tolerance`, `alpha` and `metrics` are those of the relative verdict, `first_token` and `between_tokens` the
-    response times that count as good.
+    response times that count as good. `gated`: the switch waits for `promote`, or for `promote_after` seconds if
+    that is not None.
     """
 
     immediate: bool
+    gated: bool
+    promote_after: float | None
     steps: tuple[tuple[int, float], ...]
     min_samples: int
     error_rate: float
@@ -62,11 +66,13 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
     """The terms of the rollout in progress; `frozen` is empty when there is none."""
     fixed = Rollout.model_validate({**to_manifest(rollout), **frozen})
     analysis = fixed.analysis
-    immediate = fixed.strategy == "Immediate"
+    at_once = fixed.strategy != "Canary"
     return Terms(
-        immediate=immediate,
-        steps=tuple((s.weight, seconds(s.soak)) for s in (_AT_ONCE if immediate else rollout.steps)),
-        min_samples=0 if immediate else analysis.min_samples,
+        immediate=fixed.strategy == "Immediate",
+        gated=fixed.strategy == "BlueGreen",
+        promote_after=seconds(rollout.auto_promote_after) if rollout.auto_promote_after is not None else None,
+        steps=tuple((s.weight, seconds(s.soak)) for s in (_AT_ONCE if at_once else rollout.steps)),
+        min_samples=0 if at_once else analysis.min_samples,
         error_rate=analysis.ceilings.error_rate,
         min_requests=analysis.ceilings.min_requests,
         scheduling=seconds(fixed.deadlines.scheduling),
@@ -76,7 +82,7 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
         tolerance=analysis.tolerance,
         alpha=analysis.alpha,
         # All at once leaves nothing to compare with.
-        metrics=() if immediate else analysis.metrics,
+        metrics=() if at_once else analysis.metrics,
         first_token=seconds(analysis.objectives.time_to_first_token),
         between_tokens=seconds(analysis.objectives.inter_token_latency),
     )

@@ -44,8 +44,6 @@ def resolve(observed: Observed, spec: ModelDeploymentSpec, state: State) -> Want
 def unavailable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:
     """Parts of the API that this release does not carry out, and must not silently treat as something else."""
     rollout = spec.rollout
-    if rollout.strategy == "BlueGreen":
-        yield Refusal("spec.rollout.strategy", f"BlueGreen {NOT_AVAILABLE}", "use Canary or Immediate")
     if rollout.shadow is not None:
         yield Refusal("spec.rollout.shadow", f"shadowing {NOT_AVAILABLE}", "remove it and use steps")
     if rollout.capacity.mode in ("Borrow", "Recreate"):

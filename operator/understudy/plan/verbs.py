@@ -12,6 +12,7 @@ from typing import Final
 from understudy.domain.names import ANNOTATION_REQUEST
 from understudy.plan.actions import Emit
 from understudy.plan.decision import asked
+from understudy.plan.routes import is_shown
 from understudy.plan.state import Request, State, brand, forgive
 from understudy.plan.world import World
 
@@ -63,8 +64,8 @@ def resume(world: World, _: Asked) -> State | str:
 
 
 def promote(world: World, request: Asked) -> State | str:
-    """The current step needs no further samples and no further soak."""
-    return _waive(world, request, world.state.weight)
+    """The current step needs no further samples and no further soak; with BlueGreen, everybody switches."""
+    return _waive(world, request, world.state.weight or 100)
 
 
 def promote_full(world: World, request: Asked) -> State | str:
@@ -121,7 +122,9 @@ def _other(request: Asked, revision: str) -> str:
 
 def _waive(world: World, request: Asked, weight: int) -> State | str:
     state = world.state
-    if state.phase != "Canary":
+    if state.phase == "Preparing" and world.terms.gated and not is_shown(world):
+        return f"{state.candidate} has not answered on all its pods yet"
+    if state.phase != "Canary" and not (state.phase == "Preparing" and is_shown(world)):
         return "no candidate is taking its steps"
     if request.revision != state.candidate:
         return f"it must name the candidate that it is for: {request.verb}@{state.candidate}"

@@ -211,6 +211,10 @@ class World:
         """The revision's share in the observed table, in percent."""
         return self.table.weights().get(revision, 0) if self.table is not None else 0
 
+    def listed(self, revision: str) -> bool:
+        """The observed table names it: it can be reached, by its share, by name, or in place of what failed."""
+        return self.table is not None and revision in self.table.weights()
+
     def elapsed(self, clock: str) -> float:
         """Observed seconds on a clock; 0 for one that does not run."""
         running = self.clocks.get(clock)

@@ -5,7 +5,16 @@ import pytest
 from tests.gateway.worlds import CANARY, STABLE, entry_of, variant_of
 from understudy.gateway.policy import choose
 from understudy.gateway.policy.balance import eject
-from understudy.gateway.policy.choose import Pins, choose_endpoint, choose_variant
+from understudy.gateway.policy.choose import (
+    NO_CANDIDATE,
+    Pins,
+    asks_for_candidate,
+    choose_candidate,
+    choose_endpoint,
+    choose_variant,
+)
+from understudy.gateway.policy.keys import EVERYBODY, AccessKey
+from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.table import Entry, Variant
 
 NOW = 1000.0
@@ -95,3 +104,42 @@ def test_the_desperate_ask_even_ejected_endpoints_of_stable() -> None:
 def test_nobody_is_chosen_from_nobody() -> None:
     entry = entry_of({STABLE: 50, CANARY: 50}, {})
     assert chosen(entry, variant_of(entry, CANARY), desperate=True) is None
+
+
+def key(*, chooses: bool) -> AccessKey:
+    return AccessKey("0" * 64, frozenset("*"), frozenset("*"), chooses=chooses)
+
+
+@pytest.mark.parametrize("value", [b"candidate", b"Candidate"])
+def test_a_key_with_the_right_asks_for_the_candidate_by_header(value: bytes) -> None:
+    assert asks_for_candidate(value, key(chooses=True)) is True
+    assert asks_for_candidate(None, key(chooses=True)) is False
+
+
+@pytest.mark.parametrize("asker", [key(chooses=False), EVERYBODY])
+def test_without_the_right_the_header_is_refused_not_passed_over(asker: AccessKey) -> None:
+    refused = asks_for_candidate(b"candidate", asker)
+    assert isinstance(refused, Refusal)
+    assert (refused.status, refused.code, refused.final) == (403, "variant_not_allowed", True)
+    assert asks_for_candidate(None, asker) is False
+
+
+@pytest.mark.parametrize("value", [b"", b"stable", b"candidate, candidate", b"a90b1234"])
+def test_no_other_variant_can_be_asked_for(value: bytes) -> None:
+    refused = asks_for_candidate(value, key(chooses=True))
+    assert isinstance(refused, Refusal)
+    assert refused.status == 400
+
+
+def test_the_candidate_can_be_asked_before_it_has_a_share() -> None:
+    found = choose_candidate(canary(0), NOW, (), (0.1, 0.1))
+    assert isinstance(found, tuple)
+    assert found[0].revision == CANARY
+
+
+def test_who_asks_for_the_candidate_is_never_given_stable() -> None:
+    entry = canary(0)
+    for endpoint in variant_of(entry, CANARY).endpoints:
+        eject(endpoint, NOW)
+    assert choose_candidate(entry, NOW, (), (0.1, 0.1)) is None
+    assert choose_candidate(entry_of({STABLE: 100}), NOW, (), (0.1, 0.1)) is NO_CANDIDATE

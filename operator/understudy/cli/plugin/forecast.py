@@ -128,6 +128,9 @@ def _strategy(world: World, before: State) -> str:
     watch = f"then {before.stable} stays ready for {words(terms.watch)} more"
     if terms.immediate:
         return f"Immediate: all conversations at once when its pods answer; only hard faults turn it back; {watch}"
+    if terms.gated:
+        itself = f", or by itself after {words(terms.promote_after)}" if terms.promote_after is not None else ""
+        return f"BlueGreen: all conversations at once by `promote`{itself}; only hard faults turn it back; {watch}"
     steps = ", ".join(f"{weight} % for {words(soak)}" for weight, soak in terms.steps)
     return f"Canary: {steps}, each with at least {plural(terms.min_samples, 'request')} seen; {watch}"
 

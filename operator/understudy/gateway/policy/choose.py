@@ -1,11 +1,18 @@
 """Variant and endpoint of one dispatch, from the table that is current at that moment."""
 
 from collections.abc import Collection
+from typing import Final
 
 from understudy.gateway.policy.balance import Endpoint, pick, pick_ejected
 from understudy.gateway.policy.conversation import variant_at
+from understudy.gateway.policy.keys import AccessKey
+from understudy.gateway.policy.refusal import Refusal, bad_request
 from understudy.gateway.table import Entry, Variant
 
+# The header by which a client asks for the candidate, and the one value that it takes.
+VARIANT_FIELD: Final = b"x-understudy-variant"
+CANDIDATE: Final = b"candidate"
+NO_CANDIDATE: Final = Refusal(404, "no_candidate", "no other revision of this model can be asked now", final=True)
 _MAX_PINS = 100_000
 
 
@@ -31,6 +38,32 @@ class Pins:
         """Whether the conversation at `where` is pinned in the present rollout."""
         found = self._by_deployment.get(entry.key)
         return found is not None and found[0] == entry.served.table.salt and where in found[1]
+
+
+def asks_for_candidate(field: bytes | None, key: AccessKey) -> bool | Refusal:
+    """Whether the header `x-understudy-variant` asks for the candidate; a refusal for who may not, or asks otherwise.
+
+    It is never passed over in silence: whoever tests a candidate must not be answered by stable unawares.
+    """
+    if field is None:
+        return False
+    if not key.chooses:
+        message = "this access key may not choose a variant: leave out x-understudy-variant"
+        return Refusal(403, "variant_not_allowed", message, final=True)
+    if field.lower() != CANDIDATE:
+        return bad_request("x-understudy-variant: want candidate")
+    return True
+
+
+def choose_candidate(
+    entry: Entry, now: float, tried: Collection[Endpoint], draw: tuple[float, float]
+) -> tuple[Variant, Endpoint] | Refusal | None:
+    """An endpoint of the candidate and of nothing else; a refusal if the table has none, None while none is ready."""
+    variant = next((v for v in entry.split if v.track == "canary"), None)
+    if variant is None:
+        return NO_CANDIDATE
+    endpoint = pick(variant.endpoints, now, tried, draw)
+    return None if endpoint is None else (variant, endpoint)
 
 
 def choose_variant(entry: Entry, where: int, pins: Pins) -> Variant:

@@ -15,12 +15,16 @@ _MAX_ADDRESSES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """Who asks. `hash` is the hexadecimal SHA-256 of the key's text; `salt` separates tenants' prefix caches."""
+    """Who asks. `hash` is the hexadecimal SHA-256 of the key's text; `salt` separates tenants' prefix caches.
+
+    `chooses` is the right to ask for the candidate by name, whatever its share.
+    """
 
     hash: str
     namespaces: frozenset[str]
     names: frozenset[str]
     salt: str = ""
+    chooses: bool = False
 
     def allows(self, namespace: str, names: Iterable[str]) -> bool:
         """Whether the key reaches a deployment of `namespace` that goes by any of `names`."""
@@ -33,10 +37,12 @@ class AccessKey:
 EVERYBODY: Final = AccessKey(hash="", namespaces=frozenset({ANY}), names=frozenset({ANY}))
 
 
-def make_key(digest: str, namespaces: Iterable[str], names: Iterable[str], master: bytes) -> AccessKey:
+def make_key(
+    digest: str, namespaces: Iterable[str], names: Iterable[str], master: bytes, *, chooses: bool = False
+) -> AccessKey:
     """An access key with its tenant's cache salt: HMAC-SHA256 under the installation's master key."""
     salt = hmac.new(master, b"cache-salt " + digest.encode(), hashlib.sha256).hexdigest()[:32]
-    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt)
+    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses)
 
 
 def find_key(keys: Mapping[str, AccessKey], authorization: bytes | None) -> AccessKey | Refusal:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
-from understudy.gateway.policy.choose import choose_endpoint, choose_variant
+from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.head import Head
@@ -43,10 +43,13 @@ _TOO_LONG: Final = Refusal(504, "deadline", "the answer took longer than this de
 
 
 class Exchange:
-    """One request from dispatch to the end of its answer. `name` is the model as the client calls it."""
+    """One request from dispatch to the end of its answer. `name` is the model as the client calls it.
+
+    A `direct` one is for the candidate alone, whatever its share: it never goes to stable.
+    """
 
     __slots__ = (
-        "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_document",
+        "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
         "_entry_key", "_head", "_key", "_load", "_operation", "_payload", "_payload_model", "_request_fields", "_spoke",
         "_timeouts", "_traceparent", "_wait_until", "_whole_until", "client", "name", "plane", "stream", "wants_usage",
     )  # fmt: skip
@@ -59,6 +62,8 @@ class Exchange:
         document: dict[str, Any],
         entry: Entry,
         key: AccessKey,
+        *,
+        direct: bool = False,
     ) -> None:
         plane = client.plane
         fields = head.fields
@@ -78,6 +83,7 @@ class Exchange:
         self._document = document
         self._entry_key = entry.key
         self._key = key
+        self._direct = direct
         self._request_fields = b"x-request-id: %b\r\n" % plane.ids.next()
         own_id = client_request_id(fields.get(b"x-request-id"))
         if own_id is not None:
@@ -117,6 +123,9 @@ class Exchange:
         if entry is None or not entry.split:
             self._wait(now)
             return
+        if self._direct:
+            self._dispatch_direct(entry, now)
+            return
         variant = entry.split[0]
         if len(entry.split) > 1:
             variant = choose_variant(entry, self._position(entry), plane.pins)
@@ -131,6 +140,17 @@ class Exchange:
             entry.key, chosen[0].revision, self._position(entry), now
         )
         self._begin(*chosen, now, reuse=True, sampled=sampled)
+
+    def _dispatch_direct(self, entry: Entry, now: float) -> None:
+        plane = self.plane
+        chosen = choose_candidate(entry, now, self._course.tried, (plane.random(), plane.random()))
+        if isinstance(chosen, Refusal):
+            self._refuse(chosen)
+        elif chosen is None:
+            self._wait(now)
+        else:
+            # No lot sent it there, so it is no fair sample of what the candidate does.
+            self._begin(*chosen, now, reuse=True, sampled=False)
 
     def _position(self, entry: Entry) -> int:
         if not self._conversation:
@@ -189,7 +209,7 @@ class Exchange:
         variant, endpoint = attempt.variant, attempt.endpoint
         now = plane.clock()
         kills = course.kills
-        step = next_step(course, failure, endpoint, on_candidate=variant.track == "canary")
+        step = next_step(course, failure, endpoint, on_candidate=variant.track == "canary" and not self._direct)
         if step is Step.SAME:
             self._begin(variant, endpoint, now, reuse=False, sampled=attempt.sample is not None)
             return

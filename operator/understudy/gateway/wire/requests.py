@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from understudy.gateway.policy.choose import VARIANT_FIELD, asks_for_candidate
 from understudy.gateway.policy.document import read_object
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
@@ -35,7 +36,10 @@ def open_exchange(
     if entry is None or not key.allows(entry.served.namespace, entry.names):
         # One answer for both, so that names of others cannot be found out.
         return Refusal(404, "model_not_found", f"there is no model {name[:128]!r}", "model")
-    return Exchange(connection, operation, head, document, entry, key)
+    direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
+    if isinstance(direct, Refusal):
+        return direct
+    return Exchange(connection, operation, head, document, entry, key, direct=direct)
 
 
 def list_models(routes: Routes, key: AccessKey) -> bytes:

@@ -6,7 +6,15 @@ from understudy.plan.analysis import lacking
 from understudy.plan.decision import Decision, hold, move, revert, revert_failed
 from understudy.plan.faults import Fault
 from understudy.plan.phases.resting import unguarded
-from understudy.plan.phases.trying import failing, paused, scaled_to_zero, superseded, unscheduled, unsettled
+from understudy.plan.phases.trying import (
+    STABLE_DOWN_PATIENCE,
+    failing,
+    paused,
+    scaled_to_zero,
+    superseded,
+    unscheduled,
+    unsettled,
+)
 from understudy.plan.programmed import describe
 from understudy.plan.rulebook import Rule
 from understudy.plan.wanted import Blocked
@@ -14,8 +22,6 @@ from understudy.plan.world import World
 
 # Pods that are lost by nobody's fault may come back within this time, in seconds.
 THIN_PATIENCE: Final = 30.0
-# So long must stable have no pod before a candidate that has proved itself takes everything, in seconds.
-STABLE_DOWN_PATIENCE: Final = 30.0
 
 
 def thinned(world: World) -> Decision | None:

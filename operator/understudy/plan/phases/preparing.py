@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from understudy.domain.duration import words
 from understudy.plan.analysis import hard_fault
 from understudy.plan.decision import Decision, hold, move
 from understudy.plan.phases.trying import (
+    STABLE_DOWN_PATIENCE,
     failing,
     paused,
     podless,
@@ -68,6 +70,28 @@ def debut(world: World) -> Decision | None:
     return move(world, "Promoting", f"{world.state.candidate} is the first revision", phase="Promoting")
 
 
+def show(world: World) -> Decision | None:
+    """BlueGreen: from now on the candidate can be asked by name, so it may have open requests."""
+    if not world.terms.gated or world.state.exposed:
+        return None
+    message = f"{world.state.candidate} answers; x-understudy-variant: candidate reaches it"
+    return move(world, "Shown", message, exposed=True)
+
+
+def unpromoted(world: World) -> Decision | None:
+    """BlueGreen: nobody has said `promote` yet, and the time after which it goes by itself is not over."""
+    state, terms = world.state, world.terms
+    if not terms.gated or state.skip_to >= 100 or world.elapsed("stable-down") >= STABLE_DOWN_PATIENCE:
+        return None
+    wait = (
+        f"{state.candidate} answers who asks by x-understudy-variant: candidate; waiting for promote@{state.candidate}"
+    )
+    if terms.promote_after is None:
+        return hold(world, "WaitingForPromote", wait)
+    left = terms.promote_after - world.elapsed("shown")
+    return hold(world, "WaitingForPromote", f"{wait}, or {words(left)}") if left > 0 else None
+
+
 def begin(world: World) -> Decision | None:
     """The first step."""
     weight = world.terms.next_weight(0)
@@ -98,6 +122,8 @@ PREPARING: Final[tuple[Rule, ...]] = (
     without_node,
     starting,
     unsettled,
+    show,
     paused,
+    unpromoted,
     begin,
 )

@@ -1,8 +1,13 @@
 """A candidate is being prepared or proved: rules that Preparing, Canary and Promoting share."""
 
+from typing import Final
+
 from understudy.plan.analysis import hard_fault, suspicion
 from understudy.plan.decision import Decision, effective, hold, revert, revert_failed
 from understudy.plan.world import Revision, World
+
+# So long must stable have no pod before a candidate that has proved itself takes everything, in seconds.
+STABLE_DOWN_PATIENCE: Final = 30.0
 
 
 def failing(world: World) -> Decision | None:

@@ -1,0 +1,74 @@
+"""Other ways to take over than by steps, on a real cluster, under load."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cluster import Cluster, eventually
+from tests.e2e.installation import create_key
+from tests.e2e.stage import Stage
+from tests.load.traffic import Traffic
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+BLUE_GREEN = {"strategy": "BlueGreen", "watch": "30s", "drain": "60s"}
+
+
+@pytest.fixture
+def tester(stage: Stage, cluster: Cluster) -> Iterator[str]:
+    """An access key that may ask for the candidate."""
+    name = f"tester-{stage.namespace}"[:63].rstrip("-")
+    yield create_key(cluster, name, "--choose-variant")
+    cluster.delete("secret", name, "understudy-system")
+
+
+def ask_candidate(stage: Stage, key: str, name: str) -> tuple[int, str]:
+    """Status and revision of an answer to one request that asks for the candidate."""
+    body = {"model": stage.served(name), "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 4}
+    request = urllib.request.Request(
+        f"{stage.base_url}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "x-understudy-variant": "candidate",
+        },
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, str(answer.headers["x-understudy-revision"])
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+def test_blue_green_is_tried_by_name_and_switched_by_promote(stage: Stage, tester: str) -> None:
+    # Given v1 that serves under load, and v2 that is ready and waits
+    args = ["--tokens=40", "--inter-token=0.05"]
+    v1 = stage.serving("story", *args, "--seed=1", replicas=2, rollout=BLUE_GREEN)
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20) as traffic:
+        stage.deployment("story", *args, "--seed=2", replicas=2, rollout=BLUE_GREEN)
+        status = stage.becomes("story", "waits for promote", lambda s: "waiting for promote@" in s.get("plan", ""), 90)
+        v2 = status["candidate"]
+
+        # Then only who may reaches it, by name
+        eventually("v2 answers by name", lambda: ask_candidate(stage, tester, "story") == (200, v2), within=15)
+        assert ask_candidate(stage, stage.key, "story")[0] == 403
+        assert {r.revision for r in traffic.burst(200)} == {v1}
+
+        # When it is promoted, then everybody is on v2, and v1 stays ready
+        stage.mark("switch")
+        stage.ask("story", f"promote@{v2}")
+        stage.phase("story", "Watching", within=30)
+        stage.elapsed("switch")
+        assert {r.revision for r in traffic.burst(200)} == {v2}
+        assert len(stage.pods("story", v1)) == 2
+
+        # and when the watch is over, v1 leaves without losing a request
+        stage.phase("story", "Stable", within=120)
+        eventually("v1 is gone", lambda: not stage.pods("story", v1), within=120)
+    print(traffic.report())
+    assert traffic.failed() == []
+    assert traffic.truncated() == []

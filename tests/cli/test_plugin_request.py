@@ -8,9 +8,11 @@ import pytest
 from tests.cli.conftest import Plugin
 from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, rolling, served_by
 from tests.engine.fake_api import status_error
+from tests.plan.world import rollout, serving
 from understudy.cli.plugin import main, request
 from understudy.cli.plugin.cluster import FIELD_MANAGER
 from understudy.cli.plugin.failure import PluginError
+from understudy.cli.plugin.main import COMMANDS
 from understudy.domain.names import ANNOTATION_REQUEST
 from understudy.kube.errors import unreachable
 from understudy.kube.resources import MODEL_DEPLOYMENT
@@ -55,9 +57,28 @@ Begin = Callable[[Cluster], Operator]
 
 
 def test_exactly_what_the_operator_takes_is_offered() -> None:
-    refuses = isinstance(verbs.rollback(None, verbs.Asked("rollback", "1", "")), str)  # type: ignore[arg-type]
-    assert refuses, "the operator rolls back now: offer it"
-    assert set(request.VERBS) == set(verbs.VERBS) - {"rollback"}
+    assert {*request.VERBS, "rollback"} == set(verbs.VERBS)
+    assert set(verbs.VERBS) <= {command.name for command in COMMANDS}
+
+
+def test_a_rollback_names_the_number_and_its_outcome_is_shown(kubectl: Plugin, operator: Begin) -> None:
+    cluster = serving("v1", rollout=rollout(strategy="Immediate", watch="60s"))
+    cluster.apply("v2", rollout=rollout(strategy="Immediate", watch="60s"))
+    at_work = operator(cluster.until_phase("Watching"))
+    code, out, errors = kubectl.run("rollback", NAME, "1")
+    assert (code, errors) == (0, "")
+    assert out.startswith("story: rollback done\nRestoring: ")
+    assert at_work.asked.startswith("rollback=1;")
+    code, _, errors = kubectl.run("rollback", NAME, "9")
+    assert code == 1
+    assert "there is no record of a promotion with number 9; recorded: 1, 2" in errors
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "first"])
+def test_what_is_no_number_is_not_asked_for(kubectl: Plugin, number: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        kubectl.run("rollback", NAME, number)
+    assert ended.value.code == 2
 
 
 def test_an_abort_is_asked_for_and_its_outcome_shown(kubectl: Plugin, operator: Begin) -> None:

@@ -72,3 +72,30 @@ def test_blue_green_is_tried_by_name_and_switched_by_promote(stage: Stage, teste
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []
+
+
+def test_rollback_by_number_takes_everything_back_at_once_and_stays_there(stage: Stage) -> None:
+    # Given v1, then v2, which has just been promoted
+    rollout = {"strategy": "Immediate", "watch": "120s", "drain": "60s"}
+    args = ["--tokens=40", "--inter-token=0.05"]
+    v1 = stage.serving("story", *args, "--seed=1", replicas=2, rollout=rollout)
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20) as traffic:
+        stage.deployment("story", *args, "--seed=2", replicas=2, rollout=rollout)
+        v2 = stage.phase("story", "Watching", within=90)["stable"]
+
+        # When number 1 is asked for, then v1 serves everybody, and v2 does not start again
+        stage.mark("rollback")
+        stage.ask("story", "rollback=1")
+        status = stage.phase("story", "RolledBack", within=30)
+        stage.elapsed("rollback")
+        assert (status["stable"], status["pinnedRevision"]) == (v1, v1)
+        assert {(f["revision"], f["class"]) for f in status["failed"]} == {(v2, "RolledBackByUser")}
+        assert {r.revision for r in traffic.burst(200)} == {v1}
+        eventually("v2 is gone", lambda: not stage.pods("story", v2), within=120)
+
+        # When it is retried, then v2 is rolled out again
+        stage.ask("story", "retry")
+        stage.becomes("story", "v2 stable again", lambda s: s.get("stable") == v2, within=90)
+    print(traffic.report())
+    assert traffic.failed() == []
+    assert traffic.truncated() == []

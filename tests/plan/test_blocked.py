@@ -302,7 +302,10 @@ def test_configmaps_are_copied_before_the_pods_that_mount_them() -> None:
     copy = cluster.objects["ConfigMap", f"{NAME}-{revision}-template"]
     assert (copy["data"], copy["immutable"]) == ({"t": "hello"}, True)
     cluster.apply("v2")
-    cluster.until(lambda c: c.image("stable") == "v2" and len(c.replicas()) == 1)
+    cluster.until(lambda c: c.image("stable") == "v2" and len(c.replicas()) == 1).turns(3)
+    assert copy["metadata"]["name"] in cluster.of_kind("ConfigMap")  # its record may still be asked for
+    cluster.vandalise("ModelSnapshot", f"{NAME}-{revision}")
+    cluster.turns(3)
     assert list(cluster.of_kind("ConfigMap")) == ["template"]
 
 

@@ -249,7 +249,7 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.terms, tuple(STEPS)),
     (History.replicas, (0, 1, 2, 3)),
     (History.verb, ("abort", "retry", "pause", "resume", "promote@{candidate}", "promote-full@{candidate}")),
-    (History.verb, ("rollback=1", "dance", "abort@00000000", "retry")),
+    (History.verb, ("rollback=1", "rollback=2", "rollback=3", "dance", "abort@00000000", "retry")),
     (History.crash, (0, 1, 2)),
     (History.evict, (0, 1, 2, 3)),
     (History.node, (0, 1)),

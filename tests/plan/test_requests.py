@@ -78,8 +78,10 @@ def test_retry_without_a_failure_does_nothing(request_text: str) -> None:
     [
         ("dance", "unknown request"),
         ("Abort!", "unknown request"),
-        ("rollback=3", "not available yet"),
-        ("rollback", "not available yet"),
+        ("rollback=3", "no record of a promotion with number 3; recorded: 1"),
+        ("rollback=1", "is what is aimed at already"),
+        ("rollback=-1", "write rollback=NUMBER"),
+        ("rollback", "write rollback=NUMBER"),
         ("resume", "not paused"),
         ("promote@00000000", "no candidate is taking its steps"),
     ],

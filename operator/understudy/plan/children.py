@@ -5,7 +5,7 @@ their share in a later one, when they have been seen to answer; pods go last, an
 can be using them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from understudy.domain.names import LABEL_REVISION
 from understudy.plan.actions import Action, Apply
@@ -90,9 +90,9 @@ def farewell(world: World) -> list[Action]:
                 manifest = pool_manifest(record, 0, _owner(world))
                 writes.append(_apply(manifest, revision.pool, f"{revision.name} has left"))
         elif not revision.pods:
-            children = (revision.pool, revision.service, revision.engine_key, *_its_copies(world, revision.name))
+            children = (revision.pool, revision.service, revision.engine_key)
             writes.extend(delete(child, f"{revision.name} has left") for child in children if child is not None)
-    return writes
+    return [*writes, *(delete(copy, "its record is gone") for copy in _unrecorded_copies(world))]
 
 
 def _needed_now(world: World) -> int:
@@ -134,9 +134,13 @@ def _copies(world: World, record: Object) -> list[Action]:
     return writes
 
 
-def _its_copies(world: World, revision: str) -> Iterable[Object]:
-    labelled = world.observed.configmaps.values()
-    return (c for c in labelled if (c["metadata"].get("labels") or {}).get(LABEL_REVISION) == revision)
+def _unrecorded_copies(world: World) -> Iterator[Object]:
+    """Copies of ConfigMaps that nothing can mount any more: they live as long as the record that names them."""
+    for configmap in world.observed.configmaps.values():
+        name = (configmap["metadata"].get("labels") or {}).get(LABEL_REVISION, "")
+        revision = world.revision(name)
+        if name and name not in world.state.live() and revision.snapshot is None and not revision.exists:
+            yield configmap
 
 
 def _owner(world: World) -> Object:

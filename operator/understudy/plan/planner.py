@@ -1,7 +1,7 @@
 """The entry of the pure core: one deployment's world in, what to do about it out.
 
     observe ─► the world as typed values                                  observe.py, world.py
-    relent, obey ─► registers after an edit or a request of the user      state.py, verbs.py
+    relent, obey ─► registers after an edit or a request of the user      state.py, verbs.py, rollback.py
     decide ─► registers after the machine's rules, and the reason         rollout.py, phases/
     shares, writes ─► the children that these registers ask for           routes.py, children.py, snapshots.py
     violations ─► a plan that must not be is not carried out              invariants.py
@@ -25,6 +25,7 @@ from understudy.plan.memory import Evidence, Memory
 from understudy.plan.observe import observe
 from understudy.plan.observed import Observed
 from understudy.plan.probing import probes
+from understudy.plan.rollback import release
 from understudy.plan.rollout import RULES, decide
 from understudy.plan.routes import shares
 from understudy.plan.rulebook import Rulebook
@@ -55,7 +56,8 @@ def plan(observed: Observed, rules: Rulebook = RULES) -> Plan:
         return _unreadable(observed, world)
     asked_for = world.moved(relent(world.state, asked(world)))
     commanded, note = obey(asked_for)
-    return _drafted(world.moved(commanded), read=world.state, note=note)
+    settled = world.moved(release(commanded, asked(world)))
+    return _drafted(settled, read=world.state, note=note)
 
 
 def _drafted(world: World, read: State, note: Emit | None) -> Plan:

@@ -56,10 +56,11 @@ class Terms:
         return sum(1 for step, _ in self.steps if step < weight) + 1 if weight else 0
 
 
-def freeze(rollout: Rollout) -> dict[str, Any]:
-    """What holds for a whole rollout, as status keeps it."""
+def freeze(rollout: Rollout, *, proved: bool = False) -> dict[str, Any]:
+    """What holds for a whole rollout, as status keeps it; one that has `proved` itself before comes at once."""
     whole = to_manifest(rollout)
-    return {name: whole[name] for name in ("strategy", "capacity", "analysis", "deadlines")}
+    frozen = {name: whole[name] for name in ("strategy", "capacity", "analysis", "deadlines")}
+    return {**frozen, "strategy": "Immediate"} if proved else frozen
 
 
 def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:

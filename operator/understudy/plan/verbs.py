@@ -12,6 +12,7 @@ from typing import Final
 from understudy.domain.names import ANNOTATION_REQUEST
 from understudy.plan.actions import Emit
 from understudy.plan.decision import asked
+from understudy.plan.rollback import roll_back
 from understudy.plan.routes import is_shown
 from understudy.plan.state import Request, State, brand, forgive
 from understudy.plan.world import World
@@ -89,7 +90,7 @@ def abort(world: World, request: Asked) -> State | str:
 
 
 def retry(world: World, request: Asked) -> State | str:
-    """The failed revision that the spec asks for may start again."""
+    """The failed revision that the spec asks for may start again; a rollback's pin goes with its entry."""
     wish = asked(world)
     if other := _other(request, wish):
         return other
@@ -98,9 +99,9 @@ def retry(world: World, request: Asked) -> State | str:
     return forgive(world.state, wish)
 
 
-def rollback(_: World, request: Asked) -> State | str:
-    """Going back to an older promotion by number."""
-    return f"rollback to {request.argument or 'a number'} is not available yet: put the old fields into the spec"
+def rollback(world: World, request: Asked) -> State | str:
+    """What was promoted under that number serves again; what the spec asks for waits for `retry`."""
+    return roll_back(world, request.argument)
 
 
 VERBS: Final[Mapping[str, Verb]] = {

@@ -41,6 +41,7 @@ COMMANDS: Final = (
     Command("diff", "diff", "show what two revisions ask for differently", failed=2),
     Command("snapshots", "snapshots", "list the records of revisions", everywhere=True),
     *(Command(verb, "request", summary) for verb, summary in VERBS.items()),
+    Command("rollback", "rollback", "let what was promoted under a number serve again"),
     Command("completion", "completion", "print a script that completes words in your shell", cluster=False),
 )
 

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(session: Session, args: argparse.Namespace) -> int:
     """Ask, and say what came of it."""
     before = await session.reader.deployment(args.name)
-    value = wording(args.command, before, secrets.token_hex(4))
+    value = wording(args.command, before, secrets.token_hex(4), getattr(args, "number", None))
     await session.reader.request(before, value)
     answer = await _answer(session, args.name, value, args.timeout)
     if args.output:
@@ -83,8 +83,10 @@ async def run(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def wording(verb: str, deployment: Object, nonce: str) -> str:
+def wording(verb: str, deployment: Object, nonce: str, number: int | None = None) -> str:
     """The annotation's value; PluginError when it must name a candidate and there is none."""
+    if number is not None:
+        return f"{verb}={number};{nonce}"
     if verb not in _NAMES_CANDIDATE:
         return f"{verb};{nonce}"
     status = deployment.get("status") or {}

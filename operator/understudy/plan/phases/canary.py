@@ -56,7 +56,7 @@ def stable_down(world: World) -> Decision | None:
 def unclear(world: World) -> Decision | None:
     """The spec has become one that cannot be carried out: no further until it is mended."""
     target = world.target
-    if not isinstance(target, Blocked) or target.passing:
+    if not isinstance(target, Blocked) or target.passing or world.state.candidate == world.state.pinned:
         return None
     return hold(world, target.reason, target.message, stalled=True)
 

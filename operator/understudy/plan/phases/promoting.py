@@ -12,13 +12,18 @@ from understudy.plan.world import World
 
 
 def commit(world: World) -> Decision | None:
-    """previous := stable, stable := candidate, candidate := none, in one write."""
+    """previous := stable, stable := candidate, candidate := none, in one write.
+
+    There is nothing to watch if nothing would be gone back to: before the first revision, or after a rollback.
+    """
     state = world.state
+    back = state.stable if state.failure(state.stable) is None else ""
     why = "passed every step" if state.stable else "first revision"
-    phase = "Watching" if state.stable else "Stable"
+    if state.candidate == state.pinned:
+        why = "rolled back"
     message = f"{state.candidate} is stable now"
     committed = enthrone(world, state, why)
-    return move(world, "Promoted", message, state=committed, previous=state.stable, phase=phase)
+    return move(world, "Promoted", message, state=committed, previous=back, phase="Watching" if back else "Stable")
 
 
 def enthrone(world: World, state: State, why: str) -> State:

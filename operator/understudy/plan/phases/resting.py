@@ -41,8 +41,10 @@ def asleep(world: World) -> Decision | None:
 
 
 def unclear(world: World) -> Decision | None:
-    """The spec cannot become a revision."""
-    return blocked_hold(world, world.target) if isinstance(world.target, Blocked) else None
+    """The spec cannot become a revision; a rollback needs none."""
+    if not isinstance(world.target, Blocked) or called_back(world) is not None:
+        return None
+    return blocked_hold(world, world.target)
 
 
 def unguarded(world: World) -> Decision | None:
@@ -58,7 +60,7 @@ def unguarded(world: World) -> Decision | None:
 def already_failed(world: World) -> Decision | None:
     """What the spec asks for has failed before."""
     state = world.state
-    if state.pinned or state.failure(asked(world)) is None:
+    if state.pinned not in ("", state.stable) or state.failure(asked(world)) is None:
         return None
     return move(world, "RolledBack", f"{asked(world)} has failed before; {state.stable} serves", phase="RolledBack")
 
@@ -98,8 +100,16 @@ def choose(world: World) -> Decision | None:
         skip_to=0,
         run=run,
         restarts=world.revision(wish).restarts(),
-        frozen=freeze(world.spec.rollout),
+        frozen=freeze(world.spec.rollout, proved=wish == world.state.pinned),
     )
+
+
+def called_back(world: World) -> Decision | None:
+    """A rollback asks for another revision than the one that serves."""
+    state = world.state
+    if state.pinned in ("", state.stable):
+        return None
+    return move(world, "Stable", f"{state.pinned} is asked for by rollback", phase="Stable")
 
 
 def forgiven(world: World) -> Decision | None:
@@ -127,4 +137,4 @@ def _last_run(world: World) -> int:
 
 NASCENT: Final[tuple[Rule, ...]] = (recall, asleep, unclear, unguarded, choose)
 STABLE: Final[tuple[Rule, ...]] = (asleep, unclear, already_failed, steady, unguarded, waking, choose)
-ROLLED_BACK: Final[tuple[Rule, ...]] = (forgiven, rolled_back)
+ROLLED_BACK: Final[tuple[Rule, ...]] = (called_back, forgiven, rolled_back)

@@ -40,8 +40,11 @@ def superseded(world: World) -> Decision | None:
 
 
 def paused(world: World) -> Decision | None:
-    """The user asked to wait."""
-    return hold(world, "Paused", "paused; request `resume` to go on") if world.state.paused else None
+    """The user asked to wait; a rollback is a later word of his."""
+    state = world.state
+    if not state.paused or state.candidate == state.pinned:
+        return None
+    return hold(world, "Paused", "paused; request `resume` to go on")
 
 
 def unscheduled(world: World, revision: Revision) -> Decision | None:

@@ -1,12 +1,13 @@
 """Watching: the new revision is stable, the previous one still warm to go back to."""
 
+from dataclasses import replace
 from typing import Final
 
 from understudy.domain.duration import words
 from understudy.plan.analysis import hard_fault
 from understudy.plan.decision import Decision, effective, hold, move
 from understudy.plan.rulebook import Rule
-from understudy.plan.state import brand
+from understudy.plan.state import State, brand
 from understudy.plan.world import World
 
 
@@ -23,12 +24,14 @@ def restore(world: World) -> Decision | None:
     if fault is None or state.failure(state.previous) is not None:
         return None
     branded = brand(state, state.stable, fault.reason, fault.message, world.now.wall, world.generation)
-    return move(
-        world,
-        fault.reason,
-        f"{state.stable} failed after its promotion: {fault.message}; {state.previous} comes back",
-        warn=True,
-        state=branded,
+    message = f"{state.stable} failed after its promotion: {fault.message}; {state.previous} comes back"
+    return move(world, fault.reason, message, warn=True, state=back_to_previous(world, branded))
+
+
+def back_to_previous(world: World, state: State) -> State:
+    """The registers of a restore, at once as far as the previous revision is warm."""
+    return replace(
+        state,
         phase="Restoring",
         candidate=state.previous,
         previous="",

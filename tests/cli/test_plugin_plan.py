@@ -172,6 +172,15 @@ def test_immediate_and_zero_replicas_are_said(kubectl: Plugin, folder: Path) -> 
     assert "none: replicas is 0, so nothing starts" in kubectl.run("plan", "-f", written(folder, asleep))[1]
 
 
+def test_a_gap_in_service_is_said(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    one_by_one = {"strategy": "Immediate", "capacity": {"mode": "Recreate"}}
+    planned = manifest(cluster, rollout=one_by_one, **engine(cluster, image="v2"))
+    out = kubectl.run("plan", "-f", written(folder, planned))[1]
+    assert f"{cluster.revision('v1')} makes way for it" in out
+    assert f"Recreate: 1 pod when those of {cluster.revision('v1')} are gone; nobody is served meanwhile" in out
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -99,3 +99,33 @@ def test_rollback_by_number_takes_everything_back_at_once_and_stays_there(stage:
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []
+
+
+def test_recreate_replaces_one_by_the_other_and_requests_wait(stage: Stage) -> None:
+    # Given v1 that serves
+    rollout = {"strategy": "Immediate", "capacity": {"mode": "Recreate"}, "watch": "5s", "drain": "60s"}
+    v1 = stage.serving("story", "--tokens=40", "--seed=1", rollout=rollout)
+
+    # When v2 is asked for, then v1's pods are gone before the first of v2's is there
+    stage.mark("gap")
+    stage.deployment("story", "--tokens=40", "--seed=2", rollout=rollout)
+    stage.phase("story", "Replacing", within=30)
+
+    def handed_over() -> bool:
+        v2 = stage.revision("story")
+        old, new = stage.pods("story", v1), stage.pods("story", v2)
+        assert not (old and new)
+        return bool(new)
+
+    eventually("v1 has made way", handed_over, within=120)
+    v2 = stage.becomes_ready("story", within=120)
+    stage.elapsed("gap")
+    assert v2 != v1
+
+    # When v3 does not even start, then it is gone before v2 comes back
+    stage.deployment("story", "--crash=now", "--seed=3", rollout=rollout)
+    stage.phase("story", "RolledBack", within=180)
+    eventually("v2 serves again", lambda: len(stage.pods("story", v2)) == 1, within=60)
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=4) as traffic:
+        eventually("answers flow", lambda: sum(r.done for r in traffic.records) > 10, within=60)
+        assert {r.revision for r in traffic.burst(50)} == {v2}

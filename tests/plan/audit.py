@@ -140,6 +140,9 @@ class Audit:
     def _check_pool(self, revision: str, replicas: int) -> None:
         pool = self.cluster.of_kind("Deployment").get(f"{NAME}-{revision}")
         now = pool["spec"]["replicas"] if pool is not None else 0
+        if replicas > 0 and now == 0 and self.cluster.status.get("phase") == "Replacing":
+            others = {p.revision for p in self.cluster.pods.values()} - {revision}
+            assert not others & {self.cluster.status["stable"], self.cluster.status["candidate"]}, "both would be there"
         if replicas == 0 and now > 0:
             self._check_stop(revision)
 

@@ -53,7 +53,6 @@ def test_a_missing_reference_is_named(kind: str) -> None:
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"rollout": rollout(shadow={"percent": 5})}, "shadowing is not available yet"),
     ({"rollout": rollout(capacity={"mode": "Borrow"})}, "Borrow is not available yet; use Auto or Surge"),
-    ({"rollout": rollout(strategy="Immediate", capacity={"mode": "Recreate"})}, "Recreate is not available yet"),
     ({"engine": {"type": "sim", "image": "v2", "args": ["--port=1"]}}, "spec.engine.args[0]"),
     ({"podTemplate": {"labels": {"understudy.dev/x": "y"}}}, "understudy.dev/x"),
 ]

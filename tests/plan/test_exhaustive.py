@@ -21,10 +21,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "rollout.md"
 
 # Every way from one phase to the next, as docs/rollout.md tells it.
 EDGES = {
-    "Preparing": {"Canary", "Promoting", "Reverting"},
+    "Preparing": {"Canary", "Promoting", "Reverting", "Replacing"},
     "Canary": {"Promoting", "Reverting"},
-    "Promoting": {"Stable", "Watching", "Reverting"},
-    "Watching": {"Stable", "Restoring"},
+    "Replacing": {"Promoting", "Stable", "RolledBack"},
+    "Promoting": {"Stable", "Watching", "Reverting", "Replacing"},
+    "Watching": {"Stable", "Restoring", "Replacing"},
     "Restoring": {"RolledBack", "Reverting"},
     "Reverting": {"Stable", "RolledBack", "Preparing"},
     "RolledBack": {"Stable"},

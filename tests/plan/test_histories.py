@@ -40,6 +40,7 @@ STEPS: dict[str, Any] = {
     ),
     "by-hand": rollout(strategy="BlueGreen", steps=None),
     "by-itself": rollout(strategy="BlueGreen", steps=None, autoPromoteAfter="6s"),
+    "one-by-one": rollout(strategy="Immediate", capacity={"mode": "Recreate"}),
     "impossible": rollout(shadow={"percent": 5}),
 }
 

@@ -79,6 +79,11 @@ def busy(world: World) -> World:
     return replace(world, fleet=replace(world.fleet, answers=answers))
 
 
+def idle(world: World) -> World:
+    """The same with no request open on anything."""
+    return replace(world, fleet=replace(world.fleet, answers=()))
+
+
 def unready(world: World, revision: str) -> World:
     found = world.revisions[revision]
     pods = tuple(replace(p, serving=False, proven=False) for p in found.pods)
@@ -104,6 +109,7 @@ BROKEN: list[tuple[str, Made]] = [
     ("I2", lambda w: draft(w, table({}))),
     ("I2", lambda w: draft(w, candidate=w.state.stable)),
     ("I3", lambda w: draft(w, pool(w.state.stable, 1))),
+    ("I3", lambda w: Draft(w, replace(making_way(w), state=w.state), (pool(w.state.stable, 0),))),
     ("I4", lambda w: failed_candidate(w)),
     ("I5", lambda w: draft(busy(w), pool(w.state.candidate, 0))),
     ("I5", lambda w: draft(busy(w), deletion(w, w.state.candidate))),
@@ -128,6 +134,17 @@ BROKEN: list[tuple[str, Made]] = [
     ("I14", lambda w: draft(w, table({w.state.candidate: 50, w.state.stable: 50}, labels={}))),
 ]
 
+
+def making_way(world: World, **registers: Any) -> World:
+    """The same under capacity.mode: Recreate."""
+    after = replace(world.state, phase="Replacing", **registers)
+    return replace(world, state=after, terms=replace(world.terms, recreate=True))
+
+
+def replaced(world: World, *actions: Action, **registers: Any) -> Draft:
+    return Draft(world, making_way(world, **registers), actions)
+
+
 FINE: list[tuple[str, Made]] = [
     ("no writes", lambda w: draft(w)),
     ("an event", lambda w: draft(w, Emit("Normal", "X", "y"))),
@@ -139,6 +156,8 @@ FINE: list[tuple[str, Made]] = [
     ("a revert", lambda w: draft(w, table({w.state.stable: 100}), phase="Reverting", weight=0)),
     ("a first pool", lambda w: draft(w, pool(w.state.stable, 2, uid="u"))),
     ("a revert to stable from a wrong model", lambda w: wrong_model(w)),
+    ("an empty table while stable makes way", lambda w: replaced(w, table({}))),
+    ("stable making way", lambda w: replaced(idle(w), pool(w.state.stable, 0))),
     ("pods that are down already", lambda w: draft(replace(w, table=None), pool(NOBODY, 0))),
 ]
 

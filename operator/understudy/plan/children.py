@@ -46,7 +46,7 @@ def revision_writes(world: World) -> list[Action]:
             writes.append(Apply(obj=record, why=f"record {name}"))
         writes.extend(_copies(world, record))
         replicas = desired_replicas(world, revision)
-        if revision.pool is None and replicas == 0 and not revision.pods:
+        if revision.pool is None and replicas == 0 and not revision.pods and not _is_rehearsed(world, name):
             continue
         if name == world.state.candidate and not world.written(name) and dropped(record, revision.pool):
             replicas = 0  # its pods would start without their weights
@@ -62,8 +62,12 @@ def revision_writes(world: World) -> list[Action]:
 def desired_replicas(world: World, revision: Revision) -> int:
     """Pods that a revision with a part should have."""
     state, wanted = world.state, world.replicas
+    if state.phase == "Replacing":
+        return _replacing(world, revision)
     busy = state.phase in ("Canary", "Promoting", "Reverting", "Restoring") or bool(state.candidate)
     if revision.name == state.stable:
+        if state.phase == "Promoting" and world.terms.recreate:
+            return revision.told  # it has made way
         # Scaled to zero in mid-rollout: back first, then down.
         return wanted or (revision.told if busy else 0)
     if revision.name == state.previous:
@@ -73,11 +77,29 @@ def desired_replicas(world: World, revision: Revision) -> int:
         return 0 if not why_not(world, revision.name) else revision.told
     if state.phase == "Preparing" and not revision.exists and any(r.exists for r in world.others()):
         return 0
+    if state.phase == "Preparing" and state.stable and world.terms.recreate:
+        return 0
     if state.phase == "Restoring" or not state.stable:
         return wanted or revision.told
     # Pods that are there may be finishing requests of an earlier part: only a lowered spec takes them away.
     wish = world.need(max(state.weight, world.terms.next_weight(0)))
     return max(wish, _needed_now(world), min(revision.told, wanted))
+
+
+def _replacing(world: World, revision: Revision) -> int:
+    """One after the other: no pod of the candidate before the last one of stable is gone, nor the other way round."""
+    state = world.state
+    forward = state.weight > 0
+    if revision.name == (state.stable if forward else state.candidate):
+        return revision.told if why_not(world, revision.name) else 0
+    if revision.name == state.candidate:
+        return 0 if world.stable.exists else world.replicas or revision.told
+    return revision.told
+
+
+def _is_rehearsed(world: World, name: str) -> bool:
+    """Recreate: the candidate's pool is made without pods first, so that the API server has its say in time."""
+    return world.terms.recreate and name == world.state.candidate and world.state.phase == "Preparing"
 
 
 def farewell(world: World) -> list[Action]:

@@ -78,22 +78,20 @@ def blocked_hold(world: World, target: Blocked) -> Decision:
 PATIENCE = 120.0
 
 
+def turned_back(world: World, state: State) -> State:
+    """The registers of a revert: through Replacing again, if stable has made way for the candidate."""
+    replaced = world.terms.recreate and state.phase in ("Replacing", "Promoting") and bool(state.stable)
+    return replace(state, phase="Replacing" if replaced else "Reverting", weight=0, skip_to=0)
+
+
 def revert(world: World, reason: str, message: str) -> Decision:
     """Back to stable without branding the candidate."""
-    return move(world, reason, message, phase="Reverting", weight=0, skip_to=0)
+    return move(world, reason, message, state=turned_back(world, world.state))
 
 
 def revert_failed(world: World, fault: Fault) -> Decision:
     """Back to stable; the candidate does not start again by itself."""
     state, now = world.state, world.now
     branded = brand(state, state.candidate, fault.reason, fault.message, now.wall, world.generation)
-    return move(
-        world,
-        fault.reason,
-        f"{state.candidate} failed: {fault.message}",
-        warn=True,
-        state=branded,
-        phase="Reverting",
-        weight=0,
-        skip_to=0,
-    )
+    message = f"{state.candidate} failed: {fault.message}"
+    return move(world, fault.reason, message, warn=True, state=turned_back(world, branded))

@@ -31,7 +31,7 @@ Invariant = Callable[[Draft], str]
 
 def i1_weight_has_pods(draft: Draft) -> str:
     """A revision with a share has pods, and no pool with a share is taken away."""
-    if draft.world.replicas == 0:
+    if draft.world.replicas == 0 or draft.after.state.phase == "Replacing":
         return ""
     replicas = _replicas(draft)
     for revision, weight in _weights(draft).items():
@@ -58,16 +58,16 @@ def i2_weights_whole(draft: Draft) -> str:
         strangers = {v.revision for v in parsed.variants} - {state.stable, state.candidate}
         if strangers:
             return f"{', '.join(sorted(strangers))} is neither stable nor candidate"
-        if state.stable and not parsed.variants:
+        if state.stable and not parsed.variants and state.phase != "Replacing":
             return "the table is empty although something is stable"
     return ""
 
 
 def i3_stable_keeps_its_pods(draft: Draft) -> str:
-    """Stable has all its pods until the commit."""
+    """Stable has all its pods until the commit, unless it makes way."""
     state = draft.after.state
     wanted = _replicas(draft).get(state.stable)
-    if not state.candidate or wanted is None or wanted >= draft.world.replicas:
+    if not state.candidate or wanted is None or wanted >= draft.world.replicas or _made_way(draft):
         return ""
     return f"stable {state.stable} would have {wanted} of {draft.world.replicas} pods"
 
@@ -200,6 +200,11 @@ def violations(draft: Draft) -> tuple[str, ...]:
     """Every invariant that the draft breaks, as `<name>: <how>`."""
     answers = ((name, invariant(draft)) for name, invariant in INVARIANTS.items())
     return tuple(f"{name}: {how}" for name, how in answers if how)
+
+
+def _made_way(draft: Draft) -> bool:
+    """Stable makes way for the candidate, or has done so for the one that is about to be stable."""
+    return draft.after.terms.recreate and draft.after.state.phase in ("Replacing", "Promoting")
 
 
 def _applied(draft: Draft, kind: str) -> list[Mapping[str, Any]]:

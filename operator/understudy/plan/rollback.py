@@ -5,16 +5,12 @@ else in the spec. A pinned revision that fails loses its pin, and what serves go
 """
 
 from dataclasses import replace
-from typing import Final
 
 from understudy.plan.decision import asked
 from understudy.plan.phases.watching import back_to_previous
 from understudy.plan.snapshots import drifted
-from understudy.plan.state import State, brand, forgive
+from understudy.plan.state import ROLLED_BACK, State, brand, forgive
 from understudy.plan.world import Revision, World
-
-# Class of a failure that is nothing but the user's word.
-ROLLED_BACK: Final = "RolledBackByUser"
 
 
 def roll_back(world: World, number: str) -> State | str:
@@ -55,7 +51,7 @@ def by_number(world: World, number: str) -> Revision | str:
 def unfit(world: World, goal: Revision) -> str:
     """Why going back to a recorded revision does not apply; "" if it does."""
     state = world.state
-    if state.phase == "Restoring":
+    if state.phase == "Restoring" or (state.phase == "Replacing" and state.fallen):
         return f"{state.candidate} is coming back already"
     if goal.name == (state.pinned or asked(world)) and state.failure(goal.name) is None:
         return f"{goal.name} is what is aimed at already"

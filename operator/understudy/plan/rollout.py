@@ -12,6 +12,7 @@ from understudy.plan.faults import POD_FAULTS
 from understudy.plan.phases.canary import CANARY
 from understudy.plan.phases.preparing import PREPARING
 from understudy.plan.phases.promoting import PROMOTING
+from understudy.plan.phases.replacing import REPLACING
 from understudy.plan.phases.resting import NASCENT, ROLLED_BACK, STABLE
 from understudy.plan.phases.restoring import RESTORING
 from understudy.plan.phases.reverting import REVERTING
@@ -34,6 +35,7 @@ RULES: Final = Rulebook(
         "Restoring": RESTORING,
         "Reverting": REVERTING,
         "RolledBack": ROLLED_BACK,
+        "Replacing": REPLACING,
     },
     weight_guards=WEIGHT_GUARDS,
     release_guards=RELEASE_GUARDS,

@@ -37,9 +37,9 @@ WEIGHT_GUARDS: Final[tuple[Guard, ...]] = (no_pool, too_few_pods)
 
 
 def shares(world: World) -> tuple[Share, ...]:
-    """Every revision of the table with its share; empty while nothing has ever been promoted."""
+    """Every revision of the table with its share; none while nothing has ever been promoted, or one makes way."""
     state = world.state
-    if not state.stable:
+    if not state.stable or state.phase == "Replacing":
         return ()
     if state.phase in ("Canary", "Promoting"):
         return _split(world, _allowed(world))

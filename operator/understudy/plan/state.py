@@ -12,6 +12,8 @@ from understudy.api.v1alpha1.deploymentstatus import Phase
 from understudy.domain.duration import stamp
 
 MAX_FAILED: Final = 10
+# Class of a failure that is nothing but the user's word.
+ROLLED_BACK: Final = "RolledBackByUser"
 MAX_HISTORY: Final = 5
 
 
@@ -78,6 +80,12 @@ class State:
     def failure(self, revision: str) -> Failure | None:
         """The entry of a failed revision, or None."""
         return next((f for f in self.failed if f.revision == revision), None)
+
+    @property
+    def fallen(self) -> bool:
+        """What is stable has failed by a fault of its own, and something else is on its way to take its place."""
+        entry = self.failure(self.stable)
+        return entry is not None and entry.reason != ROLLED_BACK
 
     def live(self) -> tuple[str, ...]:
         """The revisions that have a part, stable first."""

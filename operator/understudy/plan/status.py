@@ -111,7 +111,7 @@ def _programmed(world: World, written: int) -> int:
 def _verdict(case: Case) -> dict[str, str] | None:
     world, state = case.world, case.world.state
     entry = state.failure(state.candidate)
-    if state.phase == "Reverting" and entry is not None:
+    if state.phase in ("Reverting", "Replacing") and entry is not None:
         return {"result": "Fail", "reason": f"{entry.reason}: {entry.message}"[:_TEXT]}
     if state.phase not in ("Canary", "Watching"):
         return None

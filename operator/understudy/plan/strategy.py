@@ -22,12 +22,13 @@ class Terms:
 
     `tolerance`, `alpha` and `metrics` are those of the relative verdict, `first_token` and `between_tokens` the
     response times that count as good. `gated`: the switch waits for `promote`, or for `promote_after` seconds if
-    that is not None.
+    that is not None. `recreate`: the old pods are gone before the new ones come.
     """
 
     immediate: bool
     gated: bool
     promote_after: float | None
+    recreate: bool
     steps: tuple[tuple[int, float], ...]
     min_samples: int
     error_rate: float
@@ -72,6 +73,7 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
         immediate=fixed.strategy == "Immediate",
         gated=fixed.strategy == "BlueGreen",
         promote_after=seconds(rollout.auto_promote_after) if rollout.auto_promote_after is not None else None,
+        recreate=fixed.strategy == "Immediate" and fixed.capacity.mode == "Recreate",
         steps=tuple((s.weight, seconds(s.soak)) for s in (_AT_ONCE if at_once else rollout.steps)),
         min_samples=0 if at_once else analysis.min_samples,
         error_rate=analysis.ceilings.error_rate,

@@ -46,7 +46,7 @@ def unavailable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:
     rollout = spec.rollout
     if rollout.shadow is not None:
         yield Refusal("spec.rollout.shadow", f"shadowing {NOT_AVAILABLE}", "remove it and use steps")
-    if rollout.capacity.mode in ("Borrow", "Recreate"):
+    if rollout.capacity.mode == "Borrow":
         problem = f"{rollout.capacity.mode} {NOT_AVAILABLE}"
         yield Refusal("spec.rollout.capacity.mode", problem, "use Auto or Surge, which add pods before they take any")
 

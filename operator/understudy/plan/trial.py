@@ -29,7 +29,7 @@ def trial_of(state: State) -> Trial:
     """The trial that a state is in; no subject when nothing is being proved."""
     if state.phase == "Watching":
         return Trial(state.stable, state.previous)
-    if state.phase in ("Canary", "Promoting", "Preparing"):
+    if state.phase in ("Canary", "Promoting", "Preparing", "Replacing"):
         return Trial(state.candidate, state.stable)
     return Trial("", "")
 

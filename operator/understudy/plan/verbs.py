@@ -11,7 +11,7 @@ from typing import Final
 
 from understudy.domain.names import ANNOTATION_REQUEST
 from understudy.plan.actions import Emit
-from understudy.plan.decision import asked
+from understudy.plan.decision import asked, turned_back
 from understudy.plan.rollback import roll_back
 from understudy.plan.routes import is_shown
 from understudy.plan.state import Request, State, brand, forgive
@@ -79,14 +79,14 @@ def abort(world: World, request: Asked) -> State | str:
     state = world.state
     if other := _other(request, state.candidate):
         return other
-    if not state.candidate or state.phase == "Restoring":
+    if not state.candidate or state.phase == "Restoring" or (state.phase == "Replacing" and state.fallen):
         return "nothing is being rolled out"
     if not state.stable:
         return "there is nothing to go back to: change the spec, or delete the deployment"
     if state.failure(state.candidate) is not None:
         return f"{state.candidate} is on its way back already"
     branded = brand(state, state.candidate, "Aborted", "aborted by request", world.now.wall, world.generation)
-    return replace(branded, phase="Reverting", weight=0, skip_to=0)
+    return turned_back(world, branded)
 
 
 def retry(world: World, request: Asked) -> State | str:

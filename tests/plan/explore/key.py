@@ -18,7 +18,7 @@ from understudy.domain.table import parse_table
 from understudy.plan.evidence import read_record
 from understudy.plan.memory import Evidence, Memory
 from understudy.plan.observed import Object
-from understudy.plan.state import State, read_state
+from understudy.plan.state import ROLLED_BACK, State, read_state
 from understudy.plan.trial import tag_of, trial_name
 
 # Seconds: the patience with lost pods, the drain and the scheduling deadline of these worlds are all this long.
@@ -76,10 +76,11 @@ def _spec(deployment: Object) -> Hashable:
 
 
 def _registers(state: State) -> Hashable:
-    failed = sorted((f.revision, f.reason == "WrongModelIdentity", f.left) for f in state.failed)
-    frozen = state.frozen.get("strategy", "")
+    telling = ("WrongModelIdentity", ROLLED_BACK)
+    failed = sorted((f.revision, f.reason if f.reason in telling else "", f.left) for f in state.failed)
+    frozen = state.frozen.get("strategy", ""), (state.frozen.get("capacity") or {}).get("mode", "")
     place = (state.phase, state.stable, state.candidate, state.previous, state.weight)
-    return (*place, state.paused, state.exposed, state.skip_to, frozen, tuple(failed))
+    return (*place, state.pinned, state.paused, state.exposed, state.skip_to, frozen, tuple(failed))
 
 
 def _since(cluster: Cluster, status: Mapping[str, Any]) -> Hashable:

@@ -128,8 +128,10 @@ def ask(verb: str) -> Happening:
         candidate = node.cluster.status.get("candidate", "")
         possible = bool(node.cluster.status) and (bool(candidate) or "@" not in verb)
         value = f"{verb.format(candidate=candidate)};{node.left}"
-        # A user who has paused can always go on: without that, I13 would not hold.
-        price = 0 if verb == "resume" and node.cluster.status.get("paused") else 1
+        # A user who is waited for can always answer: without that, I13 would not hold.
+        awaited = node.cluster.says("Reconciling")[1]
+        free = {"resume": node.cluster.status.get("paused"), "promote@{candidate}": awaited == "WaitingForPromote"}
+        price = 0 if free.get(verb) else 1
         return _spend(node, possible, lambda c: c.ask(value), price)
 
     return change
@@ -261,6 +263,8 @@ IMPOSTORS: dict[str, Happening] = {
     "stable is another model": turn("stable", identity="another"),
     "candidate is another model": turn("candidate", identity="another"),
 }
+PROMOTE: dict[str, Happening] = {"promote": VERBS["promote"]}
+ROLLBACK: dict[str, Happening] = {"rollback to a": ask("rollback=1")}
 PODS: dict[str, Happening] = {
     **{f"{r} is evicted": evict(r) for r in ("stable", "candidate")},
     **{f"{r} is unhealthy": turn(r, unhealthy=True) for r in ("stable", "candidate", "previous")},
@@ -284,6 +288,26 @@ WORLDS: tuple[Small, ...] = (
     Small("asleep", {**BASICS, **SLEEP, **CRASHES}, left=2, traffic=("healthy",), deaths=False),
     Small("old views", BASICS, left=2, traffic=("healthy", "bad"), deaths=False, stale=3),
     Small("at once", {**BASICS, **CRASHES}, left=1, rollout=terms(strategy="Immediate", steps=None)),
+    Small("by hand", {**BASICS, **CRASHES, **PROMOTE}, left=1, rollout=terms(strategy="BlueGreen", steps=None)),
+    Small(
+        "rollbacks",
+        {**BASICS, **CRASHES, **ROLLBACK},
+        left=2,
+        traffic=("healthy",),
+        rollout=terms(strategy="Immediate", steps=None),
+        at="Watching",
+    ),
+    *(
+        Small(
+            f"one by one from {phase}",
+            {**BASICS, **CRASHES, "abort": VERBS["abort"], "streams": stream},
+            left=1,
+            traffic=("healthy",),
+            rollout=terms(strategy="Immediate", steps=None, capacity={"mode": "Recreate"}),
+            at=phase,
+        )
+        for phase in ("Stable", "Replacing", "Watching")
+    ),
     Small("first revision", {**BASICS, **CRASHES}, left=2, traffic=("healthy",), at=""),
     Small("restores", {**BASICS, **IMPOSTORS}, left=1, traffic=("healthy",), deaths=False, at="Watching"),
     Small(

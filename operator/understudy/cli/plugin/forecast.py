@@ -80,7 +80,7 @@ def _told(
     changes = tuple(_changes(observed, live, target))
     # Unseen children may have to change wherever the spec does.
     moves = bool(played.writes) or (bool(changes) and not played.status)
-    outcome, sentence = _outcome(before, target, played, moves=moves)
+    outcome, sentence = _outcome(before, target, played, moves=moves, recreate=world.terms.recreate)
     trying = outcome in ("first", "rollout")
     return Forecast(
         namespace=observed.key.namespace,
@@ -98,7 +98,7 @@ def _told(
     )
 
 
-def _outcome(before: State, target: Wanted, played: Rehearsal, *, moves: bool) -> tuple[Outcome, str]:
+def _outcome(before: State, target: Wanted, played: Rehearsal, *, moves: bool, recreate: bool) -> tuple[Outcome, str]:
     after = read_state(played.status) or State()
     stalled = find(played.status.get("conditions") or (), "Stalled") or {}
     new, stable, other = target.revision, before.stable, before.candidate
@@ -118,14 +118,16 @@ def _outcome(before: State, target: Wanted, played: Rehearsal, *, moves: bool) -
     serving = stable or after.stable
     if not serving:
         return "first", f"{first}{new} would be the first revision: it serves as soon as one of its pods answers"
-    return "rollout", f"{first}the new revision {new} would be rolled out; {serving} serves until it has passed"
+    until = "makes way for it" if recreate else "serves until it has passed"
+    return "rollout", f"{first}the new revision {new} would be rolled out; {serving} {until}"
 
 
 def _strategy(world: World, before: State) -> str:
     terms = world.terms
     if not before.stable:
         return "none: the first revision has nothing to be compared with"
-    watch = f"then {before.stable} stays ready for {words(terms.watch)} more"
+    kept = "comes back the same way if it fails within" if terms.recreate else "stays ready for"
+    watch = f"then {before.stable} {kept} {words(terms.watch)}{'' if terms.recreate else ' more'}"
     if terms.immediate:
         return f"Immediate: all conversations at once when its pods answer; only hard faults turn it back; {watch}"
     if terms.gated:
@@ -143,6 +145,9 @@ def _capacity(world: World, before: State, target: Wanted) -> str:
         return "none: replicas is 0, so nothing starts"
     if not before.stable:
         return f"{plural(replicas, 'pod')}{each}"
+    if world.terms.recreate:
+        gap = f"when those of {before.stable} are gone; nobody is served meanwhile"
+        return f"Recreate: {plural(replicas, 'pod')} {gap}{each}"
     first = max(1, math.ceil(world.terms.next_weight(0) * replicas / 100))
     mode = world.spec.rollout.capacity.mode
     steps = (

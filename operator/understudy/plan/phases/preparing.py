@@ -63,6 +63,18 @@ def weightless(world: World) -> Decision | None:
     return hold(world, "ImageVolumesDropped", unserved(world.child(candidate.name), candidate.dropped), stalled=True)
 
 
+def replacing(world: World) -> Decision | None:
+    """Recreate: stable makes way now. Nobody is served until the candidate answers, and status has said so before."""
+    state, candidate = world.state, world.candidate
+    if not (world.terms.recreate and state.stable):
+        return None
+    if candidate.pool is None:
+        wait = f"{state.stable} will make way for {state.candidate}: nobody is served meanwhile"
+        return hold(world, "Starting", wait)
+    message = f"{state.stable} makes way for {state.candidate}; requests wait, then get 503"
+    return move(world, "Replacing", message, phase="Replacing", weight=100)
+
+
 def debut(world: World) -> Decision | None:
     """Nothing serves yet: the first revision that answers is promoted at once, without steps or verdict."""
     if world.state.stable or world.candidate.proven == 0:
@@ -76,6 +88,11 @@ def show(world: World) -> Decision | None:
         return None
     message = f"{world.state.candidate} answers; x-understudy-variant: candidate reaches it"
     return move(world, "Shown", message, exposed=True)
+
+
+def paused_before(world: World) -> Decision | None:
+    """Recreate: once stable has begun to make way, waiting would serve nobody; so a pause counts before."""
+    return paused(world) if world.terms.recreate and world.state.stable else None
 
 
 def unpromoted(world: World) -> Decision | None:
@@ -116,6 +133,8 @@ PREPARING: Final[tuple[Rule, ...]] = (
     superseded,
     releasing,
     weightless,
+    paused_before,
+    replacing,
     debut,
     failing_alone,
     not_made,

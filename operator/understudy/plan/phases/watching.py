@@ -7,6 +7,7 @@ from understudy.domain.duration import words
 from understudy.plan.analysis import hard_fault
 from understudy.plan.decision import Decision, effective, hold, move
 from understudy.plan.rulebook import Rule
+from understudy.plan.snapshots import drifted
 from understudy.plan.state import State, brand
 from understudy.plan.world import World
 
@@ -23,6 +24,8 @@ def restore(world: World) -> Decision | None:
     state, fault = world.state, hard_fault(world)
     if fault is None or state.failure(state.previous) is not None:
         return None
+    if world.terms.recreate and drifted(world.observed, world.revision(state.previous).snapshot):
+        return None
     branded = brand(state, state.stable, fault.reason, fault.message, world.now.wall, world.generation)
     message = f"{state.stable} failed after its promotion: {fault.message}; {state.previous} comes back"
     return move(world, fault.reason, message, warn=True, state=back_to_previous(world, branded))
@@ -32,7 +35,8 @@ def back_to_previous(world: World, state: State) -> State:
     """The registers of a restore, at once as far as the previous revision is warm."""
     return replace(
         state,
-        phase="Restoring",
+        # Recreate: the one has to make way for the other, as it did before.
+        phase="Replacing" if world.terms.recreate else "Restoring",
         candidate=state.previous,
         previous="",
         weight=100,

@@ -1,0 +1,243 @@
+"""Recreate: the old pods are gone before the new ones come, and on the way back likewise."""
+
+from typing import Any
+
+import pytest
+
+from tests.plan.audit import Audit
+from tests.plan.parts import Behaviour
+from tests.plan.test_image_volumes import VOLUMES
+from tests.plan.test_requests import request_of
+from tests.plan.world import Cluster, rollout, serving
+
+
+def terms(**fields: Any) -> dict[str, Any]:
+    return rollout(strategy="Immediate", capacity={"mode": "Recreate"}, **fields)
+
+
+def full(**spec: Any) -> Cluster:
+    """v1 serves on two pods, and there is no room for a third."""
+    return serving("v1", capacity=2, **{"replicas": 2, "rollout": terms(), **spec})
+
+
+def replacing(**spec: Any) -> Cluster:
+    cluster = full(**spec)
+    cluster.apply("v2", **{"replicas": 2, "rollout": terms(), **spec})
+    return cluster.until_phase("Replacing")
+
+
+def test_stable_makes_way_for_a_candidate_that_has_no_room_beside_it() -> None:
+    cluster = full()
+    audit = Audit(cluster)
+    cluster.apply("v2", replicas=2, rollout=terms())
+    seen = []
+    while cluster.phase != "Watching":
+        audit.turn(1.0)
+        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+        if (now := (cluster.phase, cluster.weights())) not in seen:
+            seen.append(now)
+    assert [weights for phase, weights in seen if phase == "Replacing"] == [{}]
+    assert (cluster.image("stable"), cluster.image("previous")) == ("v2", "v1")
+    for _ in range(40):
+        audit.turn(1.0)
+    assert (cluster.phase, cluster.weights(), cluster.replicas()) == ("Stable", {"v2": 100}, {"v2": 2})
+
+
+def test_what_will_happen_is_said_before_anything_moves() -> None:
+    cluster = full()
+    cluster.apply("v2", replicas=2, rollout=terms())
+    cluster.turn()
+    assert (cluster.phase, cluster.weights(), cluster.replicas()["v1"]) == ("Preparing", {"v1": 100}, 2)
+    assert "nobody is served meanwhile" in cluster.status["plan"]
+
+
+def test_open_requests_end_before_the_old_pods_go() -> None:
+    cluster = full()
+    audit = Audit(cluster)
+    cluster.long_streams = True
+    audit.turn(1.0)
+    cluster.apply("v2", replicas=2, rollout=terms())
+    for _ in range(15):
+        audit.turn(1.0)
+    assert (cluster.phase, cluster.weights(), cluster.replicas()["v1"]) == ("Replacing", {}, 2)
+    assert "open requests" in cluster.status["plan"]
+    cluster.long_streams = False
+    for _ in range(20):
+        audit.turn(1.0)
+    assert cluster.image("stable") == "v2"
+
+
+def test_one_pod_that_answers_serves_before_the_others_are_there() -> None:
+    cluster = replacing()
+    cluster.capacity = 1
+    cluster.until_phase("Watching")
+    assert (cluster.weights(), cluster.ready_pods(cluster.revision("v2"))) == ({"v2": 100}, 1)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (Behaviour(exit_code=1), "EngineCrash"),
+        (Behaviour(identity="other"), "WrongModelIdentity"),
+        (Behaviour(pull=("ErrImageNeverPull", "no such image")), "ImagePull"),
+    ],
+)
+def test_a_candidate_that_fails_is_gone_before_stable_comes_back(behaviour: Behaviour, reason: str) -> None:
+    cluster = full()
+    audit = Audit(cluster)
+    cluster.behaviours["v2"] = behaviour
+    cluster.apply("v2", replicas=2, rollout=terms())
+    while cluster.phase != "RolledBack":
+        audit.turn(1.0)
+        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+    for _ in range(20):
+        audit.turn(1.0)
+    assert (cluster.weights(), cluster.ready_pods(cluster.revision("v1"))) == ({"v1": 100}, 2)
+    assert [f["reason"] for f in cluster.status["failed"]] == [reason]
+
+
+def test_a_candidate_that_finds_no_room_waits_and_abort_brings_stable_back() -> None:
+    cluster = replacing()
+    cluster.capacity = 0
+    cluster.until(lambda c: c.says("Stalled") == ("True", "InsufficientCapacity"), limit=80)
+    assert cluster.status["failed"] == []
+    cluster.capacity = 2
+    cluster.behaviours["v2"] = Behaviour(start=50.0)
+    cluster.ask("abort")
+    cluster.until_phase("RolledBack").until(lambda c: c.ready_pods(c.revision("v1")) == 2)
+    assert [f["class"] for f in cluster.status["failed"]] == ["Aborted"]
+
+
+@pytest.mark.parametrize("turns", [0, 2, 5])
+def test_a_newer_spec_goes_back_through_stable(turns: int) -> None:
+    cluster = replacing()
+    audit = Audit(cluster)
+    cluster.behaviours["v2"] = Behaviour(start=30.0)
+    for _ in range(turns):
+        audit.turn(1.0)
+    cluster.apply("v3", replicas=2, rollout=terms())
+    while cluster.image("stable") != "v3":
+        audit.turn(1.0)
+        assert cluster.true_time < 300
+    assert cluster.status["failed"] == []
+
+
+def test_scaled_to_zero_meanwhile_nothing_comes_up() -> None:
+    cluster = replacing().turns(3)
+    cluster.edit(replicas=0)
+    cluster.until(lambda c: c.says("Ready") == ("True", "ScaledToZero"))
+    cluster.until(lambda c: not c.pods)
+    assert cluster.status["failed"] == []
+
+
+def test_a_pause_holds_it_before_anything_stops() -> None:
+    cluster = full()
+    cluster.ask("pause")
+    cluster.turn()
+    cluster.apply("v2", replicas=2, rollout=terms())
+    cluster.turns(20)
+    assert (cluster.phase, cluster.weights(), cluster.says("Reconciling")[1]) == ("Preparing", {"v1": 100}, "Paused")
+    cluster.ask("resume")
+    cluster.until_phase("Watching")
+
+
+def test_a_failure_in_the_watch_makes_way_for_the_previous_one() -> None:
+    cluster = full(rollout=terms(watch="60s"))
+    audit = Audit(cluster)
+    cluster.apply("v2", replicas=2, rollout=terms(watch="60s"))
+    while cluster.phase != "Watching":
+        audit.turn(1.0)
+    cluster.crash(cluster.pods_of("v2")[0])
+    audit.turn(1.0)
+    assert (cluster.phase, cluster.weights()) == ("Replacing", {})
+    cluster.ask("abort")
+    audit.turn(1.0)
+    assert request_of(cluster)[1:] == (False, "nothing is being rolled out")
+    cluster.ask("rollback=2")
+    audit.turn(1.0)
+    assert request_of(cluster)[1] is False
+    while cluster.phase != "RolledBack":
+        audit.turn(1.0)
+        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+    assert (cluster.image("stable"), cluster.weights()) == ("v1", {"v1": 100})
+
+
+def test_when_both_fail_nothing_is_moved_a_third_time_until_the_spec_changes() -> None:
+    cluster = full(rollout=terms(watch="60s"))
+    cluster.apply("v2", replicas=2, rollout=terms(watch="60s"))
+    cluster.until_phase("Watching")
+    cluster.behaviours["v1"] = Behaviour(exit_code=1)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until(lambda c: c.says("Stalled") == ("True", "RestoreFailed"), limit=60).turns(20)
+    assert cluster.phase == "Replacing"
+    cluster.apply("v3", replicas=2, rollout=terms(watch="60s"))
+    cluster.until(lambda c: c.image("stable") == "v3", limit=200)
+
+
+def test_a_previous_revision_whose_secret_has_changed_does_not_come_back() -> None:
+    env = [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "t"}}}]
+    cluster = Cluster(capacity=1)
+    cluster.references = {("Secret", "tokens"): "a" * 64}
+    cluster.apply_model()
+    for image in ("v1", "v2"):
+        cluster.apply(image, rollout=terms(watch="90s"), engine={"type": "sim", "image": image, "env": env})
+        cluster.until_phase("Stable" if image == "v1" else "Watching")
+    cluster.references = {("Secret", "tokens"): "b" * 64}
+    cluster.edit(engine={"type": "sim", "image": "v2", "env": env})
+    cluster.ask("pause")
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.turns(3)
+    assert cluster.image("stable") == "v2"
+
+
+def test_a_rollback_replaces_as_well_and_what_it_left_comes_back_if_it_fails() -> None:
+    cluster = full()
+    cluster.apply("v2", replicas=2, rollout=terms())
+    cluster.until_phase("Watching").until_phase("Stable")
+    cluster.behaviours["v1"] = Behaviour(exit_code=1)
+    cluster.ask("rollback=1")
+    cluster.until_phase("Replacing").until_phase("Stable")
+    cluster.until(lambda c: c.says("Ready")[0] == "True")
+    assert cluster.image("stable") == "v2"
+
+
+def test_what_fails_just_before_it_is_stable_makes_way_again() -> None:
+    cluster = replacing()
+    audit = Audit(cluster)
+    while cluster.phase != "Promoting":
+        audit.turn(1.0)
+    cluster.crash(cluster.pods_of("v2")[0])
+    audit.turn(1.0)
+    assert (cluster.phase, cluster.weights()) == ("Replacing", {})
+    while cluster.phase != "RolledBack":
+        audit.turn(1.0)
+        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+
+
+def test_a_cluster_that_drops_the_weights_is_found_out_before_stable_stops() -> None:
+    cluster = full()
+    cluster.serves_image_volumes = False
+    cluster.apply("v2", replicas=2, rollout=terms(), **VOLUMES)
+    cluster.turns(15)
+    assert (cluster.phase, cluster.weights()) == ("Preparing", {"v1": 100})
+    assert cluster.says("Stalled") == ("True", "ImageVolumesDropped")
+
+
+def test_the_first_revision_has_nobody_to_replace() -> None:
+    assert full().phase == "Stable"
+
+
+def test_the_death_of_the_operator_at_any_write_loses_nothing() -> None:
+    for turns in range(0, 14, 2):
+        cluster = full()
+        audit = Audit(cluster)
+        cluster.apply("v2", replicas=2, rollout=terms())
+        for _ in range(turns):
+            audit.turn(1.0)
+        cluster.fail_action = 1
+        audit.turn(1.0)
+        cluster.fail_action = None
+        cluster.restart_operator()
+        while cluster.image("stable") != "v2":
+            audit.turn(1.0)
+            assert cluster.true_time < 200

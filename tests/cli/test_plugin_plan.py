@@ -452,6 +452,7 @@ def test_files_come_from_folders_lists_and_standard_input(
     [
         ("a: [b", "file.yaml is not YAML"),
         ("words", "file.yaml holds no object: write apiVersion, kind, metadata and spec"),
+        ("kind: List\nitems: 5", "file.yaml is a list without items: write its objects under items"),
         ("metadata: {name: x}", "file.yaml has no kind: write kind: ModelDeployment"),
         (
             "kind: ModelDeployment\nmetadata: {name: x}",

@@ -62,6 +62,8 @@ def _documents(path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             if not isinstance(document, Mapping):
                 raise PluginError(f"{where} holds no object: write apiVersion, kind, metadata and spec")
             items = document.get("items") if str(document.get("kind", "")).endswith("List") else [document]
+            if not isinstance(items, list | None):
+                raise PluginError(f"{where} is a list without items: write its objects under items, each after a dash")
             yield from ((where, item) for item in items or () if isinstance(item, Mapping))
 
 

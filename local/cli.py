@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
         run(chosen)
     except StepFailed:
         return 1
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"✗ {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

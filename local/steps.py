@@ -5,6 +5,7 @@ A long build must look alive, and a failure must name its step and its log: whoe
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from local import cache
 
 QUIET_PROGRESS_SECONDS = 20.0
 TAIL_LINES = 15
+FULL_BYTES = 16 * 1024 * 1024
 Input = IO[bytes] | None
 
 
@@ -132,6 +134,9 @@ def step(name: str) -> Iterator[Step]:
         print(f"{line_start()}✗ {name} failed after {current.elapsed:.1f} s: {error}\n  log: {log}", flush=True)
         for line in tail(log, TAIL_LINES):
             print(f"  | {line}", flush=True)
+        # A log on a full disk ends before the line that would say so.
+        if shutil.disk_usage(log.parent).free < FULL_BYTES:
+            print(f"  there is no room left on the disk of {cache.root()}", flush=True)
         raise StepFailed(f"{name}: {error}") from error
     print(f"{line_start()}✓ {name} ({current.elapsed:.1f} s)", flush=True)
 

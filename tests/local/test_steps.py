@@ -1,12 +1,15 @@
 """What a step prints is all that most people will ever read of it."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from local import processes, steps
+from local.cli import main
 from local.steps import CommandFailed, StepFailed, step
 
 
@@ -33,6 +36,26 @@ def test_a_failed_command_shows_step_log_and_last_lines(capsys: pytest.CaptureFi
     assert "| line 40" in said
     assert "| line 26" in said
     assert "| line 1\n" not in said
+
+
+def test_a_failure_on_a_full_disk_says_that_it_is_full(
+    capsys: pytest.CaptureFixture[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for free, told in ((1024, True), (10**10, False)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        with pytest.raises(StepFailed), step("build") as current:
+            current.run(["false"])
+        assert (f"there is no room left on the disk of {own_cache}" in capsys.readouterr().out) is told
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("UNDERSTUDY_WAY", "packages")
+    assert main(["tools"]) == 1
+    assert capsys.readouterr().err.startswith("✗ [Errno 20]")
 
 
 def test_a_failure_inside_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,15 @@ def test_only_what_applies_is_offered(name: str, actions: set[str]) -> None:
     assert offered(dump(name)) == actions
 
 
+def test_a_blue_green_candidate_that_waits_for_the_word_can_be_promoted() -> None:
+    obj = dump("deployment-canary")
+    obj["status"]["phase"] = "Preparing"
+    assert offered(obj) == {"abort", "pause"}
+    reconciling = next(c for c in obj["status"]["conditions"] if c["type"] == "Reconciling")
+    reconciling["reason"] = "WaitingForPromote"
+    assert offered(obj) == {"abort", "pause", "promote", "promote-full"}
+
+
 def test_an_object_without_status_offers_a_pause_alone() -> None:
     obj = dump("deployment-stable")
     del obj["status"]

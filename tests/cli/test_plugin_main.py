@@ -36,9 +36,9 @@ def test_help_of_every_command_teaches_by_examples(capsys: pytest.CaptureFixture
 
 def test_a_command_that_there_is_not_is_answered_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["rollback", "story"])
+        main(["undo", "story"])
     assert ended.value.code == 2
-    assert "invalid choice: 'rollback' (choose from 'status', 'plan'" in capsys.readouterr().err
+    assert "invalid choice: 'undo' (choose from 'status', 'plan'" in capsys.readouterr().err
 
 
 def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,13 @@
 local status = obj.status or {}
 local candidate = status.candidate ~= nil and status.candidate ~= ""
 local stable = status.stable ~= nil and status.stable ~= ""
-local canary = candidate and status.phase == "Canary"
+local promotable = candidate and status.phase == "Canary"
+-- BlueGreen: the candidate has answered and waits for the word.
+for _, condition in ipairs(status.conditions or {}) do
+  if condition.type == "Reconciling" and condition.reason == "WaitingForPromote" then
+    promotable = true
+  end
+end
 
 -- Only the revision that the spec asks for can be tried again.
 local failed = false
@@ -15,8 +21,8 @@ end
 local actions = {}
 actions["abort"] = {["disabled"] = not (candidate and stable), ["iconClass"] = "fa fa-fw fa-undo"}
 actions["pause"] = {["disabled"] = status.paused == true, ["iconClass"] = "fa fa-fw fa-pause"}
-actions["promote"] = {["disabled"] = not canary, ["iconClass"] = "fa fa-fw fa-step-forward"}
-actions["promote-full"] = {["disabled"] = not canary, ["iconClass"] = "fa fa-fw fa-fast-forward", ["displayName"] = "Promote fully"}
+actions["promote"] = {["disabled"] = not promotable, ["iconClass"] = "fa fa-fw fa-step-forward"}
+actions["promote-full"] = {["disabled"] = not promotable, ["iconClass"] = "fa fa-fw fa-fast-forward", ["displayName"] = "Promote fully"}
 actions["resume"] = {["disabled"] = status.paused ~= true, ["iconClass"] = "fa fa-fw fa-play"}
 actions["retry"] = {["disabled"] = not failed, ["iconClass"] = "fa fa-fw fa-redo"}
 return actions

@@ -19,7 +19,7 @@ from tests.load.traffic import Traffic, shares
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parent.parent.parent
-ROLLOUT = {**FAST_ROLLOUT, "steps": [{"weight": 50, "soak": "4s"}, {"weight": 100, "soak": "4s"}]}
+ROLLOUT = {**FAST_ROLLOUT, "steps": [{"weight": 50, "soak": "8s"}, {"weight": 100, "soak": "4s"}]}
 CALM = ["--first-token=0.2"]
 # Enough to be proved by the probes and to have conversations, not enough to pass the first step.
 DIES_LATER = "--crash=40"

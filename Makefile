@@ -39,6 +39,10 @@ test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real
 	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --durations=15
 	$(PYTEST) -m "cluster and alone" --durations=15
 
+.PHONY: proof
+proof: $(VENV)/ready ## Prove the rollout machine anew: histories, small worlds, rules taken out (docs/proof.md; ten minutes)
+	$(BIN)/python bench/proof.py
+
 ##@ Check
 .PHONY: verify lint fmt types imports security generate check-generated
 verify: lint types imports security check-generated ## Every static check; nothing may differ from what is generated

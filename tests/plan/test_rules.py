@@ -117,3 +117,15 @@ def test_a_restore_is_over_when_every_gateway_serves_by_it() -> None:
     assert (cluster.phase, cluster.weights()["v1"]) == ("Restoring", 100)
     cluster.gateways[0].silent = False
     cluster.until_phase("RolledBack")
+
+
+def test_a_share_does_not_rise_on_a_pool_that_somebody_has_just_deleted() -> None:
+    cluster = canary(10)
+    cluster.ask(f"promote-full@{cluster.status['candidate']}")
+    cluster.pass_time(1.0)
+    # Its pods are still there, and still answer.
+    del cluster.objects["Deployment", f"story-{cluster.status['candidate']}"]
+    cluster.reconcile()
+    assert (cluster.status["weights"]["candidate"]["desired"], cluster.weights()["v2"]) == (50, 10)
+    cluster.reconcile()
+    assert cluster.weights()["v2"] == 50

@@ -6,6 +6,7 @@ shortest way to it. In the end every world must have a way to a place where the 
 
 import math
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
@@ -36,7 +37,8 @@ class Finding:
     @property
     def invariant(self) -> str:
         """Its short name."""
-        return self.what.partition(":")[0]
+        named = re.search(r"I\d+", self.what)
+        return named[0] if named is not None else self.what
 
 
 @dataclass

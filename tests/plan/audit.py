@@ -4,6 +4,7 @@ The planner checks its own drafts against what it observed; this looks at the tr
 serve by, which requests are open, how long a weight was really in force.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,14 @@ class Audit:
         assert not broken, f"{broken} at {self.cluster.true_time} in {self.cluster.phase}"
         self._look()
         self._read_status()
+
+    def until(self, done: Callable[[Cluster], bool], limit: int = 300) -> None:
+        """Turns of a second until it is so; fails after `limit` of them."""
+        for _ in range(limit):
+            if done(self.cluster):
+                return
+            self.turn(1.0)
+        raise AssertionError(f"not within {limit} turns: {self.cluster.phase}, {self.cluster.last.reasons}")
 
     # What gateways do.
 

@@ -142,6 +142,14 @@ def test_requests_by_name_end_before_the_pods_of_a_withdrawn_candidate_go() -> N
     assert cluster.until_phase("RolledBack", limit=30).status["failed"][0]["class"] == "Aborted"
 
 
+def test_pods_stay_until_every_gateway_has_let_go_of_a_candidate_that_could_be_asked_by_name() -> None:
+    cluster = waiting()
+    cluster.ask("abort")
+    cluster.turn()
+    assert (cluster.weights(), cluster.replicas()["v2"]) == ({"v1": 100}, 1)
+    cluster.until(lambda c: "v2" not in c.replicas(), limit=10)
+
+
 def test_a_newer_spec_withdraws_what_waits_and_the_newest_waits_in_its_place() -> None:
     cluster = waiting()
     cluster.apply("v3", rollout=terms())

@@ -8,7 +8,7 @@ from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
 from tests.plan.test_image_volumes import VOLUMES
 from tests.plan.test_requests import request_of
-from tests.plan.world import Cluster, rollout, serving
+from tests.plan.world import NAME, Cluster, rollout, serving
 
 
 def terms(**fields: Any) -> dict[str, Any]:
@@ -26,16 +26,28 @@ def replacing(**spec: Any) -> Cluster:
     return cluster.until_phase("Replacing")
 
 
+def one_by_one(audit: Audit, phase: str) -> None:
+    """Until that phase; never are there pods of both."""
+
+    def there(cluster: Cluster) -> bool:
+        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+        return cluster.phase == phase
+
+    audit.until(there)
+
+
 def test_stable_makes_way_for_a_candidate_that_has_no_room_beside_it() -> None:
     cluster = full()
     audit = Audit(cluster)
     cluster.apply("v2", replicas=2, rollout=terms())
     seen = []
-    while cluster.phase != "Watching":
+    for _ in range(60):
         audit.turn(1.0)
         assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
         if (now := (cluster.phase, cluster.weights())) not in seen:
             seen.append(now)
+        if cluster.phase == "Watching":
+            break
     assert [weights for phase, weights in seen if phase == "Replacing"] == [{}]
     assert (cluster.image("stable"), cluster.image("previous")) == ("v2", "v1")
     for _ in range(40):
@@ -87,9 +99,7 @@ def test_a_candidate_that_fails_is_gone_before_stable_comes_back(behaviour: Beha
     audit = Audit(cluster)
     cluster.behaviours["v2"] = behaviour
     cluster.apply("v2", replicas=2, rollout=terms())
-    while cluster.phase != "RolledBack":
-        audit.turn(1.0)
-        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+    one_by_one(audit, "RolledBack")
     for _ in range(20):
         audit.turn(1.0)
     assert (cluster.weights(), cluster.ready_pods(cluster.revision("v1"))) == ({"v1": 100}, 2)
@@ -115,11 +125,45 @@ def test_a_newer_spec_goes_back_through_stable(turns: int) -> None:
     cluster.behaviours["v2"] = Behaviour(start=30.0)
     for _ in range(turns):
         audit.turn(1.0)
+    began = cluster.true_time
     cluster.apply("v3", replicas=2, rollout=terms())
-    while cluster.image("stable") != "v3":
-        audit.turn(1.0)
-        assert cluster.true_time < 300
+    audit.until(lambda c: c.image("stable") == "v3")
     assert cluster.status["failed"] == []
+    assert len(cluster.status["history"]) == 2  # v2 never was stable,
+    assert cluster.true_time - began < 28  # nor waited for
+
+
+def test_what_the_pods_wait_for_is_said_while_nobody_is_served() -> None:
+    cluster = replacing()
+    cluster.behaviours["v2"] = Behaviour(start=30.0)
+    cluster.until(lambda c: bool(c.pods_of("v2"))).turns(3)
+    assert cluster.says("Reconciling") == ("True", "Starting")
+    assert "0 of 2 pods" in cluster.status["plan"]
+
+
+def test_pods_that_are_not_even_made_are_named_while_nobody_is_served() -> None:
+    cluster = replacing()
+    cluster.until(lambda c: not c.pods_of("v1"))
+    name = f"{NAME}-{cluster.revision('v2')}"
+    for _ in range(4):
+        pool = cluster.objects["Deployment", name]
+        refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+        cluster.objects["Deployment", name] = {**pool, "status": {"conditions": [refused]}}
+        for pod in cluster.pods_of("v2"):
+            del cluster.pods[pod.name]
+        cluster.reconcile()
+    assert (cluster.phase, cluster.says("Stalled")) == ("Replacing", ("True", "PodsNotCreated"))
+
+
+def test_weights_that_are_dropped_after_all_are_named() -> None:
+    cluster = full()
+    cluster.apply("v2", replicas=2, rollout=terms(), **VOLUMES)
+    cluster.until_phase("Replacing")
+    cluster.serves_image_volumes = False
+    cluster.vandalise("Deployment", f"{NAME}-{cluster.revision('v2')}")
+    cluster.turns(8)
+    assert (cluster.phase, cluster.says("Stalled")) == ("Replacing", ("True", "ImageVolumesDropped"))
+    assert cluster.pods_of("v2") == []
 
 
 def test_scaled_to_zero_meanwhile_nothing_comes_up() -> None:
@@ -145,8 +189,7 @@ def test_a_failure_in_the_watch_makes_way_for_the_previous_one() -> None:
     cluster = full(rollout=terms(watch="60s"))
     audit = Audit(cluster)
     cluster.apply("v2", replicas=2, rollout=terms(watch="60s"))
-    while cluster.phase != "Watching":
-        audit.turn(1.0)
+    audit.until(lambda c: c.phase == "Watching")
     cluster.crash(cluster.pods_of("v2")[0])
     audit.turn(1.0)
     assert (cluster.phase, cluster.weights()) == ("Replacing", {})
@@ -156,9 +199,7 @@ def test_a_failure_in_the_watch_makes_way_for_the_previous_one() -> None:
     cluster.ask("rollback=2")
     audit.turn(1.0)
     assert request_of(cluster)[1] is False
-    while cluster.phase != "RolledBack":
-        audit.turn(1.0)
-        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+    one_by_one(audit, "RolledBack")
     assert (cluster.image("stable"), cluster.weights()) == ("v1", {"v1": 100})
 
 
@@ -204,14 +245,11 @@ def test_a_rollback_replaces_as_well_and_what_it_left_comes_back_if_it_fails() -
 def test_what_fails_just_before_it_is_stable_makes_way_again() -> None:
     cluster = replacing()
     audit = Audit(cluster)
-    while cluster.phase != "Promoting":
-        audit.turn(1.0)
+    audit.until(lambda c: c.phase == "Promoting")
     cluster.crash(cluster.pods_of("v2")[0])
     audit.turn(1.0)
     assert (cluster.phase, cluster.weights()) == ("Replacing", {})
-    while cluster.phase != "RolledBack":
-        audit.turn(1.0)
-        assert not (cluster.pods_of("v1") and cluster.pods_of("v2"))
+    one_by_one(audit, "RolledBack")
 
 
 def test_a_cluster_that_drops_the_weights_is_found_out_before_stable_stops() -> None:
@@ -238,6 +276,4 @@ def test_the_death_of_the_operator_at_any_write_loses_nothing() -> None:
         audit.turn(1.0)
         cluster.fail_action = None
         cluster.restart_operator()
-        while cluster.image("stable") != "v2":
-            audit.turn(1.0)
-            assert cluster.true_time < 200
+        audit.until(lambda c: c.image("stable") == "v2")

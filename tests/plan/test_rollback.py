@@ -39,8 +39,7 @@ def test_what_was_promoted_under_the_number_serves_again_and_is_pinned() -> None
     cluster = third()
     audit = Audit(cluster)
     cluster.ask("rollback=1")
-    while cluster.phase != "RolledBack":
-        audit.turn(1.0)
+    audit.until(lambda c: c.phase == "RolledBack")
     assert (cluster.image("stable"), cluster.weights()) == ("v1", {"v1": 100})
     assert cluster.status["pinnedRevision"] == cluster.revision("v1")
     assert classes(cluster) == {"v3": "RolledBackByUser"}
@@ -57,11 +56,11 @@ def test_it_comes_at_once_from_its_record_whatever_the_spec_says_of_steps() -> N
     record = cluster.objects["ModelSnapshot", f"{NAME}-{cluster.revision('v1')}"]["spec"]["podTemplate"]
     cluster.edit(rollout=rollout(steps=STEPS))
     back(cluster, 1)
-    weights = []
-    while cluster.phase != "RolledBack":
+    weights = set()
+    for _ in range(60):
         cluster.turn()
-        weights.append(cluster.weights().get("v1", 0))
-    assert set(weights) == {0, 100}
+        weights.add(cluster.weights().get("v1", 0))
+    assert (cluster.phase, weights) == ("RolledBack", {0, 100})
     assert cluster.objects["Deployment", f"{NAME}-{cluster.revision('v1')}"]["spec"]["template"] == record
 
 

@@ -40,6 +40,6 @@ RELEASE_GUARDS: Final[tuple[Guard, ...]] = (routed, unacknowledged, streaming)
 
 def why_not(world: World, revision: str) -> str:
     """Why the revision's pods must stay; "" when they may go."""
-    if revision == world.state.candidate and not world.state.exposed and not world.listed(revision):
+    if revision == world.state.candidate and not world.state.exposed and not world.written(revision):
         return ""  # it never had a conversation
     return next((reason for guard in world.rules.release_guards if (reason := guard(world, revision))), "")

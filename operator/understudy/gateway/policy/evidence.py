@@ -38,32 +38,41 @@ class Samples:
         return True
 
 
-class SampleCounters:
-    """What became of one revision's samples."""
+class Outcomes:
+    """What became of attempts. Written on the hot path, hence plain attributes."""
 
-    __slots__ = ("attempts", "empty", "errors", "rejected_4xx", "slowest", "ttft")
+    __slots__ = ("attempts", "empty", "rejected_4xx", "ttft")
 
     def __init__(self) -> None:
         self.attempts = 0
-        self.errors = 0
         self.rejected_4xx = 0
         self.empty = 0
         self.ttft = [0] * (len(TTFT_BOUNDS) + 1)
-        self.slowest = [0] * (len(ITL_BOUNDS) + 1)
 
     def first_token(self, seconds: float) -> None:
-        """It succeeded so far: its first content came after `seconds`."""
+        """An attempt succeeded so far: its first content came after `seconds`."""
         self.attempts += 1
         self.ttft[bisect_left(TTFT_BOUNDS, seconds)] += 1
 
     def answered(self) -> None:
-        """It was answered whole."""
+        """An attempt was answered whole; its first token cannot be told from its last."""
         self.attempts += 1
 
     def refused(self) -> None:
         """The engine judged the request itself to be bad."""
         self.attempts += 1
         self.rejected_4xx += 1
+
+
+class SampleCounters(Outcomes):
+    """What became of one revision's samples."""
+
+    __slots__ = ("errors", "slowest")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors = 0
+        self.slowest = [0] * (len(ITL_BOUNDS) + 1)
 
     def failed(self) -> None:
         """It failed before its first content."""
@@ -86,41 +95,22 @@ class SampleCounters:
         )
 
 
-class Counters:
-    """One revision's evidence on this gateway. Written on the hot path, hence plain attributes.
+class Counters(Outcomes):
+    """One revision's evidence on this gateway.
 
     `open` is a gauge: requests dispatched to the revision that have not ended, on whichever table.
     """
 
-    __slots__ = (
-        "attempts", "empty", "errors", "itl", "open", "rejected_4xx", "sample", "tokens_in", "tokens_out", "ttft",
-    )  # fmt: skip
+    __slots__ = ("errors", "itl", "open", "sample", "tokens_in", "tokens_out")
 
     def __init__(self) -> None:
-        self.attempts = 0
+        super().__init__()
         self.errors: dict[str, int] = dict.fromkeys(ERROR_KINDS, 0)
-        self.rejected_4xx = 0
-        self.empty = 0
         self.tokens_in = 0
         self.tokens_out = 0
-        self.ttft = [0] * (len(TTFT_BOUNDS) + 1)
         self.itl = [0] * (len(ITL_BOUNDS) + 1)
         self.open = 0
         self.sample = SampleCounters()
-
-    def first_token(self, seconds: float) -> None:
-        """An attempt succeeded so far: its first content came after `seconds`."""
-        self.attempts += 1
-        self.ttft[bisect_left(TTFT_BOUNDS, seconds)] += 1
-
-    def answered(self) -> None:
-        """An attempt was answered whole; its first token cannot be told from its last."""
-        self.attempts += 1
-
-    def refused(self) -> None:
-        """The engine judged the request itself to be bad."""
-        self.attempts += 1
-        self.rejected_4xx += 1
 
     def used(self, tokens_in: int, tokens_out: int) -> None:
         """Tokens of one answer."""

@@ -236,9 +236,22 @@ _GUARDRAIL = [
 ]
 
 _SUM = "weights of the variants that are not shadow must sum to 100"
+_ONE_SHADOW = "write at most one variant of track shadow, with weight 0"
+_SHADOW = "write shadow if and only if a variant has track shadow"
 _TABLE = [
     Case("RoutingTable", ".spec.variants", _SUM, {"spec.variants.0.weight": 91}),
     Case("RoutingTable", ".spec.variants", _SUM, {"spec.variants.1.track": "shadow"}),
+    Case(
+        "RoutingTable",
+        ".spec.variants",
+        _ONE_SHADOW,
+        {"spec.variants.0.weight": 100, "spec.variants.1.weight": 0, "spec.variants.1.track": "shadow"},
+        name="two",
+    ),
+    Case("RoutingTable", ".spec.variants", _ONE_SHADOW, {"spec.variants.2.weight": 1}),
+    Case("RoutingTable", ".spec", _SHADOW, {"spec.shadow": GONE}),
+    Case("RoutingTable", ".spec", _SHADOW, {"spec.variants": []}, name="no-variants"),
+    Case("RoutingTable", ".spec", _SHADOW, {"spec.variants": GONE}, name="variants-left-out"),
 ]
 
 REFUSED = [*_DEPLOYMENT, *_MODEL, *_GUARDRAIL, *_TABLE]
@@ -270,7 +283,10 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("Guardrail", {"spec.detectors": [{"name": "f", "type": "fms", "url": "http://fms.default"}]}, ""),
     ("Guardrail", {"spec.ladder.0": {"per": "revision", "rate": 0.1, "minTurns": 9, "action": "Notify"}}, ""),
     ("Guardrail", {"spec.ladder.0": {"per": "player", "count": 1, "within": "1h", "action": "Notify"}}, ""),
-    ("RoutingTable", {"spec.variants": []}, ""),
-    ("RoutingTable", {"spec.variants.0.weight": 100, "spec.variants.1.track": "shadow"}, ""),
+    ("RoutingTable", {"spec.variants": [], "spec.shadow": GONE}, ""),
+    ("RoutingTable", {"spec.variants": GONE, "spec.shadow": GONE}, ""),
+    ("RoutingTable", {"spec.variants.2": GONE, "spec.shadow": GONE}, ""),
+    ("RoutingTable", {"spec.variants.1": GONE, "spec.variants.0.weight": 100, "spec.shadow.percent": 100}, ""),
+    ("RoutingTable", {"spec.shadow.text": GONE}, ""),
     ("RoutingTable", {"spec.salt": ""}, ""),
 ]

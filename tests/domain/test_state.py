@@ -2,7 +2,17 @@
 
 import pytest
 
-from understudy.domain.state import DeploymentState, GatewayState, RevisionState, Sample, dump_state, parse_state
+from understudy.api.v1alpha1.rollout import METRICS
+from understudy.domain.state import (
+    PAIR_METRICS,
+    DeploymentState,
+    GatewayState,
+    Pairs,
+    RevisionState,
+    Sample,
+    dump_state,
+    parse_state,
+)
 
 REVISION = RevisionState(
     attempts=9,
@@ -16,6 +26,13 @@ REVISION = RevisionState(
     open_requests=2,
     usable_endpoints=1,
     sample=Sample(attempts=5, errors=2, rejected_4xx=1, empty=1, ttft=(1, 0), slowest=(0, 1)),
+    pairs=Pairs(
+        count=7,
+        worse={"errors": 1, "rejected": 2, "timeToFirstToken": 3, "interTokenLatency": 4, "emptyOutput": 5},
+        better={"errors": 0, "rejected": 1, "timeToFirstToken": 0, "interTokenLatency": 2, "emptyOutput": 0},
+        dropped=6,
+        similarity=(0, 0, 1, 0, 0, 0, 0, 0, 2, 4),
+    ),
 )
 
 
@@ -26,11 +43,22 @@ def test_a_state_survives_the_way(rejected: tuple[str, int]) -> None:
     assert parse_state(dump_state(state)) == state
 
 
-def test_an_older_gateway_takes_no_samples() -> None:
+@pytest.mark.parametrize(("field", "nothing"), [("sample", Sample()), ("pairs", Pairs())])
+def test_what_an_older_gateway_does_not_count_is_nothing(field: str, nothing: Sample | Pairs) -> None:
     state = GatewayState("start", 1.0, {"stories/story": DeploymentState(revisions={"6f1c9a02": REVISION})})
     raw = dump_state(state)
-    del raw["deployments"]["stories/story"]["revisions"]["6f1c9a02"]["sample"]
-    assert parse_state(raw).deployments["stories/story"].revisions["6f1c9a02"].sample == Sample()
+    del raw["deployments"]["stories/story"]["revisions"]["6f1c9a02"][field]
+    assert getattr(parse_state(raw).deployments["stories/story"].revisions["6f1c9a02"], field) == nothing
+
+
+def test_pairs_are_told_by_every_metric_also_before_the_first() -> None:
+    raw = dump_state(GatewayState("start", 1.0, {"stories/story": DeploymentState(revisions={"a": RevisionState()})}))
+    pairs = raw["deployments"]["stories/story"]["revisions"]["a"]["pairs"]
+    assert pairs["worse"] == pairs["better"] == dict.fromkeys(PAIR_METRICS, 0)
+
+
+def test_pairs_are_judged_by_metrics_that_a_user_can_name() -> None:
+    assert set(PAIR_METRICS) < set(METRICS)
 
 
 def test_errors_of_every_kind_count_as_failures() -> None:

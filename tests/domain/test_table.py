@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from understudy.domain.table import InvalidTableError, Table, Timeouts, Variant, parse_table, table_spec
+from understudy.domain.table import InvalidTableError, Shadow, Table, Timeouts, Variant, parse_table, table_spec
 
 STABLE, CANARY = "6f1c9a02", "a90b1234"
 
@@ -39,14 +39,35 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
     assert parse_table("story", table_spec(table)) == table
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_the_settings_of_a_shadow_are_written_as_they_were_and_only_where_there_is_one(text: bool) -> None:
+    variants = (Variant(STABLE, "stable", 100, f"story-{STABLE}"), Variant(CANARY, "shadow", 0, f"story-{CANARY}"))
+    table = Table(epoch=3, served_names=("story",), variants=variants, shadow=Shadow(10, 2.0, 0.25, text=text))
+    assert parse_table("story", table_spec(table)) == table
+
+
 def test_what_is_left_out_has_its_default() -> None:
     table = parse_table("story", {"epoch": 0})
     assert table == Table(epoch=0, served_names=(), variants=())
+    assert "shadow" not in table_spec(table)
 
 
-def test_a_shadow_has_no_share() -> None:
-    shadow = {"revision": CANARY, "track": "shadow", "weight": 0, "service": f"story-{CANARY}"}
-    assert len(parse_table("story", spec(variants=[*variant(), shadow])).variants) == 2
+def shadowed(variants: int = 1, **changed: Any) -> dict[str, Any]:
+    """Stable, so many shadows, and the settings of one with fields changed; None takes a field away."""
+    shadows = [
+        {"revision": revision, "track": "shadow", "weight": 0, "service": f"story-{revision}"}
+        for revision in (CANARY, "0badc0de")[:variants]
+    ]
+    settings = {"percent": 10, "firstTokenSeconds": 2, "betweenTokensSeconds": 0.2, **changed}
+    wanted = {field: value for field, value in settings.items() if value is not None}
+    return {"variants": [*variant(), *shadows], "shadow": wanted}
+
+
+@pytest.mark.parametrize("percent", [1, 100])
+def test_a_shadow_has_no_share_and_keeps_no_text_unless_asked_to(percent: int) -> None:
+    table = parse_table("story", spec(**shadowed(percent=percent)))
+    assert [(v.track, v.weight) for v in table.variants] == [("stable", 100), ("shadow", 0)]
+    assert table.shadow == Shadow(percent, first_token=2.0, between_tokens=0.2, text=False)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +91,22 @@ def test_a_shadow_has_no_share() -> None:
         ({"variants": variant(service="other")}, "service"),
         ({"timeouts": {"firstTokenSeconds": 0}}, "firstTokenSeconds"),
         ({"timeouts": {"betweenTokensSeconds": "9"}}, "betweenTokensSeconds"),
-        ({"timeouts": {"wholeSeconds": True}}, "wholeSeconds"),
+        ({"timeouts": {"wholeSeconds": True}}, "spec.timeouts.wholeSeconds"),
+        (shadowed(variants=2), "spec.variants: only one may have track shadow"),
+        (shadowed(variants=0), "spec.shadow: want a variant of track shadow beside it"),
+        ({**shadowed(), "shadow": None}, "spec.shadow: want it beside a variant of track shadow"),
+        (
+            {**shadowed(), "variants": variant(track="shadow", weight=1)},
+            rf"spec.variants\[{STABLE}\].weight: want 0 for a shadow",
+        ),
+        (shadowed(percent=0), "spec.shadow.percent: want a whole number from 1 to 100"),
+        (shadowed(percent=101), "spec.shadow.percent"),
+        (shadowed(percent=True), "spec.shadow.percent"),
+        (shadowed(percent="10"), "spec.shadow.percent"),
+        (shadowed(percent=None), "spec.shadow.percent"),
+        (shadowed(text="yes"), "spec.shadow.text: want true or false"),
+        (shadowed(firstTokenSeconds=None), "spec.shadow.firstTokenSeconds: want seconds between 0 and 86400"),
+        (shadowed(betweenTokensSeconds=0), "spec.shadow.betweenTokensSeconds"),
     ],
 )
 def test_what_must_not_be_served_is_refused_by_its_field(changed: dict[str, Any], says: str) -> None:

@@ -11,6 +11,7 @@ from tests.gateway.worlds import (
     STABLE,
     access_key,
     endpoints,
+    shadowed_table,
     snapshot,
     table,
     variant_of,
@@ -258,11 +259,7 @@ def test_a_gone_deployment_is_told_of_until_its_last_request_ends() -> None:
 
 
 def test_a_shadow_takes_no_conversations() -> None:
-    shadowed = table()
-    shadowed["spec"]["variants"].append(
-        {"revision": CANARY, "track": "shadow", "weight": 0, "service": f"story-{CANARY}"}
-    )
-    entry = world_of(snapshot([shadowed])).routes.deployments[KEYED]
+    entry = world_of(snapshot([shadowed_table()])).routes.deployments[KEYED]
     assert [v.revision for v in entry.split] == [STABLE]
     assert [v.revision for v in entry.variants] == [STABLE, CANARY]
 

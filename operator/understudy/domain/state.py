@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 ERROR_KINDS: Final = ("connect", "5xx", "firstToken", "truncated", "malformed")
+# What one half of a pair can be bad at: of the metrics of an analysis (api/v1alpha1/rollout.py) those that one answer
+# can tell of.
+PAIR_METRICS: Final = ("errors", "rejected", "timeToFirstToken", "interTokenLatency", "emptyOutput")
+SIMILARITY_CLASSES: Final = 10
 # Upper bounds in seconds; the last bucket is +Inf. Counts are per bucket, not cumulative.
 TTFT_BOUNDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 ITL_BOUNDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -32,6 +36,24 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """What became of requests of which stable's answer went to the client and this revision's, the shadow's, to nobody.
+
+    `count` is of pairs of which both halves ended and were compared, at most one per conversation in ten seconds.
+    `worse` counts by PAIR_METRICS those in which only the shadow was bad, `better` those in which only stable was.
+    `dropped` are copies that were not sent, or not compared, because the gateway had too much to do.
+    `similarity` counts the pairs with two texts by how alike these are, in SIMILARITY_CLASSES equal classes from
+    0 to 1. A copy is no attempt: the other counters of a revision are of clients' requests alone.
+    """
+
+    count: int = 0
+    worse: Mapping[str, int] = field(default_factory=dict)
+    better: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    similarity: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionState:
     """Counters of one revision on one gateway.
 
@@ -51,6 +73,7 @@ class RevisionState:
     open_requests: int = 0
     usable_endpoints: int = 0
     sample: Sample = Sample()
+    pairs: Pairs = Pairs()
 
     @property
     def failed(self) -> int:
@@ -122,6 +145,7 @@ def _dump_deployment(value: DeploymentState) -> dict[str, Any]:
                 "openRequests": r.open_requests,
                 "usableEndpoints": r.usable_endpoints,
                 "sample": _dump_sample(r.sample),
+                "pairs": _dump_pairs(r.pairs),
             }
             for revision, r in value.revisions.items()
         },
@@ -152,8 +176,9 @@ def _parse_revision(raw: Mapping[str, Any]) -> RevisionState:
         itl=tuple(int(n) for n in raw["itl"]),
         open_requests=int(raw["openRequests"]),
         usable_endpoints=int(raw["usableEndpoints"]),
-        # Gateways of an older version take no samples.
+        # Gateways of an older version take no samples, or make no pairs.
         sample=_parse_sample(raw["sample"]) if "sample" in raw else Sample(),
+        pairs=_parse_pairs(raw["pairs"]) if "pairs" in raw else Pairs(),
     )
 
 
@@ -176,4 +201,24 @@ def _parse_sample(raw: Mapping[str, Any]) -> Sample:
         empty=int(raw["empty"]),
         ttft=tuple(int(n) for n in raw["ttft"]),
         slowest=tuple(int(n) for n in raw["slowest"]),
+    )
+
+
+def _dump_pairs(value: Pairs) -> dict[str, Any]:
+    return {
+        "count": value.count,
+        "worse": {metric: value.worse.get(metric, 0) for metric in PAIR_METRICS},
+        "better": {metric: value.better.get(metric, 0) for metric in PAIR_METRICS},
+        "dropped": value.dropped,
+        "similarity": list(value.similarity),
+    }
+
+
+def _parse_pairs(raw: Mapping[str, Any]) -> Pairs:
+    return Pairs(
+        count=int(raw["count"]),
+        worse={str(metric): int(count) for metric, count in raw["worse"].items()},
+        better={str(metric): int(count) for metric, count in raw["better"].items()},
+        dropped=int(raw["dropped"]),
+        similarity=tuple(int(n) for n in raw["similarity"]),
     )

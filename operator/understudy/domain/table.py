@@ -4,7 +4,7 @@ Both sides parse it here, so a table that one of them would refuse cannot be wri
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +40,20 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """How requests that stable answers are copied to the variant of track `shadow`, whose answers nobody sees.
+
+    `percent` of them, 1 to 100. A first token and a gap between two tokens count as good up to `first_token` and
+    `between_tokens` seconds. `text`: the gateway also keeps both answers' texts.
+    """
+
+    percent: int
+    first_token: float
+    between_tokens: float
+    text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One deployment's routing: names, variants, and the leader's epoch that wrote it.
 
@@ -47,6 +61,7 @@ class Table:
     `salt` is the candidate's revision, also while it is watched after its promotion, empty without one: it makes
     each rollout's split its own, and has gateways sample what becomes of conversations.
     `cut` are revisions of which no further word may reach a client: their open streams end with an error.
+    `shadow` is there if and only if one variant has that track.
     """
 
     epoch: int
@@ -57,6 +72,7 @@ class Table:
     timeouts: Timeouts = Timeouts()
     session_from_user: bool = False
     cut: tuple[str, ...] = ()
+    shadow: Shadow | None = None
 
 
 def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
@@ -64,7 +80,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
 
     Raises InvalidTableError: unknown track, duplicate revision, weights that are not whole
     numbers summing to 100 (or no variant at all), a service that is not the revision's own, a revision
-    that is cut and a variant.
+    that is cut and a variant, a second shadow or one with a share, a shadow without its settings or the reverse.
     """
     epoch = spec.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
@@ -83,6 +99,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
     for revision in sorted({v.revision for v in variants}.intersection(cut)):
         raise InvalidTableError(f"spec.cut: {revision} is a variant too")
     timeouts = spec.get("timeouts", {})
+    limits = "spec.timeouts"
     return Table(
         epoch=epoch,
         served_names=names,
@@ -90,18 +107,19 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
         salt=str(spec.get("salt", "")),
         retired=bool(spec.get("retired", False)),
         timeouts=Timeouts(
-            first_token=_seconds(timeouts, "firstTokenSeconds", 60.0),
-            between_tokens=_seconds(timeouts, "betweenTokensSeconds", 30.0),
-            whole=_seconds(timeouts, "wholeSeconds", 1800.0),
+            first_token=_seconds(limits, timeouts, "firstTokenSeconds", 60.0),
+            between_tokens=_seconds(limits, timeouts, "betweenTokensSeconds", 30.0),
+            whole=_seconds(limits, timeouts, "wholeSeconds", 1800.0),
         ),
         session_from_user=bool(spec.get("sessionFromUser", False)),
         cut=cut,
+        shadow=_shadow(spec.get("shadow"), [v for v in variants if v.track == "shadow"]),
     )
 
 
 def table_spec(table: Table) -> dict[str, Any]:
-    """Inverse of `parse_table`: the spec to write, every field explicit."""
-    return {
+    """Inverse of `parse_table`: the spec to write, every field explicit, `shadow` only where there is one."""
+    spec: dict[str, Any] = {
         "epoch": table.epoch,
         "servedNames": list(table.served_names),
         "variants": [
@@ -117,6 +135,14 @@ def table_spec(table: Table) -> dict[str, Any]:
         "sessionFromUser": table.session_from_user,
         "cut": list(table.cut),
     }
+    if table.shadow is not None:
+        spec["shadow"] = {
+            "percent": table.shadow.percent,
+            "firstTokenSeconds": table.shadow.first_token,
+            "betweenTokensSeconds": table.shadow.between_tokens,
+            "text": table.shadow.text,
+        }
+    return spec
 
 
 def _variant(deployment: str, item: Mapping[str, Any]) -> Variant:
@@ -130,14 +156,39 @@ def _variant(deployment: str, item: Mapping[str, Any]) -> Variant:
     return Variant(revision=revision, track=track, weight=weight, service=child_name(deployment, revision))
 
 
+def _shadow(settings: Mapping[str, Any] | None, variants: Sequence[Variant]) -> Shadow | None:
+    if len(variants) > 1:
+        raise InvalidTableError("spec.variants: only one may have track shadow")
+    for variant in variants:
+        if variant.weight != 0:
+            raise InvalidTableError(f"spec.variants[{variant.revision}].weight: want 0 for a shadow")
+    if settings is None:
+        if variants:
+            raise InvalidTableError("spec.shadow: want it beside a variant of track shadow")
+        return None
+    if not variants:
+        raise InvalidTableError("spec.shadow: want a variant of track shadow beside it")
+    percent, text = settings.get("percent"), settings.get("text", False)
+    if not isinstance(percent, int) or isinstance(percent, bool) or not 1 <= percent <= 100:
+        raise InvalidTableError("spec.shadow.percent: want a whole number from 1 to 100")
+    if not isinstance(text, bool):
+        raise InvalidTableError("spec.shadow.text: want true or false")
+    return Shadow(
+        percent=percent,
+        first_token=_seconds("spec.shadow", settings, "firstTokenSeconds"),
+        between_tokens=_seconds("spec.shadow", settings, "betweenTokensSeconds"),
+        text=text,
+    )
+
+
 def _revision(field: str, value: Any) -> str:
     if not isinstance(value, str) or not _REVISION.fullmatch(value):
         raise InvalidTableError(f"{field}: revision {value!r} is not 8 hexadecimal digits")
     return value
 
 
-def _seconds(source: Mapping[str, Any], field: str, default: float) -> float:
+def _seconds(where: str, source: Mapping[str, Any], field: str, default: float | None = None) -> float:
     value = source.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86400:
-        raise InvalidTableError(f"spec.timeouts.{field}: want seconds between 0 and 86400")
+        raise InvalidTableError(f"{where}.{field}: want seconds between 0 and 86400")
     return float(value)

@@ -50,16 +50,42 @@ _SUM = Cel(
 )
 
 
+_SHADOW = Cel(
+    "self.filter(v, v.track == 'shadow').size() <= 1 && self.all(v, v.track != 'shadow' || v.weight == 0)",
+    "write at most one variant of track shadow, with weight 0",
+)
+
+
+class TableShadow(BaseModel):
+    """How requests that stable answers are copied to the variant of track `shadow`."""
+
+    model_config = shape()
+
+    percent: Annotated[int, Field(ge=1, le=100)]
+    """Share of them that is copied."""
+    first_token_seconds: Seconds
+    """A first token counts as good until then."""
+    between_tokens_seconds: Seconds
+    """A gap between two tokens counts as good up to this."""
+    text: bool = False
+    """Gateways also keep the texts of both answers."""
+
+
 class RoutingTableSpec(BaseModel):
     """Names, variants and the leader's epoch."""
 
-    model_config = shape()
+    model_config = shape(
+        Cel(
+            "has(self.shadow) == (has(self.variants) && self.variants.exists(v, v.track == 'shadow'))",
+            "write shadow if and only if a variant has track shadow",
+        )
+    )
 
     epoch: Annotated[int, Field(ge=0)]
     """Leader transitions when this was written; gateways refuse a lower one than they serve by."""
     served_names: Annotated[tuple[ServedName, ...], Field(max_length=17), ATOMIC] = ()
     """Names that clients put in `model`."""
-    variants: Annotated[tuple[Variant, ...], Field(max_length=3), list_map("revision"), _SUM] = ()
+    variants: Annotated[tuple[Variant, ...], Field(max_length=3), list_map("revision"), _SUM, _SHADOW] = ()
     """Revisions that serve; none means that requests wait, then get 503 with Retry-After."""
     salt: Annotated[str, Field(pattern="^([0-9a-f]{8})?$", max_length=8)] = ""
     """The candidate's revision, until its watch is over: makes each rollout's split of conversations its own."""
@@ -71,6 +97,8 @@ class RoutingTableSpec(BaseModel):
     """Take the request's `user` as the conversation, when it gives nothing better."""
     cut: Annotated[tuple[Revision, ...], Field(max_length=10), ATOMIC] = ()
     """Revisions that answered as another model: gateways end their open streams with an error event."""
+    shadow: TableShadow | None = None
+    """Copies for the variant of track `shadow`."""
 
 
 class RoutingTable(BaseModel):

@@ -30,6 +30,7 @@ REVISION = RevisionState(
         count=7,
         worse={"errors": 1, "rejected": 2, "timeToFirstToken": 3, "interTokenLatency": 4, "emptyOutput": 5},
         better={"errors": 0, "rejected": 1, "timeToFirstToken": 0, "interTokenLatency": 2, "emptyOutput": 0},
+        both={"errors": 1, "rejected": 0, "timeToFirstToken": 2, "interTokenLatency": 0, "emptyOutput": 1},
         dropped=6,
         similarity=(0, 0, 1, 0, 0, 0, 0, 0, 2, 4),
     ),
@@ -54,7 +55,7 @@ def test_what_an_older_gateway_does_not_count_is_nothing(field: str, nothing: Sa
 def test_pairs_are_told_by_every_metric_also_before_the_first() -> None:
     raw = dump_state(GatewayState("start", 1.0, {"stories/story": DeploymentState(revisions={"a": RevisionState()})}))
     pairs = raw["deployments"]["stories/story"]["revisions"]["a"]["pairs"]
-    assert pairs["worse"] == pairs["better"] == dict.fromkeys(PAIR_METRICS, 0)
+    assert pairs["worse"] == pairs["better"] == pairs["both"] == dict.fromkeys(PAIR_METRICS, 0)
 
 
 def test_pairs_are_judged_by_metrics_that_a_user_can_name() -> None:

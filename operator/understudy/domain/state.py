@@ -40,7 +40,9 @@ class Pairs:
     """What became of requests of which stable's answer went to the client and this revision's, the shadow's, to nobody.
 
     `count` is of pairs of which both halves ended and were compared, at most one per conversation in ten seconds.
-    `worse` counts by PAIR_METRICS those in which only the shadow was bad, `better` those in which only stable was.
+    `worse` counts by PAIR_METRICS those in which only the shadow was bad, `better` those in which only stable was,
+    `both` those in which both were: what is tolerated is a multiple of stable's rate, and a prompt that is hard for
+    both belongs to it.
     `dropped` are copies that were not sent, or not compared, because the gateway had too much to do.
     `similarity` counts the pairs with two texts by how alike these are, in SIMILARITY_CLASSES equal classes from
     0 to 1. A copy is no attempt: the other counters of a revision are of clients' requests alone.
@@ -49,6 +51,7 @@ class Pairs:
     count: int = 0
     worse: Mapping[str, int] = field(default_factory=dict)
     better: Mapping[str, int] = field(default_factory=dict)
+    both: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
     similarity: tuple[int, ...] = ()
 
@@ -209,6 +212,7 @@ def _dump_pairs(value: Pairs) -> dict[str, Any]:
         "count": value.count,
         "worse": {metric: value.worse.get(metric, 0) for metric in PAIR_METRICS},
         "better": {metric: value.better.get(metric, 0) for metric in PAIR_METRICS},
+        "both": {metric: value.both.get(metric, 0) for metric in PAIR_METRICS},
         "dropped": value.dropped,
         "similarity": list(value.similarity),
     }
@@ -219,6 +223,7 @@ def _parse_pairs(raw: Mapping[str, Any]) -> Pairs:
         count=int(raw["count"]),
         worse={str(metric): int(count) for metric, count in raw["worse"].items()},
         better={str(metric): int(count) for metric, count in raw["better"].items()},
+        both={str(metric): int(count) for metric, count in raw["both"].items()},
         dropped=int(raw["dropped"]),
         similarity=tuple(int(n) for n in raw["similarity"]),
     )

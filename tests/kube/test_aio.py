@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from understudy.kube.aio import AioClient
 from understudy.kube.client import Scope, WatchEvent
-from understudy.kube.errors import ApiError, Gone, Retry, Terminal
+from understudy.kube.errors import ApiError, Gone, NotFound, Retry, Terminal
 from understudy.kube.resources import CONFIG_MAP, MODEL
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -194,3 +194,19 @@ async def test_a_call_that_hangs_ends(stage: Stage, monkeypatch: pytest.MonkeyPa
     stage.handler = hang
     error = await stage.failure(stage.api.get(CONFIG_MAP, "shop", "a"))
     assert isinstance(error.failure, Retry)
+
+
+@pytest.mark.parametrize("name", ["../secrets/key", ""])
+async def test_a_name_that_leads_elsewhere_is_never_sent(stage: Stage, name: str) -> None:
+    stage.json({})
+    for call in (
+        stage.api.get(CONFIG_MAP, "shop", name),
+        stage.api.delete(CONFIG_MAP, "shop", name),
+        stage.api.apply(CONFIG_MAP, {"metadata": {"namespace": "shop", "name": name}}, manager="m"),
+        stage.api.replace(CONFIG_MAP, {"metadata": {"namespace": "shop", "name": name}}),
+        stage.api.list_page(Scope(CONFIG_MAP, "../nodes")),
+    ):
+        error = await stage.failure(call)
+        assert isinstance(error.failure, NotFound)
+        assert "nothing is called" in error.message
+    assert stage.requests == []

@@ -311,3 +311,12 @@ async def test_a_dry_run_is_refused_as_the_write_would_be(world: World) -> None:
     with pytest.raises(ApiError) as caught:
         await world.api.create(CONFIG_MAP, world.config_map(), dry_run=True)
     assert caught.value.failure == Conflict()
+
+
+@pytest.mark.parametrize("name", ["../settings", "..", "settings/status", "", "set%74ings", "set?tings"])
+async def test_what_nothing_can_be_called_is_not_found(world: World, name: str) -> None:
+    await world.apply(world.config_map())
+    with pytest.raises(ApiError) as caught:
+        await world.api.get(CONFIG_MAP, world.namespace, name)
+    assert isinstance(caught.value.failure, NotFound)
+    assert (await world.api.get(CONFIG_MAP, world.namespace, "settings"))["data"] == {"a": "1"}

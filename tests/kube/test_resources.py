@@ -34,3 +34,16 @@ def test_a_resource_is_found_by_what_an_object_says_it_is() -> None:
 def test_a_kind_the_operator_never_touches_is_refused() -> None:
     with pytest.raises(KeyError):
         resource_of({"apiVersion": "batch/v1", "kind": "Job"})
+
+
+@pytest.mark.parametrize("word", ["..", ".", "../../nodes", "web/status", "%2e%2e"])
+def test_what_would_lead_to_another_path_is_no_name(word: str) -> None:
+    with pytest.raises(ValueError, match="nothing is called"):
+        POD.path("shop", word)
+    with pytest.raises(ValueError, match="nothing is called"):
+        POD.path(word, "web")
+
+
+def test_a_name_is_never_the_beginning_of_a_query() -> None:
+    assert POD.path("shop", "web?force=true#x y") == "/api/v1/namespaces/shop/pods/web%3Fforce%3Dtrue%23x%20y"
+    assert POD.path("shop", "system:node.1") == "/api/v1/namespaces/shop/pods/system:node.1"

@@ -15,7 +15,7 @@ from kubernetes.aio.config import load_incluster_config, load_kube_config
 from kubernetes.aio.config.config_exception import ConfigException
 
 from understudy.kube.client import Object, Page, Scope, WatchEvent
-from understudy.kube.errors import ApiError, from_answer, from_status, unreachable
+from understudy.kube.errors import ApiError, from_answer, from_status, unnameable, unreachable
 from understudy.kube.resources import Resource
 
 CALL_TIMEOUT = 10.0
@@ -60,14 +60,14 @@ class AioClient:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Read one object."""
-        return await self._call("GET", resource.path(namespace, name))
+        return await self._call("GET", _path(resource, namespace, name))
 
     async def list_page(self, scope: Scope, *, limit: int = 500, continue_token: str = "") -> Page:
         """Read one page of a collection."""
         query = [*_selectors(scope), ("limit", str(limit))]
         if continue_token:
             query.append(("continue", continue_token))
-        body = await self._call("GET", scope.resource.path(scope.namespace), query)
+        body = await self._call("GET", _path(scope.resource, scope.namespace), query)
         # Items of a list carry neither apiVersion nor kind.
         named = {"apiVersion": scope.resource.api_version, "kind": scope.resource.kind}
         return Page(
@@ -88,7 +88,7 @@ class AioClient:
             ("timeoutSeconds", str(timeout_seconds)),
         ]
         timeout = aiohttp.ClientTimeout(total=timeout_seconds + 30, sock_connect=CALL_TIMEOUT)
-        path = scope.resource.path(scope.namespace)
+        path = _path(scope.resource, scope.namespace)
         try:
             answer = await self._send("GET", path, query, timeout=timeout)
             async with answer.response:
@@ -109,12 +109,12 @@ class AioClient:
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Create; Conflict if it exists."""
-        return await self._call("POST", resource.path(obj["metadata"].get("namespace", "")), _trial(dry_run), obj)
+        return await self._call("POST", _path(resource, obj["metadata"].get("namespace", "")), _trial(dry_run), obj)
 
     async def replace(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Replace the object whose resourceVersion the argument carries."""
         meta = obj["metadata"]
-        return await self._call("PUT", resource.path(meta.get("namespace", ""), meta["name"]), _trial(dry_run), obj)
+        return await self._call("PUT", _path(resource, meta.get("namespace", ""), meta["name"]), _trial(dry_run), obj)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str = "", resource_version: str = ""
@@ -124,7 +124,7 @@ class AioClient:
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if conditions:
             options["preconditions"] = conditions
-        await self._call("DELETE", resource.path(namespace, name), body=options)
+        await self._call("DELETE", _path(resource, namespace, name), body=options)
 
     async def plurals(self, api_version: str) -> frozenset[str]:
         """Names of the collections in a group version."""
@@ -140,7 +140,7 @@ class AioClient:
         self, resource: Resource, obj: Object, manager: str, subresource: str, dry_run: bool = False
     ) -> Object:
         meta = obj["metadata"]
-        path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
+        path = _path(resource, meta.get("namespace", ""), meta["name"], subresource)
         query = [("fieldManager", manager), ("force", "true"), *_trial(dry_run)]
         return await self._call("PATCH", path, query, obj, _APPLY)
 
@@ -177,6 +177,15 @@ class AioClient:
             method, path, query_params=query or [], header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         return await self._api.call_api(*request, _request_timeout=timeout)
+
+
+def _path(resource: Resource, namespace: str, name: str | None = None, subresource: str = "") -> str:
+    try:
+        if name == "":
+            raise ValueError("nothing is called ''")  # and the path would be that of all of them
+        return resource.path(namespace, name or "", subresource)
+    except ValueError as error:
+        raise unnameable(error) from error
 
 
 def _trial(dry_run: bool) -> list[tuple[str, str]]:

@@ -60,6 +60,11 @@ def unreachable(cause: BaseException) -> ApiError:
     return ApiError(0, type(cause).__name__, str(cause) or "no answer in time", Retry(1.0))
 
 
+def unnameable(cause: ValueError) -> ApiError:
+    """The error for a request that was not sent, since nothing can have the name that it asks for."""
+    return ApiError(404, "NotFound", str(cause), NotFound())
+
+
 def from_answer(status: int, body: bytes, retry_after: str = "") -> ApiError:
     """The error for an answer outside 200 to 299; `retry_after` is that header's value in seconds."""
     try:

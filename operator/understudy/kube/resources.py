@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from understudy.domain.names import API_VERSION
 
@@ -19,14 +20,21 @@ class Resource:
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """URL path of the collection, of one object, or of its subresource.
 
-        An empty namespace means all namespaces (lists and watches) or a cluster-scoped object.
+        An empty namespace means all namespaces (lists and watches) or a cluster-scoped object. ValueError for what
+        no object is called: the API server would take it for another path, escaped or not.
         """
         root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
         parts = [root]
         if self.namespaced and namespace:
-            parts.append(f"namespaces/{namespace}")
-        parts.extend(part for part in (self.plural, name, subresource) if part)
+            parts.append(f"namespaces/{_segment(namespace)}")
+        parts.extend(_segment(part) for part in (self.plural, name, subresource) if part)
         return "/".join(parts)
+
+
+def _segment(word: str) -> str:
+    if word in (".", "..") or "/" in word or "%" in word:
+        raise ValueError(f"nothing is called {word!r:.80}")
+    return quote(word, safe=":")
 
 
 MODEL: Final = Resource(API_VERSION, "Model", "models")

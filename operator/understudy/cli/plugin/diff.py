@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from understudy.cli.plugin import records_view
+from understudy.cli.plugin import flags, records_view
 from understudy.cli.plugin.documents import rendered
 from understudy.cli.plugin.records import chosen
 from understudy.cli.plugin.session import Session
@@ -23,7 +23,7 @@ hashes) are in it. Exit status as of kubectl diff: 0 no difference, 1 a differen
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `diff`."""
-    parser.add_argument("name", help="the ModelDeployment")
+    parser.add_argument("name", type=flags.name, help="the ModelDeployment")
     parser.add_argument("a", nargs="?", default="stable", metavar="A", help="default: stable")
     parser.add_argument("b", nargs="?", default="current", metavar="B", help="default: current")
     parser.add_argument("--recorded", action="store_true", help="with the fields that start no pod")

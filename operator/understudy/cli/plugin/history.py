@@ -2,7 +2,7 @@
 
 import argparse
 
-from understudy.cli.plugin import records_view
+from understudy.cli.plugin import flags, records_view
 from understudy.cli.plugin.documents import document, rendered
 from understudy.cli.plugin.failure import PluginError
 from understudy.cli.plugin.records import promotions, state_of
@@ -20,7 +20,9 @@ promoted stand at the end. `spec.snapshots.keep` says how many records are kept.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `history`."""
-    parser.add_argument("name", help="the ModelDeployment; one that was deleted has records for seven days")
+    parser.add_argument(
+        "name", type=flags.name, help="the ModelDeployment; one that was deleted has records for seven days"
+    )
 
 
 async def run(session: Session, args: argparse.Namespace) -> int:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from understudy.cli.plugin import flags, parsing
 from understudy.cli.plugin.failure import PluginError
 from understudy.domain.names import API_VERSION
 from understudy.kube.client import Object
@@ -51,10 +50,7 @@ def read(paths: list[str], namespace: str, *, given: bool) -> Manifests:
 
 def _documents(path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, text in _texts(path):
-        try:
-            parsed = list(yaml.safe_load_all(text))
-        except yaml.YAMLError as error:
-            raise PluginError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+        parsed = parsing.documents(name, text)
         for number, document in enumerate(parsed, 1):
             where = f"{name}, document {number}" if len(parsed) > 1 else name
             if document is None:
@@ -69,13 +65,14 @@ def _documents(path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _texts(path: str) -> Iterator[tuple[str, str]]:
     if path == "-":
-        yield "standard input", sys.stdin.read()
+        yield "standard input", parsing.text_of("standard input", sys.stdin)
         return
     folder = Path(path)
     files = sorted(f for f in folder.iterdir() if f.suffix in _SUFFIXES) if folder.is_dir() else [folder]
     for file in files:
         try:
-            yield str(file), file.read_text()
+            with file.open() as stream:
+                yield str(file), parsing.text_of(str(file), stream)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not text"
             raise PluginError(f"cannot read {file}: {why}") from error
@@ -99,6 +96,9 @@ def _placed(where: str, document: Mapping[str, Any], namespace: str, *, given: b
     if not isinstance(meta, Mapping) or not meta.get("name"):
         raise PluginError(f"{where} has no name: write metadata: {{name: …}}")
     own = meta.get("namespace")
+    for what, word, right in (("name", meta["name"], flags.is_name), ("namespace", own, flags.is_namespace)):
+        if word and not (isinstance(word, str) and right(word)):
+            raise PluginError(f"{where}: metadata.{what} is {word!r:.80}: {flags.NAMES}")
     if own and given and own != namespace:
         raise PluginError(f"{where} is for namespace {own}, and -n says {namespace}: leave one of them out")
     return {**document, "metadata": {**meta, "namespace": own or namespace}}

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from understudy.cli.plugin import forecast_view
+from understudy.cli.plugin import flags, forecast_view
 from understudy.cli.plugin.cluster import Reader
 from understudy.cli.plugin.documents import document, rendered
 from understudy.cli.plugin.failure import PluginError
@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--server-side", action="store_true", help="as kubectl apply --server-side would do it")
     parser.add_argument(
-        "--system-namespace", default="understudy-system", metavar="NAME", help="where the operator runs (%(default)s)"
+        "--system-namespace",
+        type=flags.namespace,
+        default="understudy-system",
+        metavar="NAME",
+        help="where the operator runs (%(default)s)",
     )
 
 

@@ -9,9 +9,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
+from understudy.cli.plugin import flags
 from understudy.cli.plugin.documents import document, rendered
 from understudy.cli.plugin.failure import PluginError
-from understudy.cli.plugin.flags import duration
 from understudy.cli.plugin.session import Session
 from understudy.domain.names import ANNOTATION_REQUEST
 from understudy.kube.client import Object
@@ -54,9 +54,13 @@ class Answer:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of every verb."""
-    parser.add_argument("name", help="the ModelDeployment")
+    parser.add_argument("name", type=flags.name, help="the ModelDeployment")
     parser.add_argument(
-        "--timeout", type=duration, default=15.0, metavar="TIME", help="wait so long for the answer (default: 15s)"
+        "--timeout",
+        type=flags.duration,
+        default=15.0,
+        metavar="TIME",
+        help="wait so long for the answer (default: 15s)",
     )
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from understudy.cli.plugin import records_view
+from understudy.cli.plugin import flags, records_view
 from understudy.cli.plugin.documents import document, rendered
 from understudy.cli.plugin.records import Record, latest, state_of
 from understudy.cli.plugin.session import Session
@@ -22,7 +22,7 @@ Keep one beyond spec.snapshots.keep:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `snapshots`."""
-    parser.add_argument("name", nargs="?", default="", help="a ModelDeployment; all of the namespace without")
+    parser.add_argument("name", nargs="?", type=flags.name, help="a ModelDeployment; all of the namespace without")
 
 
 async def run(session: Session, args: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ async def run(session: Session, args: argparse.Namespace) -> int:
     owners = {(d["metadata"]["namespace"], d["metadata"]["name"]): d for d in deployments}
     grouped: dict[tuple[str, str], list[Object]] = {}
     found: list[Record] = []
-    for snapshot in await session.reader.snapshots(args.name):
+    for snapshot in await session.reader.snapshots(args.name or ""):
         meta = snapshot["metadata"]
         owner = (meta["namespace"], (meta.get("labels") or {}).get(LABEL_DEPLOYMENT, ""))
         grouped.setdefault(owner, []).append(snapshot)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from understudy.cli.plugin import status_view
+from understudy.cli.plugin import flags, status_view
 from understudy.cli.plugin.cluster import of
 from understudy.cli.plugin.documents import document, rendered
 from understudy.cli.plugin.overview import Overview, overview
@@ -29,7 +29,7 @@ as they should be.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `status`."""
-    parser.add_argument("name", nargs="?", default="", help="a ModelDeployment; all of the namespace without")
+    parser.add_argument("name", nargs="?", type=flags.name, help="a ModelDeployment; all of the namespace without")
     parser.add_argument("-w", "--watch", action="store_true", help="keep it up to date until Ctrl-C")
 
 

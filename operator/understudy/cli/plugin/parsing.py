@@ -51,10 +51,7 @@ def documents(name: str, text: str) -> list[Any]:
 
 
 def _documents(name: str, text: str) -> Iterator[Any]:
-    loader = _Loader(text)
-    while loader.check_node():
-        node = loader.get_node()
-        assert node is not None
+    for node in yaml.compose_all(text, Loader=_Loader):
         # Before anything is made of it: merge keys alone can take for ever.
         values, levels = _measured(node, {})
         if levels > MAX_DEPTH:
@@ -64,7 +61,7 @@ def _documents(name: str, text: str) -> Iterator[Any]:
                 f"{name} has a document of more than {MAX_VALUES} values, counting all that its aliases stand for: "
                 "write them out where they are needed"
             )
-        yield _plain(name, "", loader.construct_document(node))
+        yield _plain(name, "", _Loader("").construct_document(node))
 
 
 def _deep(name: str) -> str:

@@ -59,19 +59,22 @@ class Step:
         with self.log.open("ab") as log:
             log.write(f"$ {' '.join(words)}\n".encode())
             log.flush()
-            process = subprocess.Popen(
-                words,
-                env={**os.environ, **(env or {})},
-                cwd=cwd,
-                stdin=stdin or subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = None
             try:
+                with signals_held():
+                    process = subprocess.Popen(
+                        words,
+                        env={**os.environ, **(env or {})},
+                        cwd=cwd,
+                        stdin=stdin or subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
                 self._follow(process, words, time.monotonic() + deadline)
             finally:
-                end_group(process)
+                if process is not None:
+                    end_group(process)
 
     def wait(self, what: str, ready: Callable[[], bool], *, deadline: float, pause: float = 0.5) -> None:
         """Wait until `ready()`; raises CommandFailed, naming `what`, after `deadline` seconds."""
@@ -139,6 +142,25 @@ def step(name: str) -> Iterator[Step]:
             print(f"  there is no room left on the disk of {cache.root()}", flush=True)
         raise StepFailed(f"{name}: {error}") from error
     print(f"{line_start()}✓ {name} ({current.elapsed:.1f} s)", flush=True)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let a request to end wait for the end of the block: a command of which nobody knows the number runs on.
+
+    By handlers and not by a mask, which the command would inherit.
+    """
+    held: list[int] = []
+    before = {
+        sign: signal.signal(sign, lambda number, _: held.append(number)) for sign in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+    for number in held:
+        signal.raise_signal(number)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 CODE   := operator local tests
 LOCAL  := python3 -m local
 PYTEST := $(BIN)/pytest -q
-ALL_CORES := -n auto --dist loadfile
+ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
 
 ##@ Try it
 .PHONY: up down status

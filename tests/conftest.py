@@ -29,6 +29,11 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes 
         return next((shared for shared in SHARED if nodeid.startswith(shared)), nodeid)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: whoever begins it last ends alone, with the other core idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.hookimpl(optionalhook=True)  # there is none without pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     return SideBySide(config, log) if config.getoption("dist") == "loadgroup" else None

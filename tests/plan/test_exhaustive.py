@@ -16,6 +16,8 @@ from tests.plan.explore.search import Explored, Search
 from tests.plan.explore.small import WORLDS, Small, flow
 from tests.plan.world import Cluster
 
+pytestmark = pytest.mark.slow
+
 STATES = int(os.environ.get("UNDERSTUDY_STATES", "120"))
 PAGE = Path(__file__).parents[2] / "docs" / "rollout.md"
 

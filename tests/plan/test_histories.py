@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from tests.plan.parts import Behaviour
 from tests.plan.world import NAME, Cluster, rollout
 from understudy.plan.rollout import RULES
 from understudy.plan.rulebook import Rulebook
+
+pytestmark = pytest.mark.slow
 
 HISTORIES = int(os.environ.get("UNDERSTUDY_HISTORIES", "500"))
 

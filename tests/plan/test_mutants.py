@@ -4,6 +4,8 @@ import pytest
 
 from tests.plan.mutants import Mutant, broken_by, casts, mutants, noticed
 
+pytestmark = pytest.mark.slow
+
 EVERY = mutants()
 TABLE = noticed()
 # Rules of Recreate whose absence only changes what is said, or that no test has reached yet.

@@ -273,6 +273,7 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("ModelDeployment", {"spec.rollout.capacity": {"maxUnavailable": 3}}, ""),
     ("ModelDeployment", {"spec.api.extraFields": ["guided_json", "priority_class"]}, ""),
     ("ModelDeployment", {"spec.probes.prompts.0.expect": {}}, ""),
+    ("ModelDeployment", {"spec.probes.prompts.0.expect.jsonSchema": {"properties": {"a": {"items": {}}}}}, ""),
     ("Guardrail", {"spec.audience": "minors", "spec.rules.2.fictionAllowance": 0}, ""),
     ("Guardrail", {"spec.failurePolicy": "Open"}, ""),
     ("Guardrail", {"spec.failurePolicy": "Open", "spec.rules": [{"category": "pii", "actions": {"low": ["Log"]}}]}, ""),

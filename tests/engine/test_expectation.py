@@ -17,6 +17,8 @@ from understudy.engine.expectation import shortfall, time_allowed
         ({"matches": "^yes$"}, "yes"),
         ({"mustNotMatch": "sorry"}, "yes"),
         ({"matches": "fox", "mustNotMatch": "wolf", "notEmpty": True}, "the fox ran"),
+        ({"jsonSchema": {"required": ["name"]}}, ' {"name": "fox"} '),
+        ({"jsonSchema": {}, "matches": "fox"}, '["fox"]'),
     ],
 )
 def test_a_good_answer_lacks_nothing(expect: dict[str, Any], text: str) -> None:
@@ -30,6 +32,9 @@ def test_a_good_answer_lacks_nothing(expect: dict[str, Any], text: str) -> None:
         ({"notEmpty": True}, " \n", "the answer is empty"),
         ({"matches": "fox"}, "wolf", "the answer 'wolf' does not match 'fox'"),
         ({"matches": "^yes$"}, "oh yes", "the answer 'oh yes' does not match '^yes$'"),
+        ({"jsonSchema": {"type": "object"}}, "[1]", "the answer '[1]' is [1], not object"),
+        ({"jsonSchema": {"required": ["name"]}}, "{}", "the answer '{}' has no \"name\""),
+        ({"jsonSchema": {}}, "{", "the answer '{' is not JSON: unexpected end of data: line 1 column 2 (char 1)"),
         ({"mustNotMatch": "(?i)SORRY"}, "I am sorry", "the answer 'I am sorry' matches '(?i)SORRY'"),
     ],
 )

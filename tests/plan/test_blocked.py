@@ -50,11 +50,26 @@ def test_a_missing_reference_is_named(kind: str) -> None:
     cluster.until(lambda c: c.says("Ready")[0] == "True")
 
 
+def prompts(*schemas: dict[str, Any]) -> dict[str, Any]:
+    """Probes with a prompt for each schema."""
+    message = {"role": "user", "content": "Tell me a story as JSON."}
+    return {
+        "prompts": [
+            {"name": f"json-{n}", "messages": [message], "expect": {"jsonSchema": schema}}
+            for n, schema in enumerate(schemas)
+        ]
+    }
+
+
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"rollout": rollout(shadow={"percent": 5})}, "shadowing is not available yet"),
     ({"rollout": rollout(capacity={"mode": "Borrow"})}, "Borrow is not available yet; use Auto or Surge"),
     ({"engine": {"type": "sim", "image": "v2", "args": ["--port=1"]}}, "spec.engine.args[0]"),
     ({"podTemplate": {"labels": {"understudy.dev/x": "y"}}}, "understudy.dev/x"),
+    (
+        {"probes": prompts({"type": "object"}, {"properties": {"title": {"format": "date"}}})},
+        "spec.probes.prompts[1].expect.jsonSchema.properties.title.format: is not supported in a probe; use type,",
+    ),
 ]
 
 
@@ -67,6 +82,16 @@ def test_an_invalid_spec_stalls_at_once_and_what_serves_goes_on(change: dict[str
     assert says in cluster.condition("Stalled")["message"]
     assert (cluster.weights(), cluster.replicas()) == ({"v1": 100}, {"v1": 1})
     assert cluster.says("Available")[0] == "True"
+
+
+def test_what_is_expected_by_mistake_is_held_against_no_pod() -> None:
+    cluster = serving("v1", probes=prompts({"type": "object"}))
+    assert {prompt.name for probe in cluster.probed for prompt in probe.prompts} == {"json-0"}
+    cluster.edit(probes=prompts({"type": "object"}, {"$ref": "https://example.com/story.json"}))
+    cluster.turns(3)
+    assert cluster.says("Stalled") == ("True", "InvalidSpec")
+    (probe,) = cluster.probed
+    assert [(prompt.name, prompt.expect["jsonSchema"]) for prompt in probe.prompts] == [("json-0", {"type": "object"})]
 
 
 def test_a_spec_that_is_not_one_leaves_everything_as_it_is() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import re2
 
 from understudy.domain.duration import seconds
+from understudy.plan.answer_schema import departure
 
 _DEFAULT_WITHIN = 30.0
 
@@ -30,6 +31,9 @@ def shortfall(expect: Mapping[str, Any], text: str) -> str:
         return f"the answer {shown!r} does not match {wanted!r}"
     if forbidden and _pattern(forbidden).search(text):
         return f"the answer {shown!r} matches {forbidden!r}"
+    schema = expect.get("jsonSchema")
+    if schema is not None and (said := departure(schema, text)):
+        return f"the answer {shown!r} {said}"
     return ""
 
 

@@ -72,7 +72,7 @@ Action = Apply | Delete | Emit
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A probe prompt with its expectation; `expect` is the API's object (notEmpty, matches, mustNotMatch, within)."""
+    """A probe prompt with its expectation; `expect` is the API's object (notEmpty, matches, …)."""
 
     name: str
     messages: tuple[Mapping[str, Any], ...]

@@ -8,6 +8,7 @@ from understudy.plan.desired.children import snapshot_manifest
 from understudy.plan.desired.refusal import Missing, Refusal
 from understudy.plan.desired.revision import render_revision
 from understudy.plan.observed import Object, Observed
+from understudy.plan.probing import refused
 from understudy.plan.state import State
 from understudy.plan.wanted import Blocked, Wanted
 
@@ -19,7 +20,7 @@ def resolve(observed: Observed, spec: ModelDeploymentSpec, state: State) -> Want
 
     A record that exists is used as it is, so that its pods come back exactly as they were.
     """
-    for refusal in unavailable(spec):
+    for refusal in (*unavailable(spec), *_unusable(spec)):
         return Blocked("InvalidSpec", refusal.message, passing=False)
     if observed.model is None:
         missing = f"Model {spec.model_ref.name} does not exist in namespace {observed.key.namespace}"
@@ -49,6 +50,11 @@ def unavailable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:
     if rollout.capacity.mode == "Borrow":
         problem = f"{rollout.capacity.mode} {NOT_AVAILABLE}"
         yield Refusal("spec.rollout.capacity.mode", problem, "use Auto or Surge, which add pods before they take any")
+
+
+def _unusable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:
+    for index, prompt in enumerate(spec.probes.prompts):
+        yield from refused(index, prompt)
 
 
 def _familiarity(snapshot: Object, state: State) -> tuple[int, str]:

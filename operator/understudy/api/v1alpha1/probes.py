@@ -1,10 +1,10 @@
 """Probe prompts: questions that Understudy asks each pod, with the property its answer must have."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from understudy.api.v1alpha1.markers import ATOMIC, Cel, list_map
+from understudy.api.v1alpha1.markers import ATOMIC, PRESERVE_UNKNOWN, Cel, list_map, max_properties
 from understudy.api.v1alpha1.scalars import Duration, Label, Latency, Regex
 from understudy.api.v1alpha1.shape import shape
 
@@ -36,6 +36,10 @@ class Expectation(BaseModel):
     """The answer contains a match."""
     must_not_match: Regex | None = None
     """The answer contains no match."""
+    json_schema: Annotated[dict[str, Any], PRESERVE_UNKNOWN, max_properties(32)] | None = None
+    """The whole answer is JSON like this: type, enum, const, anyOf, properties, required, additionalProperties, items,
+    pattern (RE2), and the minimum and maximum of numbers, lengths, items and properties, as in JSON Schema 2020-12. A
+    keyword that is not among them (such as $ref) is refused; at most 16 KiB, 16 levels and 200 schemas."""
     within: Latency = "10s"
     """The whole answer arrives in this time."""
 

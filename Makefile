@@ -43,6 +43,10 @@ test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real
 proof: $(VENV)/ready ## Prove the rollout machine anew: histories, small worlds, rules taken out (docs/proof.md; ten minutes)
 	$(BIN)/python bench/proof.py
 
+.PHONY: bench-gateway
+bench-gateway: $(VENV)/ready ## Measure the gateway beside its peers (BENCH=--quick: minutes; docs/benchmarks/gateway.md)
+	$(BIN)/python -m bench.gateway $(BENCH)
+
 ##@ Check
 .PHONY: verify lint fmt types imports security generate check-generated
 verify: lint types imports security check-generated ## Every static check; nothing may differ from what is generated

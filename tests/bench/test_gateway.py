@@ -1,0 +1,80 @@
+"""The gateway's benchmark: its parts do what the page says of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.gateway.page import write_page
+from bench.gateway.peers import PEERS
+from bench.gateway.plot import Bar, bars
+from bench.gateway.scenarios import BenchError, Scenario, measure
+
+WHOLE = Scenario("small", "requests", connections=4, prompt=1024)
+STREAMS = Scenario("streams-600", "streams", connections=5, prompt=1024, tokens=4)
+
+
+@pytest.mark.parametrize("name", ["understudy", "floor", "aiohttp"])
+def test_whole_answers_are_counted_and_paid_for(name: str) -> None:
+    found = measure(PEERS[name], WHOLE, seconds=0.5, warmup=0.1)
+
+    assert found["errors"] == found["lost"] == 0
+    assert found["requests"] > 0
+    assert found["cpu"]["tested"] > 0
+    assert found["memory_mb"] > 5
+
+
+@pytest.mark.parametrize("name", ["understudy", "floor", "aiohttp"])
+def test_each_chunk_of_a_stream_is_timed(name: str) -> None:
+    found = measure(PEERS[name], STREAMS, seconds=0.5, warmup=0.1)
+
+    assert found["errors"] == found["lost"] == 0
+    assert found["chunks"] > found["requests"] * STREAMS.tokens * 0.9 > 0
+    assert 0 < found["transit"]["p50"] < 1000
+
+
+def test_a_peer_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS["floor"].__dict__, "command", lambda _: ["sh", "-c", "echo no such flag; exit 3"])
+
+    with pytest.raises(BenchError, match="no such flag"):
+        measure(PEERS["floor"], WHOLE, seconds=0.1, warmup=0.0)
+
+
+def row(peer: str, cpu: float, **more: Any) -> dict[str, Any]:
+    return {
+        "peer": peer, "scenario": "small", "repetition": 0, "idle_before": 1.0, "seconds": 1.0, "requests": 1000,
+        "chunks": 0, "errors": 0, "connections": 32, "cold_start": 0.2, "memory_mb": 21.0, "transit": {},
+        "latency": {"p50": 1.0, "p99": 2.0}, "cpu": {"tested": cpu, "load": 0.1, "engines": 0.1}, **more,
+    }  # fmt: skip
+
+
+def test_the_page_sets_ours_against_the_peers_of_the_same_repetition(tmp_path: Path) -> None:
+    rows = [row("direct", 0.0), row("understudy", 0.03), row("vllm-router", 0.04), {**row("envoy", 1), "failed": "no"}]
+
+    write_page({"results": rows, "versions": {}}, tmp_path)
+
+    page = (tmp_path / "gateway.md").read_text()
+    assert "| `small`, per request | 0.75 (0.75 to 0.75) |" in page
+    assert "| CPU per small request, to vllm-router | ≤ 1 | 0.75 | yes |" in page
+    assert "| CPU per chunk at 600 streams, to Envoy | ≤ 1 | · | · |" in page
+    assert "Envoy, native filters |" not in page
+    assert (tmp_path / "gateway-small.svg").read_text().count("<rect") == 3
+
+
+def test_the_page_says_when_the_machine_was_busy(tmp_path: Path) -> None:
+    rows = [row("direct", 0.0), row("understudy", 0.03, idle_before=0.4)]
+
+    write_page({"results": rows}, tmp_path)
+
+    assert "was not idle** before 1 of 2 measurements" in (tmp_path / "gateway.md").read_text()
+
+
+def test_a_bar_far_beyond_the_others_is_cut_and_says_its_value() -> None:
+    chart = bars(
+        "cost",
+        "µs",
+        [Bar("a", 10, 9, 11, ours=True), Bar("b", 20, 20, 20, ours=False), Bar("c", 5000, 0, 0, ours=False)],
+    )
+
+    assert "5,000 µs (cut)" in chart
+    assert chart.index(">a<") < chart.index(">b<") < chart.index(">c<")

@@ -134,6 +134,7 @@ _DEPLOYMENT = [
             "request_id",
             "session_id",
             "vllm_xargs",
+            "cache_salt",
         )
     ),
 ]
@@ -249,6 +250,7 @@ _TABLE = [
         name="two",
     ),
     Case("RoutingTable", ".spec.variants", _ONE_SHADOW, {"spec.variants.2.weight": 1}),
+    Case("RoutingTable", ".spec.extraFields[*]", _NEVER, {"spec.extraFields": ["vllm_xargs"]}),
     Case("RoutingTable", ".spec", _SHADOW, {"spec.shadow": GONE}),
     Case("RoutingTable", ".spec", _SHADOW, {"spec.variants": []}, name="no-variants"),
     Case("RoutingTable", ".spec", _SHADOW, {"spec.variants": GONE}, name="variants-left-out"),
@@ -290,4 +292,6 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("RoutingTable", {"spec.variants.1": GONE, "spec.variants.0.weight": 100, "spec.shadow.percent": 100}, ""),
     ("RoutingTable", {"spec.shadow.text": GONE}, ""),
     ("RoutingTable", {"spec.salt": ""}, ""),
+    ("RoutingTable", {"spec.extraFields": GONE, "spec.mediaHosts": GONE}, ""),
+    ("RoutingTable", {"spec.mediaHosts": ["10.0.0.1:8443"]}, ""),
 ]

@@ -35,6 +35,8 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
         timeouts=Timeouts(5.0, 6.0, 7.0),
         session_from_user=True,
         cut=("0a1b2c3d",),
+        extra_fields=("guided_decoding_backend",),
+        media_hosts=("img.example.com", "10.0.0.1:8443"),
     )
     assert parse_table("story", table_spec(table)) == table
 
@@ -49,7 +51,7 @@ def test_the_settings_of_a_shadow_are_written_as_they_were_and_only_where_there_
 def test_what_is_left_out_has_its_default() -> None:
     table = parse_table("story", {"epoch": 0})
     assert table == Table(epoch=0, served_names=(), variants=())
-    assert "shadow" not in table_spec(table)
+    assert not {"shadow", "extraFields", "mediaHosts"}.intersection(table_spec(table))
 
 
 def shadowed(variants: int = 1, **changed: Any) -> dict[str, Any]:
@@ -76,6 +78,12 @@ def test_a_shadow_has_no_share_and_keeps_no_text_unless_asked_to(percent: int) -
         ({"epoch": -1}, "spec.epoch"),
         ({"cut": ["xyz"]}, "spec.cut: revision 'xyz' is not 8 hexadecimal digits"),
         ({"cut": ["0a1b2c3d", CANARY]}, f"spec.cut: {CANARY} is a variant too"),
+        ({"extraFields": ["priority"]}, "spec.extraFields: priority is never passed on"),
+        ({"extraFields": ["No Name"]}, "spec.extraFields: 'No Name' is not a field's name"),
+        ({"extraFields": [7]}, "spec.extraFields"),
+        ({"mediaHosts": ["IMG.example.com"]}, "spec.mediaHosts: 'IMG.example.com' is not a host in lower case"),
+        ({"mediaHosts": ["https://img.example.com"]}, "spec.mediaHosts"),
+        ({"mediaHosts": [7]}, "spec.mediaHosts"),
         ({"epoch": "3"}, "spec.epoch"),
         ({"epoch": True}, "spec.epoch"),
         ({"servedNames": ["no spaces"]}, "spec.servedNames"),

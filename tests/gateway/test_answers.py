@@ -149,9 +149,19 @@ async def test_other_paths_pass_through() -> None:
         await asked.answer(200, {"path": asked.path, "count": 3, "model": asked.model})
 
     async with engine(script) as e, gateway(one(e.port)) as g:
-        for path in ("/v1/embeddings", "/tokenize", "/detokenize"):
-            answer = await ask(g.port, {"model": "storyteller", "input": "x"}, path)
+        bodies: dict[str, dict[str, Any]] = {
+            "/v1/embeddings": {"input": "x"},
+            "/tokenize": {"prompt": "x"},
+            "/detokenize": {"tokens": [1]},
+            "/rerank": {"query": "x", "documents": ["y"]},
+            "/v1/rerank": {"query": "x", "documents": ["y"]},
+            "/score": {"text_1": "x", "text_2": "y"},
+            "/v1/score": {"queries": "x", "documents": ["y"]},
+        }
+        for number, (path, body) in enumerate(bodies.items()):
+            answer = await ask(g.port, {"model": "storyteller", **body}, path)
             assert answer.json == {"path": path, "count": 3, "model": "storyteller"}
+            assert e.asked[number].body == {"model": e.asked[number].model, **body}
 
 
 async def test_the_engines_own_refusal_is_passed_on_in_our_words() -> None:

@@ -9,7 +9,7 @@ from tests.gateway.clients import CHAT, ask, chat, client, exchange, request
 from tests.gateway.engines import Asked, engine
 from tests.gateway.gateways import gateway, until
 from tests.gateway.policy.test_head import SMUGGLING
-from tests.gateway.worlds import KEY, STABLE, endpoints, snapshot, table
+from tests.gateway.worlds import KEY, STABLE, access_key, endpoints, snapshot, table
 
 BODY = orjson.dumps(chat())
 CHUNKS = {"content_length": "", "transfer_encoding": "chunked"}
@@ -212,6 +212,33 @@ async def test_a_bad_body_leaves_the_connection_in_order(body: bytes, param: str
         assert (answer.status, answer.code, answer.json["error"]["param"]) == (400, "invalid_request", param)
         assert (await c.ask()).status == 200
         assert len(e.asked) == 1
+
+
+async def test_a_deployment_says_what_else_may_be_asked_of_it() -> None:
+    picture = [{"type": "image_url", "image_url": {"url": "https://img.example.com/a.png"}}]
+    seen = chat(stream_interval=2, messages=[{"role": "user", "content": picture}])
+    async with engine() as e:
+        tables = [
+            table(extraFields=["stream_interval"], mediaHosts=["img.example.com"]),
+            table(name="other", names=("other",), extraFields=["stream_interval"]),
+        ]
+        slices = [endpoints(STABLE, [e.port]), endpoints(STABLE, [e.port], name="other")]
+        async with gateway(snapshot(tables, slices)) as g:
+            assert (await ask(g.port, seen)).status == 200
+            assert e.asked[0].body["stream_interval"] == 2
+            other = await ask(g.port, {**seen, "model": "other"})
+            assert (other.status, other.code, other.json["error"]["param"]) == (400, "invalid_request", "messages")
+            unknown = await ask(g.port, chat(mm_payload="none"))
+            assert (unknown.status, unknown.code) == (400, "unknown_parameter")
+            assert unknown.json["error"]["param"] == "mm_payload"
+            assert len(e.asked) == 1
+
+
+async def test_fields_of_a_model_that_a_key_may_not_use_tell_nothing_about_it() -> None:
+    keys = [access_key(names="mine")]
+    async with gateway(snapshot([table()], [], keys)) as g:
+        for body in (chat(), chat(anything=1), chat(n=1000)):
+            assert (await ask(g.port, body)).status == 404
 
 
 async def test_wrong_keys_are_slowed_down_right_ones_are_not() -> None:

@@ -30,6 +30,16 @@ def test_the_table_is_there_and_empty_before_anything_serves() -> None:
     assert cluster.says("Reconciling")[0] == "True"
 
 
+def test_what_clients_may_send_is_in_the_table_and_changes_with_the_spec_alone() -> None:
+    cluster = new(api={"extraFields": ["stream_interval"], "mediaHosts": ["img.example.com"]}).until_phase("Stable")
+    assert cluster.table is not None
+    assert (cluster.table.extra_fields, cluster.table.media_hosts) == (("stream_interval",), ("img.example.com",))
+    cluster.apply("v1", api={})
+    cluster.turns(2)
+    assert (cluster.table.extra_fields, cluster.table.media_hosts) == ((), ())
+    assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
+
+
 def test_it_serves_as_soon_as_one_of_its_pods_answers_and_is_ready_when_all_are() -> None:
     cluster = new(replicas=3)
     cluster.capacity = 1

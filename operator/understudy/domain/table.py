@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from understudy.domain.fields import NEVER_PASSED
 from understudy.domain.names import child_name
 
 Track = Literal["stable", "canary", "shadow"]
 TRACKS: tuple[Track, ...] = ("stable", "canary", "shadow")
 _REVISION = re.compile(r"[0-9a-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:]{0,127}")
+_FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_HOST = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?(?::[0-9]{1,5})?")
 
 
 class InvalidTableError(ValueError):
@@ -62,6 +65,7 @@ class Table:
     each rollout's split its own, and has gateways sample what becomes of conversations.
     `cut` are revisions of which no further word may reach a client: their open streams end with an error.
     `shadow` is there if and only if one variant has that track.
+    `extra_fields` of requests are passed on beside the usual ones, `media_hosts` may be named in their media URLs.
     """
 
     epoch: int
@@ -73,6 +77,8 @@ class Table:
     session_from_user: bool = False
     cut: tuple[str, ...] = ()
     shadow: Shadow | None = None
+    extra_fields: tuple[str, ...] = ()
+    media_hosts: tuple[str, ...] = ()
 
 
 def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
@@ -80,7 +86,8 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
 
     Raises InvalidTableError: unknown track, duplicate revision, weights that are not whole
     numbers summing to 100 (or no variant at all), a service that is not the revision's own, a revision
-    that is cut and a variant, a second shadow or one with a share, a shadow without its settings or the reverse.
+    that is cut and a variant, a second shadow or one with a share, a shadow without its settings or the reverse,
+    an extra field that is never passed on.
     """
     epoch = spec.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
@@ -114,11 +121,13 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
         session_from_user=bool(spec.get("sessionFromUser", False)),
         cut=cut,
         shadow=_shadow(spec.get("shadow"), [v for v in variants if v.track == "shadow"]),
+        extra_fields=_extra_fields(spec.get("extraFields", ())),
+        media_hosts=_media_hosts(spec.get("mediaHosts", ())),
     )
 
 
 def table_spec(table: Table) -> dict[str, Any]:
-    """Inverse of `parse_table`: the spec to write, every field explicit, `shadow` only where there is one."""
+    """Inverse of `parse_table`: the spec to write, every field explicit but those that hardly any table has."""
     spec: dict[str, Any] = {
         "epoch": table.epoch,
         "servedNames": list(table.served_names),
@@ -142,6 +151,10 @@ def table_spec(table: Table) -> dict[str, Any]:
             "betweenTokensSeconds": table.shadow.between_tokens,
             "text": table.shadow.text,
         }
+    if table.extra_fields:
+        spec["extraFields"] = list(table.extra_fields)
+    if table.media_hosts:
+        spec["mediaHosts"] = list(table.media_hosts)
     return spec
 
 
@@ -179,6 +192,22 @@ def _shadow(settings: Mapping[str, Any] | None, variants: Sequence[Variant]) -> 
         between_tokens=_seconds("spec.shadow", settings, "betweenTokensSeconds"),
         text=text,
     )
+
+
+def _extra_fields(names: Sequence[Any]) -> tuple[str, ...]:
+    for name in names:
+        if not isinstance(name, str) or not _FIELD.fullmatch(name):
+            raise InvalidTableError(f"spec.extraFields: {name!r} is not a field's name")
+        if name in NEVER_PASSED:
+            raise InvalidTableError(f"spec.extraFields: {name} is never passed on")
+    return tuple(names)
+
+
+def _media_hosts(hosts: Sequence[Any]) -> tuple[str, ...]:
+    for host in hosts:
+        if not isinstance(host, str) or not _HOST.fullmatch(host):
+            raise InvalidTableError(f"spec.mediaHosts: {host!r} is not a host in lower case, or host:port")
+    return tuple(hosts)
 
 
 def _revision(field: str, value: Any) -> str:

@@ -107,6 +107,8 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
             whole=seconds(spec.timeouts.whole),
         ),
         session_from_user=spec.session.from_user,
+        extra_fields=spec.api.extra_fields,
+        media_hosts=spec.api.media_hosts,
         cut=tuple(r.name for r in world.revisions.values() if _is_cut(world, r) and r.name not in live),
     )
     # A new term alone is no reason to write every table there is: its epoch comes with the next change.

@@ -4,16 +4,21 @@ from typing import Any
 
 import pytest
 
+from understudy.domain.fields import NEVER_PASSED
 from understudy.gateway.policy.head import Head, parse_head
 from understudy.gateway.policy.operations import (
     CHAT,
     COMPLETIONS,
+    DETOKENIZE,
     EMBEDDINGS,
-    FORBIDDEN,
     FORWARDED,
     MODELS,
+    RERANK,
+    SCORE,
+    TOKENIZE,
     Operation,
     check_fields,
+    check_model,
     find_operation,
 )
 from understudy.gateway.policy.refusal import Refusal
@@ -85,17 +90,12 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 @pytest.mark.parametrize(
     ("operation", "body", "param"),
     [
-        (CHAT, {"messages": MESSAGES}, "model"),
-        (CHAT, {"model": "", "messages": MESSAGES}, "model"),
-        (CHAT, {"model": 7, "messages": MESSAGES}, "model"),
-        (CHAT, {"model": "x" * 257, "messages": MESSAGES}, "model"),
         (CHAT, {"model": "m"}, "messages"),
         (CHAT, {"model": "m", "messages": []}, "messages"),
         (CHAT, {"model": "m", "messages": "hi"}, "messages"),
         (CHAT, {"model": "m", "messages": MESSAGES, "stream": 1}, "stream"),
         (CHAT, {"model": "m", "messages": MESSAGES, "stream_options": []}, "stream_options"),
         (EMBEDDINGS, {"model": "m", "input": "x", "stream": True}, "stream"),
-        *((COMPLETIONS, {"model": "m", "prompt": "x", field: 1}, field) for field in sorted(FORBIDDEN)),
     ],
 )
 def test_a_bad_body_is_refused_by_field(operation: Operation, body: dict[str, Any], param: str) -> None:
@@ -109,10 +109,80 @@ def test_a_bad_body_is_refused_by_field(operation: Operation, body: dict[str, An
     [
         (CHAT, {"model": "m", "messages": MESSAGES}),
         (CHAT, {"model": "m", "messages": MESSAGES, "stream": True, "stream_options": {"include_usage": True}}),
-        (CHAT, {"model": "m", "messages": MESSAGES, "stream": None, "stream_options": None, "anything": [1]}),
+        (CHAT, {"model": "m", "messages": MESSAGES, "stream": None, "stream_options": None}),
         (COMPLETIONS, {"model": "m", "prompt": "x", "stream": True}),
         (EMBEDDINGS, {"model": "m", "input": "x", "stream": False}),
     ],
 )
 def test_a_good_body_goes_on(operation: Operation, body: dict[str, Any]) -> None:
     assert check_fields(operation, body) is None
+
+
+@pytest.mark.parametrize("model", [None, "", 7, "x" * 257])
+def test_a_body_names_its_model(model: Any) -> None:
+    found = check_model({} if model is None else {"model": model})
+    assert found is not None
+    assert (found.status, found.code, found.param) == (400, "invalid_request", "model")
+    assert check_model({"model": "m"}) is None
+
+
+# One request of each path with everything that its own clients commonly send.
+USUAL: dict[Operation, dict[str, Any]] = {
+    CHAT: {
+        "messages": MESSAGES, "max_completion_tokens": 5, "temperature": 0, "top_p": 1, "stop": ["a"], "seed": 1,
+        "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto", "user": "u", "top_k": 5,
+        "response_format": {"type": "json_object"}, "logprobs": True, "top_logprobs": 2, "metadata": {"session": "s"},
+        "chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "low", "store": False, "n": 2,
+        "prompt_cache_key": "k", "parallel_tool_calls": False, "min_p": 0.1, "structured_outputs": {"regex": "a"},
+    },
+    COMPLETIONS: {"prompt": ["x"], "max_tokens": 5, "logprobs": 3, "best_of": 2, "suffix": "s", "echo": True},
+    EMBEDDINGS: {"input": ["x"], "encoding_format": "float", "dimensions": 8, "user": "u"},
+    TOKENIZE: {"messages": MESSAGES, "add_generation_prompt": True, "return_token_strs": True},
+    DETOKENIZE: {"tokens": [1, 2]},
+    **{path: {"query": "q", "documents": ["a", "b"], "top_n": 1} for path in RERANK},
+    **{path: {"text_1": "a", "text_2": ["b"], "truncate_prompt_tokens": 8} for path in SCORE},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", FORWARDED)
+def test_the_usual_fields_of_a_path_are_taken_and_no_others(operation: Operation) -> None:
+    usual = {"model": "m", **USUAL[operation]}
+    assert check_fields(operation, usual) is None
+    for unknown in ("anything", "messages2", "", "\u0000", "x" * 1000):
+        found = check_fields(operation, {**usual, unknown: 1})
+        assert found is not None
+        assert (found.status, found.code, found.param) == (400, "unknown_parameter", unknown[:64])
+
+
+@pytest.mark.parametrize("operation", FORWARDED)
+@pytest.mark.parametrize("field", NEVER_PASSED)
+def test_some_fields_are_never_passed_on_even_if_the_deployment_says_so(operation: Operation, field: str) -> None:
+    found = check_fields(operation, {"model": "m", **USUAL[operation], field: None}, extra=(field,))
+    assert found is not None
+    assert (found.status, found.code, found.param) == (400, "invalid_request", field)
+
+
+def test_a_deployment_may_add_fields() -> None:
+    body = {"model": "m", "messages": MESSAGES, "stream_interval": 4, "mm_payload": "none"}
+    assert check_fields(CHAT, body, extra=("mm_payload", "stream_interval")) is None
+    found = check_fields(CHAT, body, extra=("mm_payload",))
+    assert found is not None
+    assert found.param == "stream_interval"
+
+
+def test_a_path_does_not_take_the_fields_of_another() -> None:
+    for operation, field in ((DETOKENIZE, "messages"), (EMBEDDINGS, "tools"), (COMPLETIONS, "messages")):
+        found = check_fields(operation, {"model": "m", **USUAL[operation], field: MESSAGES})
+        assert found is not None
+        assert found.param == field
+
+
+def test_caps_and_media_are_looked_at() -> None:
+    found = check_fields(CHAT, {"model": "m", "messages": MESSAGES, "n": 17})
+    assert found is not None
+    assert found.param == "n"
+    picture = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example/x"}}]}]
+    found = check_fields(CHAT, {"model": "m", "messages": picture})
+    assert found is not None
+    assert found.param == "messages"
+    assert check_fields(CHAT, {"model": "m", "messages": picture}, media_hosts=("a.example",)) is None

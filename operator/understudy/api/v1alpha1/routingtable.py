@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from understudy.api.v1alpha1.markers import ATOMIC, Cel, list_map
 from understudy.api.v1alpha1.metadata import ApiVersion, ObjectMeta
 from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName
+from understudy.api.v1alpha1.serving import ExtraFields, MediaHosts
 from understudy.api.v1alpha1.shape import shape
 
 Seconds = Annotated[float, Field(ge=0.001, le=86400)]
@@ -97,6 +98,10 @@ class RoutingTableSpec(BaseModel):
     """Take the request's `user` as the conversation, when it gives nothing better."""
     cut: Annotated[tuple[Revision, ...], Field(max_length=10), ATOMIC] = ()
     """Revisions that answered as another model: gateways end their open streams with an error event."""
+    extra_fields: ExtraFields = ()
+    """Request fields that are passed on beside the usual ones."""
+    media_hosts: MediaHosts = ()
+    """Hosts from which engines may load media."""
     shadow: TableShadow | None = None
     """Copies for the variant of track `shadow`."""
 

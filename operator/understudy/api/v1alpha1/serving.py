@@ -7,27 +7,19 @@ from pydantic import BaseModel, Field
 from understudy.api.v1alpha1.markers import LIST_SET, Cel
 from understudy.api.v1alpha1.scalars import Price, RequestTimeout, Retention, ServedName
 from understudy.api.v1alpha1.shape import shape
+from understudy.domain.fields import NEVER_PASSED
 
-_NEVER = (
-    "chat_template",
-    "kv_transfer_params",
-    "ec_transfer_params",
-    "mm_processor_kwargs",
-    "media_io_kwargs",
-    "priority",
-    "request_id",
-    "session_id",
-    "vllm_xargs",
-)
 ExtraField = Annotated[
     str,
     Field(pattern="^[a-z][a-z0-9_]*$", max_length=64),
     Cel(
-        "!(self in [" + ", ".join(f"'{name}'" for name in _NEVER) + "])",
+        "!(self in [" + ", ".join(f"'{name}'" for name in NEVER_PASSED) + "])",
         "remove this field: it is never passed on, since it would let a client change the engine for others",
     ),
 ]
 MediaHost = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$", max_length=253)]
+ExtraFields = Annotated[tuple[ExtraField, ...], Field(max_length=64), LIST_SET]
+MediaHosts = Annotated[tuple[MediaHost, ...], Field(max_length=64), LIST_SET]
 
 
 class Api(BaseModel):
@@ -35,10 +27,10 @@ class Api(BaseModel):
 
     model_config = shape()
 
-    extra_fields: Annotated[tuple[ExtraField, ...], Field(max_length=64), LIST_SET] = ()
-    """Request fields that are passed on to the engine."""
-    media_hosts: Annotated[tuple[MediaHost, ...], Field(max_length=64), LIST_SET] = ()
-    """Hosts from which the engine may load media."""
+    extra_fields: ExtraFields = ()
+    """Request fields that are passed on to the engine beside those that OpenAI and vLLM define."""
+    media_hosts: MediaHosts = ()
+    """Hosts from which the engine may load media, `host` or `host:port`."""
 
 
 class Session(BaseModel):

@@ -1,39 +1,44 @@
-"""What may be asked of the gateway: an exact list of paths, and the fields that are refused on any of them."""
+"""What may be asked of the gateway: an exact list of paths, and for each an exact list of fields."""
 
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
+from understudy.domain.fields import NEVER_PASSED
+from understudy.gateway.policy import fields
+from understudy.gateway.policy.caps import over_cap
 from understudy.gateway.policy.head import Head
+from understudy.gateway.policy.media import bad_media
 from understudy.gateway.policy.refusal import Refusal, bad_request
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One path. `streams`: answers may be event streams. `salted`: the engine's prefix cache is kept per tenant."""
+    """One path, and the fields that its requests may have.
+
+    `streams`: answers may be event streams. `salted`: the engine's prefix cache is kept per tenant.
+    """
 
     path: str
+    fields: frozenset[str] = frozenset()
     method: str = "POST"
     streams: bool = False
     salted: bool = False
     chat: bool = False
 
 
-CHAT: Final = Operation("/v1/chat/completions", streams=True, salted=True, chat=True)
-COMPLETIONS: Final = Operation("/v1/completions", streams=True, salted=True)
-EMBEDDINGS: Final = Operation("/v1/embeddings")
-TOKENIZE: Final = Operation("/tokenize")
-DETOKENIZE: Final = Operation("/detokenize")
+CHAT: Final = Operation("/v1/chat/completions", fields.CHAT, streams=True, salted=True, chat=True)
+COMPLETIONS: Final = Operation("/v1/completions", fields.COMPLETIONS, streams=True, salted=True)
+EMBEDDINGS: Final = Operation("/v1/embeddings", fields.EMBEDDINGS)
+RERANK: Final = (Operation("/rerank", fields.RERANK), Operation("/v1/rerank", fields.RERANK))
+SCORE: Final = (Operation("/score", fields.SCORE), Operation("/v1/score", fields.SCORE))
+TOKENIZE: Final = Operation("/tokenize", fields.TOKENIZE)
+DETOKENIZE: Final = Operation("/detokenize", fields.DETOKENIZE)
 MODELS: Final = Operation("/v1/models", method="GET")
-FORWARDED: Final = (CHAT, COMPLETIONS, EMBEDDINGS, TOKENIZE, DETOKENIZE)
+FORWARDED: Final = (CHAT, COMPLETIONS, EMBEDDINGS, *RERANK, *SCORE, TOKENIZE, DETOKENIZE)
 _BY_PATH: Final = {operation.path.encode(): operation for operation in (*FORWARDED, MODELS)}
 
-# Fields by which a client could reach past the gateway into the engine, its cache, or other tenants.
-FORBIDDEN: Final = frozenset(
-    {
-        "chat_template", "kv_transfer_params", "ec_transfer_params", "mm_processor_kwargs", "media_io_kwargs",
-        "priority", "request_id", "session_id", "vllm_xargs", "cache_salt",
-    }
-)  # fmt: skip
 MAX_MODEL_NAME: Final = 256
 
 
@@ -55,14 +60,25 @@ def find_operation(head: Head) -> Operation | Refusal:
     return operation
 
 
-def check_fields(operation: Operation, body: dict[str, Any]) -> Refusal | None:
-    """The refusal for a body that no engine should see; None when it may go on."""
+def check_model(body: dict[str, Any]) -> Refusal | None:
+    """The refusal for a body that names no model: whose fields they are is not known then."""
     model = body.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_NAME:
         return bad_request("model: want the name of a served model", "model")
-    if not FORBIDDEN.isdisjoint(body):
-        field = min(FORBIDDEN.intersection(body))
-        return bad_request(f"{field}: not taken from clients", field)
+    return None
+
+
+def check_fields(
+    operation: Operation, body: dict[str, Any], extra: Collection[str] = (), media_hosts: Collection[str] = ()
+) -> Refusal | None:
+    """The refusal for a body that no engine should see; None when it may go on.
+
+    `extra` fields and `media_hosts` are what the deployment allows beside what everybody may.
+    """
+    if not operation.fields.issuperset(body):
+        refusal = _unknown_field(body.keys() - operation.fields, extra)
+        if refusal is not None:
+            return refusal
     stream = body.get("stream")
     if stream is not None:
         if not isinstance(stream, bool):
@@ -76,6 +92,17 @@ def check_fields(operation: Operation, body: dict[str, Any]) -> Refusal | None:
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             return bad_request("messages: want a list with at least one message", "messages")
+    return over_cap(body) or bad_media(body, media_hosts)
+
+
+def _unknown_field(unknown: AbstractSet[str], extra: Collection[str]) -> Refusal | None:
+    for name in sorted(unknown):
+        if name in NEVER_PASSED:
+            return bad_request(f"{name}: not taken from clients", name)
+        if name not in extra:
+            shown = name[:64]
+            message = f"{shown}: no field of this path, and none that the deployment adds by spec.api.extraFields"
+            return Refusal(400, "unknown_parameter", message, shown)
     return None
 
 

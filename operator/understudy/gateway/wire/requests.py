@@ -9,7 +9,7 @@ from understudy.gateway.policy.choose import VARIANT_FIELD, asks_for_candidate
 from understudy.gateway.policy.document import read_object
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
-from understudy.gateway.policy.operations import Operation, check_fields
+from understudy.gateway.policy.operations import Operation, check_fields, check_model
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.table import Entry, Routes
 from understudy.gateway.wire.exchange import Exchange
@@ -28,7 +28,7 @@ def open_exchange(
     document = read_object(body)
     if isinstance(document, Refusal):
         return document
-    refusal = check_fields(operation, document)
+    refusal = check_model(document)
     if refusal is not None:
         return refusal
     name: str = document["model"]
@@ -36,6 +36,10 @@ def open_exchange(
     if entry is None or not key.allows(entry.served.namespace, entry.names):
         # One answer for both, so that names of others cannot be found out.
         return Refusal(404, "model_not_found", f"there is no model {name[:128]!r}", "model")
+    table = entry.served.table
+    refusal = check_fields(operation, document, table.extra_fields, table.media_hosts)
+    if refusal is not None:
+        return refusal
     direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
     if isinstance(direct, Refusal):
         return direct

@@ -205,10 +205,18 @@ class FakeApi:
             self.watches -= 1
 
     async def apply(self, resource: Resource, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
-        return await self._tried(lambda server: server._apply(resource, obj, manager, ""), dry_run)
+        return await self._tried(lambda server: server._apply(resource, obj, manager), dry_run)
 
-    async def apply_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
-        return await self._apply(resource, obj, manager, "status")
+    async def replace_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
+        meta = obj["metadata"]
+        name = (resource, meta.get("namespace", ""), meta["name"])
+        await self._receive(Call("replace/status", resource, *name[1:], obj, manager))
+        stored = copy.deepcopy(self._existing(name))
+        _check(meta, stored)
+        stored["status"] = copy.deepcopy(dict(obj["status"]))
+        stored["metadata"]["managedFields"] = [e for e in _entries(stored) if e.get("subresource") != "status"]
+        _take(stored, manager, "Update", "status", {path for path, _ in _leaves({"status": stored["status"]})}, set())
+        return copy.deepcopy(self._store(name, stored))
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         return await self._tried(lambda server: server._create(resource, obj), dry_run)
@@ -280,10 +288,10 @@ class FakeApi:
                 del self._faults[index]
                 raise error
 
-    async def _apply(self, resource: Resource, obj: Object, manager: str, subresource: str) -> Object:
+    async def _apply(self, resource: Resource, obj: Object, manager: str) -> Object:
         meta = obj["metadata"]
         name = (resource, meta.get("namespace", ""), meta["name"])
-        await self._receive(Call(f"apply{'/' if subresource else ''}{subresource}", resource, *name[1:], obj, manager))
+        await self._receive(Call("apply", resource, *name[1:], obj, manager))
         if "managedFields" in meta:
             raise status_error(400, "BadRequest", "metadata.managedFields must be nil")
         if name[1] in self.namespaces_going:
@@ -293,27 +301,21 @@ class FakeApi:
         if stored is None:
             if "uid" in meta:
                 raise status_error(409, "Conflict", "uid mismatch: the object is gone")
-            if subresource:
-                raise status_error(404, "NotFound", f"{name[2]} not found")
             stored = self._stub(resource, meta)
-        elif meta.get("uid", stored["metadata"]["uid"]) != stored["metadata"]["uid"]:
-            raise status_error(422, "Invalid", "uid is immutable", causes=[{"field": "metadata.uid"}])
-        elif (
-            meta.get("resourceVersion", stored["metadata"]["resourceVersion"]) != stored["metadata"]["resourceVersion"]
-        ):
-            raise status_error(409, "Conflict", "the object has been modified")
+        else:
+            _check(meta, stored)
         merged = copy.deepcopy(dict(stored))
-        wanted = dict(_leaves(_appliable(obj, subresource)))
-        owned = _owned(merged, manager, subresource)
+        wanted = dict(_leaves(_appliable(obj)))
+        owned = _owned(merged, manager)
         for path in owned - wanted.keys():
-            if not _owned_by_others(merged, manager, subresource, path):
+            if not _owned_by_others(merged, manager, path):
                 _unset(merged, path)
         for path, value in wanted.items():
             _set(merged, path, copy.deepcopy(value))
         changed = {path for path, value in wanted.items() if _get(stored, path) != value}
         if stored.get("immutable") and stored.get("data") != merged.get("data"):
             raise status_error(422, "Invalid", "data: field is immutable when `immutable` is set")
-        _take(merged, manager, "Apply", subresource, set(wanted), changed)
+        _take(merged, manager, "Apply", "", set(wanted), changed)
         return copy.deepcopy(self._store(name, merged))
 
     def _existing(self, name: Name) -> dict[str, Any]:
@@ -327,7 +329,7 @@ class FakeApi:
         body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata", "status")}
         fresh.update(copy.deepcopy(body))
         fresh["metadata"].update(copy.deepcopy(meta))
-        _take(fresh, manager, "Update", "", {path for path, _ in _leaves(_appliable(fresh, ""))}, set())
+        _take(fresh, manager, "Update", "", {path for path, _ in _leaves(_appliable(fresh))}, set())
         return self._store((resource, meta.get("namespace", ""), meta["name"]), fresh)
 
     def _stub(self, resource: Resource, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -365,9 +367,16 @@ def _content(obj: Object) -> Object:
     return {**obj, "metadata": meta}
 
 
-def _appliable(obj: Object, subresource: str) -> Object:
-    if subresource:
-        return {"status": obj.get("status") or {}}
+def _check(wanted: Object, stored: Object) -> None:
+    """The conditions in a write's metadata."""
+    meta = stored["metadata"]
+    if wanted.get("uid", meta["uid"]) != meta["uid"]:
+        raise status_error(422, "Invalid", "uid is immutable", causes=[{"field": "metadata.uid"}])
+    if wanted.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]:
+        raise status_error(409, "Conflict", "the object has been modified")
+
+
+def _appliable(obj: Object) -> Object:
     meta = {k: v for k, v in obj["metadata"].items() if k not in (*_SERVER_FIELDS, "name", "namespace")}
     body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata", "status")}
     return {**({"metadata": meta} if meta else {}), **body}
@@ -410,18 +419,18 @@ def _entries(obj: Object) -> list[dict[str, Any]]:
     return found
 
 
-def _owned(obj: Object, manager: str, subresource: str) -> set[Path]:
+def _owned(obj: Object, manager: str) -> set[Path]:
     for entry in _entries(obj):
-        if (entry["manager"], entry["operation"], entry.get("subresource", "")) == (manager, "Apply", subresource):
+        if (entry["manager"], entry["operation"], entry.get("subresource", "")) == (manager, "Apply", ""):
             return {tuple(path) for path in entry["fieldsV1"]}
     return set()
 
 
-def _owned_by_others(obj: Object, manager: str, subresource: str, path: Path) -> bool:
+def _owned_by_others(obj: Object, manager: str, path: Path) -> bool:
     return any(
         list(path) in entry["fieldsV1"]
         for entry in _entries(obj)
-        if (entry["manager"], entry["operation"], entry.get("subresource", "")) != (manager, "Apply", subresource)
+        if (entry["manager"], entry["operation"], entry.get("subresource", "")) != (manager, "Apply", "")
     )
 
 

@@ -248,17 +248,28 @@ async def test_a_status_that_is_already_so_is_not_written(stage: Stage) -> None:
 async def test_a_status_that_the_server_completed_with_defaults_is_not_written_for_ever(stage: Stage) -> None:
     stage.api.put(MODEL_DEPLOYMENT, deployment())
     stage.catch_up()
-    real = stage.api.apply_status
+    real = stage.api.replace_status
 
     async def defaulting(resource: Resource, obj: Object, *, manager: str) -> Object:
         await real(resource, obj, manager=manager)
         return stage.api.patch(resource, SPACE, "talk", lambda stored: stored["status"].update(paused=False))
 
-    stage.api.apply_status = defaulting  # type: ignore[method-assign]
+    stage.api.replace_status = defaulting  # type: ignore[method-assign]
     for _ in range(4):
         await stage.run(status_of(MODEL_DEPLOYMENT, "talk", {"phase": "Stable"}))
         stage.catch_up()
     assert len(stage.written()) == 1
+
+
+@tried
+async def test_what_somebody_added_to_a_status_goes(stage: Stage) -> None:
+    stage.api.put(MODEL_DEPLOYMENT, deployment())
+    stage.catch_up()
+    await stage.run(status_of(MODEL_DEPLOYMENT, "talk", {"phase": "Stable"}))
+    stage.api.patch(MODEL_DEPLOYMENT, SPACE, "talk", lambda stored: stored["status"].update(candidate="deadbeef"))
+    stage.catch_up()
+    await stage.run(status_of(MODEL_DEPLOYMENT, "talk", {"phase": "Stable"}))
+    assert stage.stored(MODEL_DEPLOYMENT, "talk")["status"] == {"phase": "Stable"}
 
 
 @tried

@@ -122,7 +122,7 @@ def test_actions_come_before_the_status() -> None:
         stage.api.put(MODEL_DEPLOYMENT, deployment())
         async with stage.running():
             await asyncio.sleep(1)
-        assert stage.writes() == ["apply Deployment", "apply/status ModelDeployment"]
+        assert stage.writes() == ["apply Deployment", "replace/status ModelDeployment"]
 
     virtual.run(main())
 
@@ -133,7 +133,7 @@ def test_a_commit_writes_the_status_first() -> None:
         stage.api.put(MODEL_DEPLOYMENT, deployment())
         async with stage.running():
             await asyncio.sleep(1)
-        assert stage.writes() == ["apply/status ModelDeployment", "apply Deployment"]
+        assert stage.writes() == ["replace/status ModelDeployment", "apply Deployment"]
 
     virtual.run(main())
 
@@ -142,12 +142,12 @@ def test_a_commit_that_fails_writes_nothing_else() -> None:
     async def main() -> None:
         stage = Stage(lambda _: Plan((pool(),), {"phase": "Stable"}, status_first=True))
         stage.api.put(MODEL_DEPLOYMENT, deployment())
-        stage.api.fail(status_error(409, "Conflict"), verb="apply/status")
+        stage.api.fail(status_error(409, "Conflict"), verb="replace/status")
         async with stage.running():
             await asyncio.sleep(0.04)
-            assert stage.writes() == ["apply/status ModelDeployment"]
+            assert stage.writes() == ["replace/status ModelDeployment"]
             await asyncio.sleep(1)
-        assert stage.writes()[1:] == ["apply/status ModelDeployment", "apply Deployment"]
+        assert stage.writes()[1:] == ["replace/status ModelDeployment", "apply Deployment"]
 
     virtual.run(main())
 
@@ -281,7 +281,7 @@ def test_a_defect_in_one_plan_stops_neither_itself_nor_the_others() -> None:
         async with stage.running():
             await asyncio.sleep(5)
         assert stage.result("crash") > 3
-        assert stage.writes() == ["apply/status ModelDeployment"]
+        assert stage.writes() == ["replace/status ModelDeployment"]
 
     virtual.run(main())
 
@@ -428,8 +428,8 @@ def test_models_and_guardrails_get_their_status() -> None:
             await asyncio.sleep(2)
             stage.api.remove(MODEL, SPACE, "storyteller")
             await asyncio.sleep(2)
-        assert "apply/status Model" in stage.writes()
-        assert "apply/status Guardrail" in stage.writes()
+        assert "replace/status Model" in stage.writes()
+        assert "replace/status Guardrail" in stage.writes()
         assert stage.result("ok", "Model") >= 2
 
     virtual.run(main())

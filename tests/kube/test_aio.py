@@ -96,11 +96,19 @@ async def test_an_apply_is_a_forced_patch_with_its_manager_and_the_token(stage: 
     assert orjson.loads(body) == obj
 
 
-async def test_a_status_goes_to_the_subresource(stage: Stage) -> None:
+async def test_a_status_replaces_what_is_there_under_its_conditions(stage: Stage) -> None:
     stage.json({})
-    obj = {"metadata": {"name": "a", "namespace": "shop"}, "status": {}}
-    await stage.api.apply_status(MODEL, obj, manager="understudy-status")
-    assert stage.requests[0][1].startswith("/apis/understudy.dev/v1alpha1/namespaces/shop/models/a/status?")
+    meta = {"name": "a", "namespace": "shop", "uid": "u", "resourceVersion": "5", "labels": {}}
+    await stage.api.replace_status(MODEL, {"metadata": meta, "status": {"usedBy": []}}, manager="understudy-status")
+    method, path, headers, body = stage.requests[0]
+    where = "/apis/understudy.dev/v1alpha1/namespaces/shop/models/a/status"
+    assert (method, path) == ("PATCH", f"{where}?fieldManager=understudy-status&fieldValidation=Strict")
+    assert headers["content-type"] == "application/json-patch+json"
+    assert orjson.loads(body) == [
+        {"op": "replace", "path": "/metadata/uid", "value": "u"},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},
+        {"op": "add", "path": "/status", "value": {"usedBy": []}},
+    ]
 
 
 async def test_a_list_asks_for_pages_with_its_selectors(stage: Stage) -> None:

@@ -147,30 +147,65 @@ async def test_sending_managed_fields_is_refused(world: World) -> None:
     assert error.status in (400, 422)
 
 
-async def test_status_is_applied_apart_and_leaves_no_foreign_mark(world: World) -> None:
-    service = {
+SEEN = {
+    "type": "Seen",
+    "status": "True",
+    "reason": "Test",
+    "message": "",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
+
+
+def service(world: World, **meta: Any) -> dict[str, Any]:
+    return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "web", "namespace": world.namespace},
+        "metadata": {"name": "web", "namespace": world.namespace, **meta},
         "spec": {"ports": [{"port": 80, "protocol": "TCP"}]},
     }
-    created = await world.api.apply(SERVICE, service, manager="understudy")
-    condition = {
-        "type": "Seen",
-        "status": "True",
-        "reason": "Test",
-        "message": "",
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }
-    meta = {"name": "web", "namespace": world.namespace, "uid": created["metadata"]["uid"]}
-    status = {**service, "metadata": meta, "status": {"conditions": [condition]}}
+
+
+async def seen(world: World, *conditions: Object, manager: str = "understudy-status", **meta: Any) -> Object:
+    status = {**service(world, **meta), "status": {"conditions": list(conditions)}}
     del status["spec"]
-    stored = await world.api.apply_status(SERVICE, status, manager="somebody")
-    assert stored["status"]["conditions"] == [condition]
+    return await world.api.replace_status(SERVICE, status, manager=manager)
+
+
+async def test_status_is_written_apart_and_leaves_no_foreign_mark(world: World) -> None:
+    created = await world.api.apply(SERVICE, service(world), manager="understudy")
+    stored = await seen(world, SEEN, uid=created["metadata"]["uid"], manager="somebody")
+    assert stored["status"]["conditions"] == [SEEN]
+    assert stored["spec"] == created["spec"]
     assert FOREIGN not in trim(SERVICE, stored)
-    await world.api.apply(SERVICE, service, manager="understudy")
+    await world.api.apply(SERVICE, service(world), manager="understudy")
     kept = await world.api.get(SERVICE, world.namespace, "web")
-    assert kept["status"]["conditions"] == [condition]
+    assert kept["status"]["conditions"] == [SEEN]
+
+
+async def test_a_status_takes_away_what_somebody_else_wrote_into_it(world: World) -> None:
+    await world.api.apply(SERVICE, service(world), manager="understudy")
+    await seen(world, SEEN, {**SEEN, "type": "Restored"}, manager="a-backup")
+    stored = await seen(world, SEEN)
+    assert stored["status"]["conditions"] == [SEEN]
+    again = await seen(world, SEEN)
+    assert again["metadata"]["resourceVersion"] == stored["metadata"]["resourceVersion"]
+
+
+async def test_a_status_of_another_object_or_version_is_a_conflict(world: World) -> None:
+    created = await world.api.apply(SERVICE, service(world), manager="understudy")
+    meta = {"uid": created["metadata"]["uid"], "resourceVersion": created["metadata"]["resourceVersion"]}
+    await seen(world, SEEN, **meta)
+    for stale in (meta, {"uid": str(uuid.uuid4())}):
+        with pytest.raises(ApiError) as caught:
+            await seen(world, **stale)
+        assert caught.value.failure == Conflict()
+    assert (await world.api.get(SERVICE, world.namespace, "web"))["status"]["conditions"] == [SEEN]
+
+
+async def test_a_status_creates_nothing(world: World) -> None:
+    with pytest.raises(ApiError) as caught:
+        await seen(world, SEEN)
+    assert caught.value.failure == NotFound()
 
 
 async def test_what_is_not_there_is_not_found(world: World) -> None:

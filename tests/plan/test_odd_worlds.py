@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from tests.plan.test_canary import canary
 from tests.plan.world import NAME, Cluster, serving
 from understudy.plan.decision import effective
@@ -109,3 +111,36 @@ def test_a_gateway_that_has_just_begun_does_not_make_every_deployment_say_so() -
     assert cluster.says("TrafficProgrammed") == ("True", "Programmed")
     cluster.turns(10)
     assert cluster.says("TrafficProgrammed") == ("False", "NotProgrammed")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"candidate": "deadbeef", "weights": {"candidate": {"desired": 50, "written": 0, "programmed": 0}}},
+        {"phase": "Canary", "candidate": "stable"},
+        {"phase": "Watching", "previous": "stable"},
+        {"phase": "Reverting", "candidate": "deadbeef"},
+    ],
+)
+def test_what_a_restored_backup_or_a_hand_left_in_the_status_goes(left: dict[str, Any]) -> None:
+    cluster = serving("v1")
+    stable = cluster.revision("v1")
+    found = {name: stable if value == "stable" else value for name, value in left.items()}
+    cluster.deployment["status"].update(found)
+    cluster.turns(20)
+    assert cluster.phase == "Stable"
+    assert not {"candidate", "previous"} & cluster.status.keys()
+    assert cluster.says("Stalled")[0] == "False"
+    cluster.apply("v2")
+    cluster.until_phase("Watching")
+    assert cluster.weights() == {"v2": 100}
+
+
+def test_what_is_left_of_a_candidate_that_was_promoted_goes() -> None:
+    cluster = serving("v1")
+    cluster.apply("v2")
+    cluster.until_phase("Watching")
+    # As server-side apply leaves it when a backup's restore owns the field.
+    cluster.deployment["status"]["candidate"] = cluster.revision("v2")
+    cluster.until_phase("Stable")
+    assert "candidate" not in cluster.status

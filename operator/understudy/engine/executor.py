@@ -130,9 +130,9 @@ class Executor:
         known = self._refused.get((ref, action.subresource))
         if known is not None and known.desired == desired and self._monotonic() < known.until:
             raise _KnownRefusalError(known.error)
-        apply = self._client.apply_status if action.subresource == "status" else self._client.apply
+        write = self._client.replace_status if action.subresource == "status" else self._client.apply
         try:
-            stored = await apply(ref.resource, body, manager=action.manager)
+            stored = await write(ref.resource, body, manager=action.manager)
         except ApiError as error:
             if isinstance(error.failure, Terminal):
                 self._refused[ref, action.subresource] = _Refused(desired, self._monotonic() + _REFUSED_FOR, error)

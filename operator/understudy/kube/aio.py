@@ -4,7 +4,7 @@ Used for its transport, TLS and authentication only. Its typed methods validate 
 sixteen times as much as JSON, and `patch_*` returns None when server-side apply creates.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from understudy.kube.resources import Resource
 
 CALL_TIMEOUT = 10.0
 _APPLY = "application/apply-patch+yaml"
+_JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -101,11 +102,24 @@ class AioClient:
 
     async def apply(self, resource: Resource, obj: Object, *, manager: str, dry_run: bool = False) -> Object:
         """Server-side apply with force."""
-        return await self._apply(resource, obj, manager, "", dry_run)
+        meta = obj["metadata"]
+        path = _path(resource, meta.get("namespace", ""), meta["name"])
+        query = [("fieldManager", manager), ("force", "true"), *_trial(dry_run)]
+        return await self._call("PATCH", path, query, obj, _APPLY)
 
-    async def apply_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
-        """Server-side apply of the status subresource."""
-        return await self._apply(resource, obj, manager, "status")
+    async def replace_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
+        """A JSON patch: server-side apply leaves what others own, and a PUT would have to carry the whole object."""
+        meta = obj["metadata"]
+        path = _path(resource, meta.get("namespace", ""), meta["name"], "status")
+        conditions = [
+            # Another value is refused as for any update: a uid never changes, a version must be the present one.
+            {"op": "replace", "path": f"/metadata/{name}", "value": meta[name]}
+            for name in ("uid", "resourceVersion")
+            if name in meta
+        ]
+        body = [*conditions, {"op": "add", "path": "/status", "value": obj["status"]}]
+        query = [("fieldManager", manager), ("fieldValidation", "Strict")]
+        return await self._call("PATCH", path, query, body, _JSON_PATCH)
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Create; Conflict if it exists."""
@@ -136,20 +150,12 @@ class AioClient:
             raise
         return frozenset(item["name"] for item in found["resources"])
 
-    async def _apply(
-        self, resource: Resource, obj: Object, manager: str, subresource: str, dry_run: bool = False
-    ) -> Object:
-        meta = obj["metadata"]
-        path = _path(resource, meta.get("namespace", ""), meta["name"], subresource)
-        query = [("fieldManager", manager), ("force", "true"), *_trial(dry_run)]
-        return await self._call("PATCH", path, query, obj, _APPLY)
-
     async def _call(
         self,
         method: str,
         path: str,
         query: list[tuple[str, str]] | None = None,
-        body: Object | None = None,
+        body: Object | Sequence[Object] | None = None,
         content_type: str = _JSON,
     ) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT)
@@ -168,7 +174,7 @@ class AioClient:
         method: str,
         path: str,
         query: list[tuple[str, str]] | None = None,
-        body: Object | None = None,
+        body: Object | Sequence[Object] | None = None,
         content_type: str = _JSON,
         timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109 - aiohttp's own value, passed through
     ) -> Any:

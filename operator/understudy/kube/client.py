@@ -66,8 +66,11 @@ class KubeClient(Protocol):
         """
         ...
 
-    async def apply_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
-        """The same on the status subresource; the object must carry its uid, or a new one could be created."""
+    async def replace_status(self, resource: Resource, obj: Object, *, manager: str) -> Object:
+        """Make an object's status what the argument says, whoever owns what is there; never creates.
+
+        uid and resourceVersion in the object's metadata are conditions.
+        """
         ...
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:

@@ -14,7 +14,8 @@ class Apply:
 
     `obj` carries apiVersion, kind, metadata.name and metadata.namespace. With `uid` (and, for writes of
     weights, replicas or phase, `resource_version`) the write fails when the object is another one or has
-    changed since it was observed; a `uid` also means: never create. `subresource` is "" or "status".
+    changed since it was observed; a `uid` also means: never create. `subresource` is "" or "status"; a status is
+    replaced as a whole, whoever owns what is there.
     """
 
     obj: Mapping[str, Any]

@@ -15,6 +15,8 @@ MAX_FAILED: Final = 10
 # Class of a failure that is nothing but the user's word.
 ROLLED_BACK: Final = "RolledBackByUser"
 MAX_HISTORY: Final = 5
+# Phases in which no revision is a candidate.
+_RESTING: Final = ("Stable", "Watching", "RolledBack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +115,25 @@ def relent(state: State, asked: str) -> State:
 
 
 def read_state(status: Mapping[str, Any]) -> State | None:
-    """The registers in a ModelDeployment's status; None when no pass has written any yet."""
+    """The registers in a ModelDeployment's status; None when no pass has written any yet.
+
+    A backup that was restored or an edit by hand may leave parts in it that no pass would write: nobody is tried in a
+    phase that rests, and no revision has two parts. They are passed over, and gone with the next write.
+    """
     if not status.get("phase"):
         return None
     own = status.get("rollout") or {}
     request = own.get("request") or {}
+    phase, stable, previous = status["phase"], status.get("stable", ""), status.get("previous", "")
+    candidate = status.get("candidate", "")
+    if phase in _RESTING or candidate == stable:
+        candidate = ""
     return State(
-        phase=status["phase"],
-        stable=status.get("stable", ""),
-        candidate=status.get("candidate", ""),
-        previous=status.get("previous", ""),
-        weight=int(((status.get("weights") or {}).get("candidate") or {}).get("desired", 0)),
+        phase=phase,
+        stable=stable,
+        candidate=candidate,
+        previous=previous if previous not in (stable, candidate) else "",
+        weight=int(((status.get("weights") or {}).get("candidate") or {}).get("desired", 0)) if candidate else 0,
         paused=bool(status.get("paused", False)),
         pinned=status.get("pinnedRevision", ""),
         failed=tuple(_read_failure(f, own.get("left") or ()) for f in status.get("failed") or ()),

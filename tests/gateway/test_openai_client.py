@@ -9,7 +9,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.gateway.engines import Asked, answers_status, engine
+from tests.gateway import test_responses as responses
+from tests.gateway.engines import Asked, answers_status, chunk, engine
 from tests.gateway.gateways import Gateway, gateway
 from tests.gateway.worlds import CANARY, KEY, MASTER, STABLE, endpoints, snapshot, table
 from tests.sim import engines as sims
@@ -96,6 +97,51 @@ async def test_the_client_retries_what_may_be_retried_and_nothing_else() -> None
             with pytest.raises(openai.AuthenticationError):
                 await client.models.list()
             assert g.plane.refused["invalid_api_key"] == 1
+
+
+async def test_responses_whole_and_streamed() -> None:
+    async with (
+        simulated(STABLE, "--text=once upon a time") as port,
+        gateway(snapshot([table()], [endpoints(STABLE, [port])])) as g,
+        talking(g) as client,
+    ):
+        answer = await client.responses.create(model="storyteller", input="Begin a story.")
+        assert (answer.output_text, answer.model, answer.status) == ("once upon a time", "storyteller", "completed")
+        stream = await client.responses.create(model="default/story", input="Begin a story.", stream=True)
+        events = [event async for event in stream]
+        assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == "once upon a time"
+        assert events[-1].type == "response.completed"
+        assert events[-1].response.model == "default/story"
+        assert events[-1].response.output_text == "once upon a time"
+        async with client.responses.stream(model="storyteller", input="Begin a story.") as helper:
+            final = await helper.get_final_response()
+        assert final.output_text == "once upon a time"
+        assert g.state(STABLE).tokens_out == 12
+
+
+async def test_a_response_that_breaks_raises_in_the_middle() -> None:
+    async def script(asked: Asked) -> None:
+        await asked.begin_stream()
+        for piece in responses.events(asked.model, "one", "two")[:3]:
+            await asked.send(chunk(piece))
+        await asyncio.sleep(0.05)
+        asked.reset()
+
+    async with (
+        engine(script) as e,
+        gateway(snapshot([table()], [endpoints(STABLE, [e.port])])) as g,
+        talking(g) as client,
+    ):
+        stream = await client.responses.create(model="storyteller", input="hi", stream=True)
+        heard: list[str] = []
+
+        async def listen() -> None:
+            async for event in stream:
+                heard.append(event.type)  # noqa: PERF401  # what came before the error counts
+
+        with pytest.raises(openai.APIError, match="lost"):
+            await listen()
+        assert heard == ["response.created", "response.in_progress", "response.output_text.delta"]
 
 
 async def test_a_stream_that_breaks_raises_in_the_middle() -> None:

@@ -53,6 +53,34 @@ async def test_completes_a_prompt_streamed_and_not() -> None:
     assert chunks[-1].choices[0].finish_reason == "length"
 
 
+async def test_answers_with_a_response() -> None:
+    async with engine(text="Yes, of course.") as (base, _), client(base) as api:
+        said = await api.responses.create(model=MODEL, input="Tell me a story.", instructions="Be brief.")
+        cut = await api.responses.create(
+            model=MODEL, input=[{"role": "user", "content": "Tell me a story."}], max_output_tokens=2
+        )
+    assert (said.output_text, said.status, said.model) == ("Yes, of course.", "completed", MODEL)
+    assert said.usage is not None
+    assert (said.usage.input_tokens, said.usage.output_tokens, said.usage.total_tokens) == (7, 3, 10)
+    assert (cut.output_text, cut.status) == ("Yes, of", "incomplete")
+    assert cut.incomplete_details is not None
+    assert cut.incomplete_details.reason == "max_output_tokens"
+
+
+@pytest.mark.parametrize(("limit", "end"), [(9, "response.completed"), (2, "response.incomplete")])
+async def test_streams_a_response_in_named_and_numbered_events(limit: int, end: str) -> None:
+    async with engine(text="Yes, of course.") as (base, _), client(base) as api:
+        whole = await api.responses.create(model=MODEL, input="Go on.", max_output_tokens=limit)
+        stream = await api.responses.create(model=MODEL, input="Go on.", max_output_tokens=limit, stream=True)
+        events = [event async for event in stream]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert (events[0].type, events[1].type, events[-1].type) == ("response.created", "response.in_progress", end)
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == whole.output_text
+    last = events[-1]
+    assert last.type in ("response.completed", "response.incomplete")
+    assert last.response.output_text == whole.output_text
+
+
 async def test_several_choices() -> None:
     async with engine(text="a b") as (base, _), client(base) as api:
         said = await api.chat.completions.create(model=MODEL, messages=[HELLO], n=2)

@@ -9,7 +9,7 @@ import orjson
 
 from understudy.sim.behaviour import Behaviour
 
-Endpoint = Literal["chat", "completions"]
+Endpoint = Literal["chat", "completions", "responses"]
 _STORY: Final = """
 the moon harbour lantern a quiet fox opened door beneath old bridge and waited while river carried
 paper boats toward morning someone sang about winter keys garden clock thunder compass silver map
@@ -70,7 +70,7 @@ def read_request(endpoint: Endpoint, body: Any, served: Served, names: Sequence[
     model = body.get("model")
     if model not in names:
         raise RefusedError(f"The model `{model}` does not exist.", param="model", status=404, kind="NotFoundError")
-    prompt = _chat_prompt(body.get("messages")) if endpoint == "chat" else _text_prompt(body.get("prompt"))
+    prompt = _prompt(endpoint, body)
     prompt_tokens = max(1, len(prompt.split()))
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
@@ -183,18 +183,28 @@ class Chunks:
         return event + b"}\n\n"
 
 
-def _chat_prompt(messages: Any) -> str:
+def _prompt(endpoint: Endpoint, body: Mapping[str, Any]) -> str:
+    if endpoint == "chat":
+        return _chat_prompt(body.get("messages"), "messages")
+    if endpoint == "completions":
+        return _text_prompt(body.get("prompt"))
+    given = body.get("input")
+    messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    return f"{body.get('instructions') or ''}\n{_chat_prompt(messages, 'input')}"
+
+
+def _chat_prompt(messages: Any, field: str) -> str:
     if not isinstance(messages, list) or not messages:
-        raise RefusedError("messages must be a list with at least one message", param="messages")
+        raise RefusedError(f"{field} must be a list with at least one message", param=field)
     parts: list[str] = []
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise RefusedError("each message needs a role", param="messages")
+            raise RefusedError("each message needs a role", param=field)
         content = message.get("content")
         if isinstance(content, list):
             content = " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
         if not isinstance(content, str | None):
-            raise RefusedError("content must be a string or a list of parts", param="messages")
+            raise RefusedError("content must be a string or a list of parts", param=field)
         parts.append(f"{message['role']}: {content or ''}")
     return "\n".join(parts)
 
@@ -224,7 +234,8 @@ def _whole(body: Mapping[str, Any], name: str, default: int, *, low: int, high: 
 
 
 def _limit(body: Mapping[str, Any], prompt_tokens: int, context: int) -> int:
-    name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    names = ("max_completion_tokens", "max_output_tokens")
+    name = next((name for name in names if body.get(name) is not None), "max_tokens")
     room = context - prompt_tokens
     if room < 1:
         raise RefusedError(f"the prompt has {prompt_tokens} tokens, the context holds {context}", param="messages")

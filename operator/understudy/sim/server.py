@@ -28,10 +28,13 @@ from understudy.sim.answers import (
     whole,
 )
 from understudy.sim.behaviour import CRASH_NOW, Behaviour, BehaviourError, changed, described
+from understudy.sim.responses import ResponseEvents, whole_response
 
 LOG = logging.getLogger(__name__)
 CRASH_STATUS: Final = 3
 BODY_LIMIT: Final = 64 * 1024 * 1024
+
+_PREFIXES: Final[dict[Endpoint, str]] = {"chat": "chatcmpl-", "completions": "cmpl-", "responses": "resp_"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -76,6 +79,7 @@ class Simulator:
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._completions)
+        app.router.add_post("/v1/responses", self._responses)
         app.router.add_get("/admin/behaviour", self._behaviour)
         app.router.add_post("/admin/behaviour", self._change)
         return app
@@ -162,6 +166,9 @@ class Simulator:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         return await self._tracked(request, "completions")
 
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._tracked(request, "responses")
+
     async def _tracked(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
         task = asyncio.current_task()
         if task is None:  # pragma: no cover - a handler always runs in a task
@@ -186,7 +193,7 @@ class Simulator:
         said = answer(wanted, behaviour, f"{self.identity.seed}:{served.root}")
         number = f"{self.identity.pod}-{self.arrived}"
         head = {
-            "id": f"chatcmpl-{number}" if endpoint == "chat" else f"cmpl-{number}",
+            "id": f"{_PREFIXES[endpoint]}{number}",
             "created": int(time.time()),
             "model": behaviour.identity or served.model_id,
             "system_fingerprint": self.identity.pod,
@@ -198,7 +205,7 @@ class Simulator:
             await _forever()
         for _ in said.tokens[1:]:
             await self._pause(behaviour.inter_token)
-        return _json(whole(wanted, said, head))
+        return _json(whole_response(wanted, said, head) if endpoint == "responses" else whole(wanted, said, head))
 
     async def _stream(
         self, request: web.Request, wanted: Request, said: Answer, head: dict[str, Any]
@@ -207,7 +214,7 @@ class Simulator:
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
         await response.prepare(request)
-        chunks = Chunks(wanted, head)
+        chunks = ResponseEvents(wanted, head) if wanted.endpoint == "responses" else Chunks(wanted, head)
         if opening := chunks.opening():
             await response.write(opening)
         for count, token in enumerate(said.tokens, 1):

@@ -95,3 +95,9 @@ def test_the_engine_may_refuse_what_a_client_sends(status: int) -> None:
 @pytest.mark.parametrize("status", [200, 301, 399, 401, 403, 404, 405, 408, 429, 500, 503])
 def test_everything_else_is_not_the_clients_fault(status: int) -> None:
     assert not is_refusal(status)
+
+
+def test_tokens_of_a_response_go_by_other_names() -> None:
+    assert tokens_used({"usage": {"input_tokens": 3, "output_tokens": 4}}) == (3, 4)
+    assert tokens_used({"usage": {"input_tokens": 3}}) == (3, 0)
+    assert tokens_used({"usage": {"input_tokens": "3"}}) is None

@@ -157,3 +157,24 @@ GOOD_TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def test_a_trace_context_is_checked_before_it_goes_on(value: bytes, kept: bool) -> None:
     assert traceparent(value) == (value if kept else None)
     assert traceparent(None) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "same"),
+    [
+        ({"input": "hi"}, {"input": [{"role": "user", "content": "hi"}]}),
+        (
+            {"input": "hi", "instructions": "be kind"},
+            {"input": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]},
+        ),
+    ],
+)
+def test_a_request_for_a_response_is_known_by_how_its_input_begins(body: dict[str, Any], same: dict[str, Any]) -> None:
+    found = conversation_id(None, body, "t", from_user=False, turns="input")
+    assert found[1] == "content"
+    assert found == conversation_id(None, same, "t", from_user=False, turns="input")
+    assert found != conversation_id(None, {**body, "input": "ho"}, "t", from_user=False, turns="input")
+    assert conversation_id(None, {"input": 7, "instructions": "x"}, "t", from_user=False, turns="input") == (
+        b"",
+        "random",
+    )

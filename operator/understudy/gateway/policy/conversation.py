@@ -20,12 +20,13 @@ _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0
 
 
 def conversation_id(
-    header: bytes | None, body: Mapping[str, Any], tenant: str, *, from_user: bool
+    header: bytes | None, body: Mapping[str, Any], tenant: str, *, from_user: bool, turns: str = "messages"
 ) -> tuple[bytes, Source]:
     """The conversation's id and where it came from; an empty id when the request carries nothing usable.
 
     Explicit ids win, in the order header `x-session-id`, `metadata.session`, `prompt_cache_key`, and
-    `user` if the deployment says so. Without one, the opening of the conversation is hashed with its tenant.
+    `user` if the deployment says so. Without one, the opening of the conversation is hashed with its tenant;
+    `turns` names the field that holds it, "messages" or "input".
     """
     if header:
         return header, "header"
@@ -36,7 +37,7 @@ def conversation_id(
         return body["prompt_cache_key"].encode(), "cache_key"
     if from_user and _usable(body.get("user")):
         return body["user"].encode(), "user"
-    opening = _opening(body.get("messages"))
+    opening = _opening(body.get("messages") if turns == "messages" else _items(body))
     if opening is None:
         return b"", "random"
     return hashlib.blake2b(tenant.encode() + b"\0" + opening, digest_size=16).digest(), "content"
@@ -82,6 +83,17 @@ def traceparent(value: bytes | None) -> bytes | None:
 
 def _usable(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 512
+
+
+def _items(body: Mapping[str, Any]) -> Any:
+    """The conversation of a request for a response, as messages."""
+    given = body.get("input")
+    if isinstance(given, str):
+        given = [{"role": "user", "content": given}]
+    instructions = body.get("instructions")
+    if isinstance(given, list) and isinstance(instructions, str):
+        return [{"role": "system", "content": instructions}, *given]
+    return given
 
 
 def _opening(messages: Any) -> bytes | None:

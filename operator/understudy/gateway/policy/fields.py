@@ -33,6 +33,14 @@ CHAT: Final = _GENERATION | _TEMPLATE | {
     "prompt_cache_retention",
 }  # fmt: skip
 COMPLETIONS: Final = _GENERATION | {"prompt", "suffix", "best_of"}
+RESPONSES: Final = _SAMPLING | {
+    "model", "user", "stream", "stream_options", "input", "instructions", "max_output_tokens", "max_tool_calls",
+    "metadata", "include", "include_reasoning", "parallel_tool_calls", "reasoning", "service_tier", "store", "text",
+    "tool_choice", "tools", "top_logprobs", "truncation", "prompt_cache_key", "prompt_cache_options",
+    "prompt_cache_retention", "safety_identifier", "chat_template_kwargs",
+    # Taken where they ask for nothing: see `policy/responses.py`.
+    "previous_response_id", "conversation", "prompt", "background",
+}  # fmt: skip
 # `stream` is taken on every path, where it cannot be true too: some clients always send it.
 _POOLING: Final = frozenset(
     {

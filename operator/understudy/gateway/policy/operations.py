@@ -18,6 +18,7 @@ class Operation:
     """One path, and the fields that its requests may have.
 
     `streams`: answers may be event streams. `salted`: the engine's prefix cache is kept per tenant.
+    `turns` is the field that holds a conversation.
     """
 
     path: str
@@ -26,17 +27,19 @@ class Operation:
     streams: bool = False
     salted: bool = False
     chat: bool = False
+    turns: str = "messages"
 
 
 CHAT: Final = Operation("/v1/chat/completions", fields.CHAT, streams=True, salted=True, chat=True)
 COMPLETIONS: Final = Operation("/v1/completions", fields.COMPLETIONS, streams=True, salted=True)
+RESPONSES: Final = Operation("/v1/responses", fields.RESPONSES, streams=True, salted=True, turns="input")
 EMBEDDINGS: Final = Operation("/v1/embeddings", fields.EMBEDDINGS)
 RERANK: Final = (Operation("/rerank", fields.RERANK), Operation("/v1/rerank", fields.RERANK))
 SCORE: Final = (Operation("/score", fields.SCORE), Operation("/v1/score", fields.SCORE))
 TOKENIZE: Final = Operation("/tokenize", fields.TOKENIZE)
 DETOKENIZE: Final = Operation("/detokenize", fields.DETOKENIZE)
 MODELS: Final = Operation("/v1/models", method="GET")
-FORWARDED: Final = (CHAT, COMPLETIONS, EMBEDDINGS, *RERANK, *SCORE, TOKENIZE, DETOKENIZE)
+FORWARDED: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, *RERANK, *SCORE, TOKENIZE, DETOKENIZE)
 _BY_PATH: Final = {operation.path.encode(): operation for operation in (*FORWARDED, MODELS)}
 
 MAX_MODEL_NAME: Final = 256

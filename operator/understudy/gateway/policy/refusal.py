@@ -72,6 +72,11 @@ def bad_request(message: str, param: str | None = None) -> Refusal:
     return Refusal(400, "invalid_request", message, param)
 
 
+def unsupported(message: str, param: str) -> Refusal:
+    """400 for a request that is right by OpenAI's API and asks for what this server does not do."""
+    return Refusal(400, "unsupported", message, param)
+
+
 def bad_bytes(message: str) -> Refusal:
     """400 for bytes that are not one clear HTTP/1.1 request; the connection ends."""
     return Refusal(400, "bad_request", message, final=True, close=True)

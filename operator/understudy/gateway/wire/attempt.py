@@ -13,8 +13,10 @@ from understudy.gateway.policy.answers import has_choices, is_refusal, says_some
 from understudy.gateway.policy.balance import Endpoint, succeeded
 from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
 from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.responses import is_empty
 from understudy.gateway.table import Variant
 from understudy.gateway.wire.relay import Relay, StreamFailedError
+from understudy.gateway.wire.responses import ResponsesRelay
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.exchange import Exchange
@@ -39,7 +41,7 @@ class Attempt:
         self._exchange = exchange
         self.variant = variant
         self.endpoint = endpoint
-        self.relay: Relay | None = None
+        self.relay: Relay | ResponsesRelay | None = None
         self._load = load
         self._began = now
         self.sample: SampleCounters | None = variant.counters.sample if sampled else None
@@ -124,7 +126,11 @@ class Attempt:
             if exchange.stream != content_type.startswith(b"text/event-stream"):
                 exchange.failed("malformed")
             elif exchange.stream:
-                self.relay = Relay(self.variant.model, exchange.name, wants_usage=exchange.wants_usage)
+                self.relay = (
+                    ResponsesRelay(self.variant.model, exchange.name)
+                    if exchange.responses
+                    else Relay(self.variant.model, exchange.name, wants_usage=exchange.wants_usage)
+                )
         elif not is_refusal(status):
             exchange.failed("status" if status >= 500 or status in (408, 429) else "malformed")
 
@@ -177,7 +183,7 @@ class Attempt:
 
     # What it comes to.
 
-    def _send(self, relay: Relay) -> None:
+    def _send(self, relay: Relay | ResponsesRelay) -> None:
         events = relay.take()
         if not events:
             return
@@ -195,7 +201,7 @@ class Attempt:
         self._last_token = now
         self._exchange.send(events, now, first=first)
 
-    def _stream_ended(self, relay: Relay) -> None:
+    def _stream_ended(self, relay: Relay | ResponsesRelay) -> None:
         if relay.done:
             self._send(relay)
             counters = self.variant.counters
@@ -224,11 +230,17 @@ class Attempt:
         if not isinstance(answer, dict) or answer.get("model", variant.model) != variant.model:
             self._exchange.failed("malformed")
             return
+        if self._exchange.responses and answer.get("status") == "failed":
+            self._exchange.failed("status")
+            return
         if "model" in answer:
             answer["model"] = self._exchange.name
         variant.counters.answered()
         variant.counters.used(*(tokens_used(answer) or (0, 0)))
-        empty = has_choices(answer) and not says_something(answer)
+        if self._exchange.responses:
+            empty = is_empty(answer)
+        else:
+            empty = has_choices(answer) and not says_something(answer)
         variant.counters.empty += empty
         if self.sample is not None:
             self.sample.answered()

@@ -15,8 +15,8 @@ from understudy.gateway.policy.conversation import client_request_id, conversati
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
-from understudy.gateway.policy.operations import Operation
-from understudy.gateway.policy.refusal import Refusal, error_object
+from understudy.gateway.policy.operations import RESPONSES, Operation
+from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import (
     CHARGED,
     POISONED,
@@ -51,7 +51,8 @@ class Exchange:
     __slots__ = (
         "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
         "_entry_key", "_head", "_key", "_load", "_operation", "_payload", "_payload_model", "_request_fields", "_spoke",
-        "_timeouts", "_traceparent", "_wait_until", "_whole_until", "client", "name", "plane", "stream", "wants_usage",
+        "_timeouts", "_traceparent", "_wait_until", "_whole_until", "client", "name", "plane", "responses", "stream",
+        "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +72,8 @@ class Exchange:
         self.name: str = document["model"]
         self.stream = document.get("stream") is True
         self.wants_usage = False
-        if self.stream:
+        self.responses = operation is RESPONSES
+        if self.stream and not self.responses:
             options = document.get("stream_options") or {}
             self.wants_usage = options.get("include_usage") is True
             document["stream_options"] = {**options, "include_usage": True}
@@ -159,6 +161,7 @@ class Exchange:
                 self._document,
                 self._key.hash,
                 from_user=entry.served.table.session_from_user,
+                turns=self._operation.turns,
             )
             self.plane.conversations[source] += 1
             self._conversation = found or self._request_fields
@@ -265,8 +268,7 @@ class Exchange:
         if kind is not None:
             attempt.spoil(kind)
             eject(attempt.endpoint, self.plane.clock())
-        event = b"data: %b\n\n" % orjson.dumps({"error": error_object(refusal)})
-        self.client.write(self._framed(attempt.relay.take() + event))
+        self.client.write(self._framed(attempt.relay.take() + attempt.relay.error_event(refusal)))
         # The message is whole as HTTP: closing now would take the client's next request down with it.
         self._end_stream(close=False)
 
@@ -374,7 +376,7 @@ class Exchange:
 
 def _output_bound(document: dict[str, Any]) -> int:
     """Tokens that the answer may have, as a measure of load."""
-    for field in ("max_completion_tokens", "max_tokens"):
+    for field in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
         value = document.get(field)
         if isinstance(value, int) and value > 0:
             return value

@@ -9,6 +9,7 @@ import orjson
 
 from understudy.gateway.policy.answers import finishes, has_choices, says_something, tokens_used
 from understudy.gateway.policy.events import DONE, EventSplitter, EventTooLongError
+from understudy.gateway.policy.refusal import Refusal, error_object
 
 
 class StreamFailedError(Exception):
@@ -60,6 +61,10 @@ class Relay:
         out = b"".join(self._out)
         self._out.clear()
         return out
+
+    def error_event(self, refusal: Refusal) -> bytes:
+        """The event that ends a stream which cannot go on."""
+        return b"data: %b\n\n" % orjson.dumps({"error": error_object(refusal)})
 
     def _event(self, payload: bytes) -> None:
         try:

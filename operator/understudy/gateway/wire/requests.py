@@ -9,8 +9,9 @@ from understudy.gateway.policy.choose import VARIANT_FIELD, asks_for_candidate
 from understudy.gateway.policy.document import read_object
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
-from understudy.gateway.policy.operations import Operation, check_fields, check_model
+from understudy.gateway.policy.operations import RESPONSES, Operation, check_fields, check_model
 from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.responses import make_stateless
 from understudy.gateway.table import Entry, Routes
 from understudy.gateway.wire.exchange import Exchange
 
@@ -40,6 +41,10 @@ def open_exchange(
     refusal = check_fields(operation, document, table.extra_fields, table.media_hosts)
     if refusal is not None:
         return refusal
+    if operation is RESPONSES:
+        refusal = make_stateless(document)
+        if refusal is not None:
+            return refusal
     direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
     if isinstance(direct, Refusal):
         return direct

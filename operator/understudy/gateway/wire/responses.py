@@ -1,0 +1,83 @@
+"""A stream of the Responses API on its way: events with names, numbered, and none that only marks the end.
+
+What `relay.py` says of streams holds for this one too; the client's name for the model stands inside whole responses.
+"""
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from understudy.gateway.policy.answers import tokens_used
+from understudy.gateway.policy.events import EventSplitter, EventTooLongError
+from understudy.gateway.policy.refusal import Refusal, error_object
+from understudy.gateway.policy.responses import ends, fails, says_something
+from understudy.gateway.wire.relay import StreamFailedError
+
+_KIND: Final = re.compile(r"[a-z_.]+")
+
+
+class ResponsesRelay:
+    """One stream; its attributes mean what those of a Relay mean."""
+
+    __slots__ = ("_number", "_out", "_splitter", "begun", "chunks", "done", "model", "name", "said", "usage")
+
+    def __init__(self, model: str, name: str) -> None:
+        self._splitter = EventSplitter()
+        self._out: list[bytes] = []
+        self._number = -1
+        self.model = model
+        self.name = name
+        self.begun = False
+        self.said = False
+        self.done = False
+        self.usage: tuple[int, int] | None = None
+        self.chunks = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of the engine's body; raises StreamFailedError."""
+        try:
+            payloads = self._splitter.feed(data)
+        except EventTooLongError as error:
+            raise StreamFailedError(malformed=True) from error
+        for payload in payloads:
+            if self.done:
+                return
+            self._event(payload)
+
+    def take(self) -> bytes:
+        """The events to send now."""
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def error_event(self, refusal: Refusal) -> bytes:
+        """The event that ends a stream which cannot go on: flat as documented, and nested as clients look for it."""
+        error = error_object(refusal)
+        body = {**error, "type": "error", "sequence_number": self._number + 1, "error": error}
+        return b"event: error\ndata: %b\n\n" % orjson.dumps(body)
+
+    def _event(self, payload: bytes) -> None:
+        try:
+            event: Any = orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise StreamFailedError(malformed=True) from error
+        kind = event.get("type") if isinstance(event, dict) else None
+        if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+            raise StreamFailedError(malformed=True)
+        if fails(event):
+            raise StreamFailedError(malformed=False)
+        response = event.get("response")
+        if isinstance(response, dict):
+            if response.get("model") != self.model:
+                raise StreamFailedError(malformed=True)
+            response["model"] = self.name
+            self.usage = tokens_used(response) or self.usage
+        number = event.get("sequence_number")
+        self._number = number if isinstance(number, int) else self._number + 1
+        said = says_something(event)
+        self.chunks += said
+        self.said = self.said or said
+        self.done = ends(event)
+        self.begun = self.begun or said or self.done
+        self._out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(event)))

@@ -39,7 +39,7 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
         "operator": {"podDisruptionBudget": False},
         "gateway": {"podDisruptionBudget": False},
     },
-    "engine-policies": {"networkPolicy": {"engineNamespaces": [TEAMS[1]]}},
+    "open-engines": {"networkPolicy": {"engines": False}},
     "own-certificate": {"adminTls": {"existingSecret": "mine"}},
     "placed": {
         component: {

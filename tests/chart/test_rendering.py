@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from tests.api.server import Server
-from tests.chart.helm import CHART, ROOT, SYSTEM, TEAMS, VALUE_SETS, Helm, Object, component_args, of_kind, only
+from tests.chart.helm import CHART, ROOT, SYSTEM, VALUE_SETS, Helm, Object, component_args, of_kind, only
 from understudy.domain import names
+from understudy.plan.desired.children import policy_manifest
 
 pytestmark = pytest.mark.cluster
 each_set = pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS.keys())
@@ -197,12 +198,34 @@ def test_network_policies_let_in_whom_they_must(helm: Helm) -> None:
     assert gateway["ingress"][0] == {"ports": [{"port": "http"}]}
     admin = gateway["ingress"][1]
     assert admin["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
-    engines = [p for p in of_kind(objects, "NetworkPolicy") if p["metadata"]["name"] == "understudy-engines"]
-    assert sorted(p["metadata"]["namespace"] for p in engines) == list(TEAMS)
-    (peer,) = engines[0]["spec"]["ingress"][0]["from"]
+    assert {p["metadata"]["namespace"] for p in of_kind(objects, "NetworkPolicy")} == {SYSTEM}
+
+
+@pytest.mark.parametrize(
+    ("policy", "made"),
+    [
+        ({}, True),
+        ({"engines": False}, False),
+        ({"enabled": False}, False),
+        ({"enabled": False, "engines": True}, False),
+    ],
+)
+def test_the_operator_makes_policies_for_engines_unless_told_not_to(
+    helm: Helm, policy: dict[str, bool], made: bool
+) -> None:
+    assert _args(helm, "operator", {"networkPolicy": policy}).engine_policies is made
+
+
+def test_the_policy_that_the_operator_makes_lets_in_the_pods_of_the_chart(helm: Helm) -> None:
+    owner = {"metadata": {"name": "tale", "namespace": "shop", "uid": "u"}}
+    (rule,) = policy_manifest(owner, SYSTEM)["spec"]["ingress"]
+    (peer,) = rule["from"]
     assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": SYSTEM}
-    assert peer["podSelector"]["matchExpressions"][0]["values"] == ["gateway", "operator"]
-    assert engines[0]["spec"]["ingress"][0]["ports"] == [{"port": names.ENGINE_PORT}]
+    for component in ("operator", "gateway"):
+        pod = only(helm.render({}), "Deployment", f"understudy-{component}")["spec"]["template"]["metadata"]
+        assert peer["podSelector"]["matchLabels"].items() <= pod["labels"].items()
+        (expression,) = peer["podSelector"]["matchExpressions"]
+        assert pod["labels"][expression["key"]] in expression["values"]
 
 
 def test_monitoring_is_opt_in_and_reads_gateways_by_tls(helm: Helm) -> None:

@@ -66,6 +66,7 @@ WATCHED = [
     ("operator", "services", _OWN),
     ("operator", "secrets", _OWN),
     ("operator", "configmaps", _OWN),
+    ("operator", "networkpolicies.networking.k8s.io", _OWN),
     ("operator", "pods", _READ),
     ("operator", "events", ("create", "patch")),
     ("gateway", "routingtables.understudy.dev", _READ),

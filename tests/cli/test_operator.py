@@ -38,6 +38,7 @@ def test_defaults_suit_a_pod() -> None:
     assert options.watch_namespaces == ()
     assert options.metrics_port == 8081
     assert options.poll_interval == 1.0
+    assert options.engine_policies is True
     assert options.lease_name == "understudy-operator"
 
 
@@ -45,7 +46,7 @@ def test_every_flag_reaches_the_options() -> None:
     words = (
         "--namespace sys --watch-namespace a --watch-namespace b --gateway-url http://g --identity pod-1 "
         "--admin-ca /ca --admin-token /token --metrics-port 9 --sim-image s:1 --poll-interval 500ms "
-        "--prestop-seconds 3 --lease-name l --privileged-namespace p --workers 4"
+        "--prestop-seconds 3 --lease-name l --privileged-namespace p --workers 4 --no-engine-policies"
     )
     options = operator._options(parsed(*words.split()))
     assert options.namespace == "sys"
@@ -55,6 +56,7 @@ def test_every_flag_reaches_the_options() -> None:
     assert (options.admin_ca, options.admin_token) == ("/ca", "/token")
     assert (options.metrics_port, options.sim_image, options.workers) == (9, "s:1", 4)
     assert options.poll_interval == 0.5
+    assert options.engine_policies is False
     assert (options.prestop_seconds, options.lease_name, options.privileged_namespaces) == (3, "l", ("p",))
 
 

@@ -23,6 +23,7 @@ from understudy.kube.resources import (
     MODEL,
     MODEL_DEPLOYMENT,
     MODEL_SNAPSHOT,
+    NETWORK_POLICY,
     NODE,
     POD,
     ROUTING_TABLE,
@@ -82,6 +83,7 @@ def test_a_deployment_comes_with_all_that_is_its_own() -> None:
     stage.put(SERVICE, child(SERVICE, "talk-11111111", "talk", "11111111"))
     stage.put(SECRET, child(SECRET, "talk-11111111-key", "talk", "11111111", **content("k")))
     stage.put(POD, child(POD, "p1", "talk", spec={}, status={}), child(POD, "p2", "walk", spec={}, status={}))
+    stage.put(NETWORK_POLICY, child(NETWORK_POLICY, "talk-gateways-only", "talk"))
     stage.put(NODE, made(NODE, "n1"))
     stage.put(GUARDRAIL, made(GUARDRAIL, "safe"), made(GUARDRAIL, "far", namespace="far"))
     seen = stage.observe()
@@ -92,6 +94,7 @@ def test_a_deployment_comes_with_all_that_is_its_own() -> None:
     assert seen.model["metadata"]["name"] == "storyteller"
     assert [s["metadata"]["name"] for s in seen.snapshots] == ["talk-11111111"]
     assert seen.table is not None
+    assert seen.policy is not None
     assert set(seen.pools) == set(seen.services) == set(seen.engine_keys) == {"11111111"}
     assert [p["metadata"]["name"] for p in seen.pods] == ["p1"]
     assert [n["metadata"]["name"] for n in seen.nodes] == ["n1"]

@@ -13,6 +13,7 @@ from understudy.kube.resources import (
     MODEL,
     MODEL_DEPLOYMENT,
     MODEL_SNAPSHOT,
+    NETWORK_POLICY,
     NODE,
     POD,
     ROUTING_TABLE,
@@ -81,7 +82,7 @@ def test_a_deleted_deployment_wakes_itself_and_its_model() -> None:
 
 def test_each_kind_of_child_wakes_its_deployment() -> None:
     stage = Stage()
-    for resource in (DEPLOYMENT, SERVICE, POD, MODEL_SNAPSHOT):
+    for resource in (DEPLOYMENT, SERVICE, POD, MODEL_SNAPSHOT, NETWORK_POLICY):
         obj = child(resource, "talk-1", "talk")
         assert stage.put(resource, obj) == {"ModelDeployment talk"}, resource.kind
         assert stage.remove(resource, obj) == {"ModelDeployment talk"}, resource.kind

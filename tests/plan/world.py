@@ -14,7 +14,7 @@ from typing import Any
 from tests.plan.parts import DEPLOYMENT, ApiConflictError, Behaviour, Gateway, Pod, pod_object
 from understudy.domain.duration import stamp
 from understudy.domain.key import Key
-from understudy.domain.names import API_VERSION, LABEL_REVISION
+from understudy.domain.names import API_VERSION, LABEL_REVISION, policy_name
 from understudy.domain.state import ITL_BOUNDS, TTFT_BOUNDS, DeploymentState, GatewayState, RevisionState, Sample
 from understudy.domain.table import Table, parse_table
 from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe, apply_status
@@ -65,6 +65,7 @@ class Cluster:
         self.serves_image_volumes = True
         self._ids = itertools.count(1)
         self._credit: dict[tuple[str, ...], float] = {}
+        self.settings = SETTINGS
         self.on_write: list[Callable[[Action], None]] = []
         for _ in range(gateways):
             self.add_gateway()
@@ -274,6 +275,7 @@ class Cluster:
             model=seen.get(("Model", "tiny")),
             snapshots=tuple(snapshots),
             table=seen.get(("RoutingTable", NAME)),
+            policy=seen.get(("NetworkPolicy", policy_name(NAME))),
             pools=children["Deployment"],
             services=children["Service"],
             engine_keys=children["Secret"],
@@ -299,7 +301,7 @@ class Cluster:
                 for g in self.gateways
             ),
             probes={u: r for u, r in self.reports.items() if any(p.pod_uid == u for p in self.probed)},
-            settings=SETTINGS,
+            settings=self.settings,
             memory=self.memory,
             refused=self.refused,
         )

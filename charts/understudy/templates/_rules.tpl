@@ -68,6 +68,18 @@
   - list
   - patch
   - watch
+# only gateways and the operator reach a deployment's engines
+- apiGroups:
+  - networking.k8s.io
+  resources:
+  - networkpolicies
+  verbs:
+  - create
+  - delete
+  - get
+  - list
+  - patch
+  - watch
 # why a pool is not ready
 - apiGroups:
   - ''

@@ -61,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMESPACE",
         help="namespace whose podTemplates may ask for privileged containers and host paths; repeatable",
     )
+    parser.add_argument(
+        "--engine-policies",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a NetworkPolicy for each ModelDeployment, so that only gateways and the operator reach its pods",
+    )
     parser.add_argument("--workers", type=int, default=32, help="deployments that are reconciled at the same time")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 
@@ -109,6 +115,7 @@ def _options(args: argparse.Namespace) -> Options:
         hash_version=args.hash_version,
         lease_name=args.lease_name,
         privileged_namespaces=tuple(args.privileged_namespace),
+        engine_policies=args.engine_policies,
         workers=args.workers,
     )
 

@@ -49,6 +49,9 @@ OPERATOR_WATCHED: Final = (
     Rule(
         "", ("configmaps", "secrets", "services"), _OWN, "engine keys, copies of ConfigMaps, one Service per revision"
     ),
+    Rule(
+        "networking.k8s.io", ("networkpolicies",), _OWN, "only gateways and the operator reach a deployment's engines"
+    ),
     Rule("", ("pods",), _READ, "why a pool is not ready"),
     Rule("", ("events",), ("create", "patch"), "what happened, for kubectl describe"),
 )

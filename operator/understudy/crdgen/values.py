@@ -157,9 +157,9 @@ class NetworkPolicy(BaseModel):
     model_config = _CONFIG
 
     enabled: bool = True
-    """Make them: for operator and gateway, and for engines in `engineNamespaces`."""
-    engine_namespaces: Namespaces = Field(default_factory=list)
-    """Namespaces whose engines answer to gateway and operator only; those of watchNamespaces when empty."""
+    """Make them: for operator and gateway, and for engines."""
+    engines: bool = True
+    """Let the operator make one for each ModelDeployment, so that its engines answer to gateways and operator only."""
 
 
 class ServiceMonitor(BaseModel):

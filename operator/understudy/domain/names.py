@@ -53,6 +53,11 @@ def child_name(deployment: str, revision: str) -> str:
     return f"{deployment}-{revision}"
 
 
+def policy_name(deployment: str) -> str:
+    """Name of the NetworkPolicy that lets only gateways and the operator reach the deployment's pods."""
+    return f"{deployment}-gateways-only"
+
+
 def engine_key_secret(deployment: str, revision: str) -> str:
     """Name of the Secret, beside the pods, that holds the revision's engine API key."""
     return f"{child_name(deployment, revision)}-key"

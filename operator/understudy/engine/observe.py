@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from understudy.domain.key import Key
-from understudy.domain.names import LABEL_REVISION
+from understudy.domain.names import LABEL_REVISION, policy_name
 from understudy.engine.cache import Cache
 from understudy.engine.clock import Clock
 from understudy.engine.gateways import GatewayPoller
@@ -33,6 +33,7 @@ from understudy.kube.resources import (
     MODEL,
     MODEL_DEPLOYMENT,
     MODEL_SNAPSHOT,
+    NETWORK_POLICY,
     NODE,
     POD,
     ROUTING_TABLE,
@@ -82,6 +83,7 @@ def observe(
         model=model,
         snapshots=snapshots,
         table=table,
+        policy=cache.get(NETWORK_POLICY, key.namespace, policy_name(key.name)),
         pools=_by_revision(cache.children(DEPLOYMENT, key)),
         services=_by_revision(cache.children(SERVICE, key)),
         engine_keys=_by_revision(cache.children(SECRET, key)),

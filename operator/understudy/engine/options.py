@@ -21,5 +21,6 @@ class Options:
     hash_version: int = 1
     lease_name: str = "understudy-operator"
     privileged_namespaces: tuple[str, ...] = ()
+    engine_policies: bool = True
     workers: int = 32
     resync: float = 300.0

@@ -36,7 +36,17 @@ from understudy.engine.wake import Waker, Work
 from understudy.kube.client import KubeClient, Scope
 from understudy.kube.errors import ApiError
 from understudy.kube.reflector import Reflector
-from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, NODE, OWN_KINDS, POD, ROUTING_TABLE, SECRET, SERVICE
+from understudy.kube.resources import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NETWORK_POLICY,
+    NODE,
+    OWN_KINDS,
+    POD,
+    ROUTING_TABLE,
+    SECRET,
+    SERVICE,
+)
 from understudy.plan.observed import Settings
 from understudy.telemetry.operator import OperatorMetrics
 
@@ -73,7 +83,8 @@ def scopes(options: Options) -> list[Scope]:
     for namespace in options.watch_namespaces or ("",):
         found += [Scope(resource, namespace) for resource in OWN_KINDS]
         found += [
-            Scope(resource, namespace, label_selector=LABEL_DEPLOYMENT) for resource in (DEPLOYMENT, SERVICE, POD)
+            Scope(resource, namespace, label_selector=LABEL_DEPLOYMENT)
+            for resource in (DEPLOYMENT, SERVICE, POD, NETWORK_POLICY)
         ]
         found.append(Scope(SECRET, namespace, field_selector="type!=helm.sh/release.v1"))
         found.append(Scope(CONFIG_MAP, namespace, field_selector="metadata.name!=kube-root-ca.crt"))
@@ -248,6 +259,7 @@ class OperatorProcess:
             kept_keys=kept,
             sim_image=options.sim_image,
             privileged_namespaces=options.privileged_namespaces,
+            engine_policies=options.engine_policies,
             prestop_seconds=options.prestop_seconds,
             hash_version=options.hash_version,
         )

@@ -12,7 +12,7 @@ Wrong in one direction only: waking too many costs a pass that writes nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from understudy.domain.key import Key
 from understudy.engine.cache import Cache, Change, parent_of
@@ -25,6 +25,7 @@ from understudy.kube.resources import (
     MODEL,
     MODEL_DEPLOYMENT,
     MODEL_SNAPSHOT,
+    NETWORK_POLICY,
     NODE,
     POD,
     ROUTING_TABLE,
@@ -32,6 +33,11 @@ from understudy.kube.resources import (
     SERVICE,
 )
 from understudy.kube.trim import CONTENT_HASH
+
+# Kinds whose objects say by label which deployment they belong to.
+_CHILDREN: Final = frozenset(
+    {CONFIG_MAP, DEPLOYMENT, MODEL_SNAPSHOT, NETWORK_POLICY, POD, ROUTING_TABLE, SECRET, SERVICE}
+)
 
 WorkKind = Literal["ModelDeployment", "Model", "Guardrail"]
 
@@ -143,7 +149,7 @@ class Waker:
             yield from self._by_content(change, key)
         elif resource == NODE:
             yield from self._by_node(change)
-        if resource in (DEPLOYMENT, SERVICE, POD, SECRET, CONFIG_MAP, MODEL_SNAPSHOT, ROUTING_TABLE):
+        if resource in _CHILDREN:
             yield from _deployments(_parents(change))
         if resource == ROUTING_TABLE:
             names = _names(change.before) ^ _names(change.after)

@@ -47,13 +47,15 @@ SERVICE: Final = Resource("v1", "Service", "services")
 POD: Final = Resource("v1", "Pod", "pods")
 SECRET: Final = Resource("v1", "Secret", "secrets")
 CONFIG_MAP: Final = Resource("v1", "ConfigMap", "configmaps")
+NETWORK_POLICY: Final = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 NODE: Final = Resource("v1", "Node", "nodes", namespaced=False)
 EVENT: Final = Resource("v1", "Event", "events")
 LEASE: Final = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 OWN_KINDS: Final = (MODEL, MODEL_DEPLOYMENT, GUARDRAIL, MODEL_SNAPSHOT, ROUTING_TABLE)
 _BY_KIND: Final[Mapping[tuple[str, str], Resource]] = {
-    (r.api_version, r.kind): r for r in (*OWN_KINDS, DEPLOYMENT, SERVICE, POD, SECRET, CONFIG_MAP, NODE, EVENT, LEASE)
+    (r.api_version, r.kind): r
+    for r in (*OWN_KINDS, DEPLOYMENT, SERVICE, POD, SECRET, CONFIG_MAP, NETWORK_POLICY, NODE, EVENT, LEASE)
 }
 
 

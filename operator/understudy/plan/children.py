@@ -12,6 +12,7 @@ from understudy.plan.actions import Action, Apply
 from understudy.plan.desired.children import (
     configmap_copy_manifest,
     engine_key_manifest,
+    policy_manifest,
     pool_manifest,
     service_manifest,
     table_manifest,
@@ -115,6 +116,15 @@ def farewell(world: World) -> list[Action]:
             children = (revision.pool, revision.service, revision.engine_key)
             writes.extend(delete(child, f"{revision.name} has left") for child in children if child is not None)
     return [*writes, *(delete(copy, "its record is gone") for copy in _unrecorded_copies(world))]
+
+
+def admission(world: World) -> list[Action]:
+    """Who may reach the pods. Last of all writes: one that is refused must not hold up what serves."""
+    settings, policy = world.observed.settings, world.observed.policy
+    if settings.engine_policies:
+        manifest = policy_manifest(_owner(world), settings.system_namespace)
+        return [_apply(manifest, policy, "only gateways and the operator reach the pods")]
+    return [delete(policy, "engine policies are off")] if policy is not None else []
 
 
 def _needed_now(world: World) -> int:

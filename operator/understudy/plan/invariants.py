@@ -241,5 +241,7 @@ def _deleted(draft: Draft) -> Iterator[str]:
 def _observed_children(draft: Draft) -> Iterable[Mapping[str, Any]]:
     observed = draft.world.observed
     yield from observed.snapshots
+    if observed.policy is not None:
+        yield observed.policy
     for group in (observed.pools, observed.services, observed.engine_keys, observed.configmaps):
         yield from group.values()

@@ -75,7 +75,8 @@ class ProbeReport:
 class Settings:
     """The installation's own settings, from the operator's command line.
 
-    `kept_keys` are the engine keys that do not follow from `master_key`, by `kept_key_field`.
+    `kept_keys` are the engine keys that do not follow from `master_key`, by `kept_key_field`. With
+    `engine_policies` a NetworkPolicy for each deployment lets only gateways and the operator reach its pods.
     """
 
     system_namespace: str = "understudy-system"
@@ -86,6 +87,7 @@ class Settings:
     kept_keys: Mapping[str, str] = field(default_factory=dict)
     sim_image: str = ""
     privileged_namespaces: tuple[str, ...] = ()
+    engine_policies: bool = False
     # Builder defaults: a changed one must reach new revisions only, never restart an old one.
     hash_version: int = 1
     prestop_seconds: int = 5
@@ -117,6 +119,7 @@ class Observed:
     model: Object | None = None
     snapshots: tuple[Object, ...] = ()
     table: Object | None = None
+    policy: Object | None = None
     pools: Mapping[str, Object] = field(default_factory=dict)
     services: Mapping[str, Object] = field(default_factory=dict)
     engine_keys: Mapping[str, Object] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from understudy.plan.actions import Action, Emit, Plan
 from understudy.plan.aspects import MOVING, Case, alerts
-from understudy.plan.children import farewell, revision_writes, table_write
+from understudy.plan.children import admission, farewell, revision_writes, table_write
 from understudy.plan.clocks import since_last_pass
 from understudy.plan.decision import Decision, asked, hold
 from understudy.plan.gone import plan_gone
@@ -103,6 +103,7 @@ def _writes(after: World, persist: bool) -> tuple[Action, ...]:
         *record(after, persist),
         *farewell(after),
         *surplus(after),
+        *admission(after),
     )
 
 

@@ -14,6 +14,7 @@ from understudy.domain.table import Table, Variant
 from understudy.plan.desired.children import (
     configmap_copy_manifest,
     engine_key_manifest,
+    policy_manifest,
     pool_manifest,
     service_manifest,
     snapshot_manifest,
@@ -76,6 +77,7 @@ def _children(deployment: Manifest, model: Manifest, objects: list[Manifest]) ->
     yield service_manifest(snapshot, owner)
     yield pool_manifest(snapshot, deployment["spec"].get("replicas", 1), owner)
     variant = Variant(revision.revision, "stable", 100, snapshot["metadata"]["name"])
+    yield policy_manifest(owner, SETTINGS.system_namespace)
     yield table_manifest(Table(epoch=1, served_names=(revision.deployment,), variants=(variant,)), owner)
 
 

@@ -13,12 +13,15 @@ from understudy.domain.names import (
     ENGINE_KEY_FIELD,
     ENGINE_PORT,
     ENGINE_PORT_NAME,
+    LABEL_COMPONENT,
     LABEL_DEPLOYMENT,
     LABEL_INSTANCE,
     LABEL_MANAGED_BY,
+    LABEL_NAME,
     MANAGED_BY,
     child_name,
     engine_key_secret,
+    policy_name,
 )
 from understudy.domain.table import Table, table_spec
 from understudy.plan.desired.metadata import labels, owner_reference, selector
@@ -103,17 +106,44 @@ def configmap_copy_manifest(snapshot: Object, source: Object, copy: str, owner: 
 
 def table_manifest(table: Table, owner: Object) -> dict[str, Any]:
     """The RoutingTable of a ModelDeployment."""
-    name = owner["metadata"]["name"]
     return {
         "apiVersion": API_VERSION,
         "kind": "RoutingTable",
-        "metadata": {
-            "name": name,
-            "namespace": owner["metadata"]["namespace"],
-            "labels": {LABEL_DEPLOYMENT: name, LABEL_MANAGED_BY: MANAGED_BY, LABEL_INSTANCE: name},
-            "ownerReferences": [owner_reference(owner)],
-        },
+        "metadata": _whole(owner, owner["metadata"]["name"]),
         "spec": table_spec(table),
+    }
+
+
+def policy_manifest(owner: Object, system_namespace: str) -> dict[str, Any]:
+    """The NetworkPolicy of a ModelDeployment's pods, of whichever revision: the kubelet's probes always pass."""
+    name = owner["metadata"]["name"]
+    peer = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": system_namespace}},
+        "podSelector": {
+            "matchLabels": {LABEL_NAME: MANAGED_BY},
+            "matchExpressions": [{"key": LABEL_COMPONENT, "operator": "In", "values": ["gateway", "operator"]}],
+        },
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _whole(owner, policy_name(name)),
+        "spec": {
+            "podSelector": {"matchLabels": {LABEL_DEPLOYMENT: name}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": ENGINE_PORT, "protocol": "TCP"}], "from": [peer]}],
+        },
+    }
+
+
+def _whole(owner: Object, name: str) -> dict[str, Any]:
+    """Metadata of a child that is not of one revision."""
+    deployment = owner["metadata"]["name"]
+    return {
+        "name": name,
+        "namespace": owner["metadata"]["namespace"],
+        "labels": {LABEL_DEPLOYMENT: deployment, LABEL_MANAGED_BY: MANAGED_BY, LABEL_INSTANCE: deployment},
+        "ownerReferences": [owner_reference(owner)],
     }
 
 

@@ -126,8 +126,8 @@ async def test_bodies_in_memory_are_bounded_and_given_back() -> None:
     async with engine() as e:
         document = snapshot([table()], [endpoints(STABLE, [e.port])])
         async with gateway(document, body_pool=10_000) as g, client(g.port) as slow:
-            await slow.send(head_only(content_length="9000") + b"{")
-            await until(lambda: g.plane.body_bytes == 9000)
+            await slow.send(head_only(content_length="6000") + b"{")
+            await until(lambda: g.plane.bodies.used == 6000)
             for framing in ({}, CHUNKS):
                 large = orjson.dumps(chat("x" * 5000))
                 raw = head_only(**framing) if framing else request(large).removesuffix(large)
@@ -137,9 +137,73 @@ async def test_bodies_in_memory_are_bounded_and_given_back() -> None:
                     assert (answer.status, answer.code) == (503, "busy")
                     assert "retry-after" in answer.fields
             slow.writer.transport.abort()
-            await until(lambda: g.plane.body_bytes == 0)
+            await until(lambda: g.plane.bodies.used == 0)
             assert (await ask(g.port, chat("x" * 5000))).status == 200
-            assert g.plane.body_bytes == 0
+            assert (g.plane.bodies.used, g.plane.documents.used) == (0, 0)
+
+
+async def test_slow_bodies_of_one_key_leave_room_for_those_of_others() -> None:
+    keys = [access_key(), access_key("us-other", source="s/other")]
+    async with engine() as e:
+        document = snapshot([table()], [endpoints(STABLE, [e.port])], keys)
+        async with gateway(document, body_pool=60_000) as g, client(g.port) as slow, client(g.port) as second:
+            await slow.send(head_only(content_length="40000"))
+            await until(lambda: g.plane.bodies.used == 40_000)
+            await second.send(head_only(content_length="1000"))
+            answer = await second.answer()
+            assert (answer.status, answer.code, answer.fields["retry-after"]) == (503, "busy", "1")
+            assert (await ask(g.port, chat("x" * 10_000), authorization="Bearer us-other")).status == 200
+
+
+async def test_slow_bodies_from_one_address_leave_room_where_there_are_no_keys() -> None:
+    async with engine() as e:
+        document = snapshot([table()], [endpoints(STABLE, [e.port])])
+        async with gateway(document, body_pool=60_000, open_access=True) as g:
+            _, slow = await asyncio.open_connection("127.0.0.1", g.port, local_addr=("127.0.0.2", 0))
+            slow.write(head_only(content_length="40000"))
+            await until(lambda: g.plane.bodies.used == 40_000)
+            assert (await ask(g.port)).status == 200
+            reader, second = await asyncio.open_connection("127.0.0.1", g.port, local_addr=("127.0.0.2", 0))
+            second.write(request())
+            assert b" 503 " in await reader.readline()
+            second.transport.abort()
+            slow.transport.abort()
+
+
+@pytest.mark.parametrize("framing", [{}, CHUNKS], ids=["length", "chunks"])
+async def test_a_body_that_stalls_after_it_came_fast_is_a_408(framing: dict[str, str]) -> None:
+    async with gateway(snapshot([table()]), body_seconds=0.3) as g, client(g.port) as c:
+        begun = b"c350\r\n" if framing else b""
+        await c.send(head_only(**(framing or {"content_length": "50000"})) + begun + b" " * 40_000)
+        # By now it may have taken forty seconds at the least rate.
+        answer = await asyncio.wait_for(c.answer(), 20)
+        assert (answer.status, answer.code) == (408, "body_timeout")
+        assert await c.ended()
+
+
+async def test_what_bodies_are_read_into_is_bounded_and_given_back() -> None:
+    gate = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        await gate.wait()
+        await asked.answer(200, {"choices": []})
+
+    dense = orjson.dumps({**chat(), "metadata": {"x": ["ab"] * 20_000}})
+    async with engine(script) as e:
+        document = snapshot([table()], [endpoints(STABLE, [e.port])])
+        async with gateway(document, document_pool=4_000_000) as g:
+            asking = [asyncio.ensure_future(ask(g.port, dense)) for _ in range(6)]
+            await e.request()
+            await until(lambda: g.plane.refused.get("busy", 0) >= 4)
+            assert g.plane.documents.used <= g.plane.documents.most
+            assert g.plane.documents.used > len(dense)
+            gate.set()
+            answers = [await one for one in asking]
+            assert {answer.status for answer in answers} == {200, 503}
+            assert g.plane.documents.used == 0
+            wide = await ask(g.port, chat("\U0001f98a" * 10 + "x" * 700_000))
+            assert (wide.status, wide.code) == (413, "body_too_large")
+            assert (await ask(g.port, chat("x" * 700_000))).status == 200
 
 
 async def test_ten_megabytes_of_prompt() -> None:

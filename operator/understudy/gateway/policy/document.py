@@ -11,12 +11,25 @@ from typing import Any, Final
 
 import orjson
 
-from understudy.gateway.policy.refusal import Refusal, bad_request
+from understudy.gateway.policy.refusal import NO_ROOM, Refusal, bad_request
+from understudy.gateway.policy.shares import Shares
 
 MAX_DEPTH: Final = 64
 # An empty object is two bytes of text and eighty of memory: 32 MiB of text would be read into a gigabyte.
 MAX_CONTAINERS: Final = 100_000
 MAX_COMMAS: Final = 500_000
+# No text is read into more than so many times its length: objects in objects, `{"":{"":…}}`, are five bytes and 184 of
+# memory each; with few objects and arrays the worst is a list of texts of one letter.
+MOST_PER_BYTE: Final = 40
+_FLAT_PER_BYTE: Final = 18
+# At most so many bytes of memory for a value, a member's key, an object and an array, beside their text. (CPython 3.11,
+# orjson 3.11; tests/gateway/policy/test_document.py measures them anew.)
+_PER_COMMA: Final = 88
+_PER_COLON: Final = 64
+_PER_OBJECT: Final = 128
+_PER_ARRAY: Final = 72
+# A text is as wide as its widest character: one emoji, escaped or not, and each letter beside it takes four bytes.
+_WIDEST: Final = 4
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _KEY_END: Final = re.compile(rb'"[ \t\r\n]*:')
 _NOT_JSON: Final = "the body is not JSON: "
@@ -37,6 +50,32 @@ def read_object(body: bytes | bytearray) -> dict[str, Any] | Refusal:
     if orjson.dumps(document) != body and _may_repeat_a_key(document, body) and _repeats_a_key(body):
         return bad_request("the body has the same key twice in one object")
     return document
+
+
+def lend(pool: Shares, holder: str, body: bytes | bytearray) -> int | Refusal:
+    """Bytes of `pool` lent for what `body` will be read into.
+
+    Counting what is in a text takes as long as reading it: while half of the pool is free, the most that could be
+    in a body of its length is taken for it.
+    """
+    size = (MOST_PER_BYTE if _many_brackets(body) else _FLAT_PER_BYTE) * len(body)
+    if 2 * (pool.used + size) <= pool.size and pool.take(holder, size):
+        return size
+    letters = len(body) if body.isascii() and b"\\u" not in body else _WIDEST * len(body)
+    size = letters + _parts_size(body)
+    # What looks like a part in a string was counted too.
+    if size > pool.left(holder) > letters:
+        size = letters + _parts_size(_STRING.sub(b"", body))
+    if pool.take(holder, size):
+        return size
+    if size > pool.most:
+        return Refusal(413, "body_too_large", "the body would be read into more memory than one request may have")
+    return NO_ROOM
+
+
+def _parts_size(text: bytes | bytearray) -> int:
+    values = _PER_COMMA * (text.count(b",") + 1) + _PER_COLON * text.count(b":")
+    return values + _PER_OBJECT * text.count(b"{") + _PER_ARRAY * text.count(b"[")
 
 
 def _few_parts(text: bytes | bytearray) -> bool:

@@ -57,6 +57,9 @@ class Refusal:
         return "invalid_request_error" if self.status < 500 else "api_error"
 
 
+NO_ROOM: Final = Refusal(503, "busy", "too many request bodies at once", retry_after=1)
+
+
 def error_body(refusal: Refusal) -> bytes:
     """The JSON body of a refusal."""
     return orjson.dumps({"error": error_object(refusal)})

@@ -9,10 +9,11 @@ import re
 from typing import TYPE_CHECKING, Final, cast
 
 from understudy.gateway.policy.chunks import ChunkReader, too_large
+from understudy.gateway.policy.document import lend
 from understudy.gateway.policy.head import MAX_HEAD, Head, parse_head
 from understudy.gateway.policy.keys import EVERYBODY, AccessKey, find_key
 from understudy.gateway.policy.operations import MODELS, Operation, find_operation
-from understudy.gateway.policy.refusal import Refusal, bad_bytes
+from understudy.gateway.policy.refusal import NO_ROOM, Refusal, bad_bytes
 from understudy.gateway.wire.answer import plain_answer, refusal_answer
 from understudy.gateway.wire.requests import list_models, open_exchange
 
@@ -34,8 +35,9 @@ class Connection(asyncio.Protocol):
     """One client. `deadline` is when `expired` is due (monotonic seconds); `busy` while a request is under way."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunks", "_need", "_operation", "_reserved", "_scanned", "_state", "_unsent", "address",
-        "deadline", "exchange", "head", "key", "paused", "plane", "received_at", "transport",
+        "_body", "_buffer", "_chunks", "_looked_at", "_need", "_operation", "_read_into", "_received", "_reserved",
+        "_scanned", "_state", "_unsent", "address", "deadline", "exchange", "head", "key", "paused", "plane",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, plane: "Plane") -> None:
@@ -47,7 +49,8 @@ class Connection(asyncio.Protocol):
         self.paused = False
         self.head = _NO_HEAD
         self.key: AccessKey = EVERYBODY
-        self.received_at = 0.0
+        self._looked_at = 0.0
+        self._received = 0
         self._state = _HEAD
         self._buffer = bytearray()
         self._body = bytearray()
@@ -55,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._need = 0
         self._operation: Operation = MODELS
         self._reserved = 0
+        self._read_into = 0
         self._scanned = 0
         self._unsent = 0
 
@@ -158,7 +162,7 @@ class Connection(asyncio.Protocol):
         if refusal is None and head.length > self.plane.limits.max_body:
             refusal = too_large(self.plane.limits.max_body)
         if refusal is None and head.length > 0 and not self._reserve(head.length):
-            refusal = _no_room()
+            refusal = NO_ROOM
         if isinstance(operation, Refusal) or refusal is not None:
             refusal = operation if isinstance(operation, Refusal) else cast("Refusal", refusal)
             # With the whole body at hand the next request can be found; else nothing after this is to be trusted.
@@ -184,16 +188,19 @@ class Connection(asyncio.Protocol):
         return None
 
     def _reserve(self, size: int) -> bool:
-        plane = self.plane
-        if plane.body_bytes + size > plane.limits.body_pool:
+        if not self.plane.bodies.take(self._holder(), size):
             return False
-        plane.body_bytes += size
         self._reserved += size
         return True
 
+    def _holder(self) -> str:
+        """Whose share of the memory for bodies a body is counted to."""
+        return self.key.hash or self.address
+
     def _await_body(self, head: Head, rest: bytes) -> None:
         now = self.plane.clock()
-        self.received_at = now
+        self._looked_at = now
+        self._received = 0
         self.deadline = now + self.plane.limits.body_seconds
         if b"expect" in head.fields and head.minor and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -209,7 +216,7 @@ class Connection(asyncio.Protocol):
         if chunks is not None:
             refusal = chunks.feed(data)
             if refusal is None and len(chunks.body) > self._reserved:
-                refusal = None if self._reserve(len(chunks.body) - self._reserved) else _no_room()
+                refusal = None if self._reserve(len(chunks.body) - self._reserved) else NO_ROOM
             if refusal is not None:
                 self.refuse(refusal, close=True)
             elif chunks.done:
@@ -232,6 +239,12 @@ class Connection(asyncio.Protocol):
         if self._operation is MODELS:
             self.answer(200, list_models(self.plane.world.routes, self.key), b"")
             return
+        if body:
+            lent = lend(self.plane.documents, self._holder(), body)
+            if isinstance(lent, Refusal):
+                self.refuse(lent)
+                return
+            self._read_into = lent
         opened = open_exchange(self, self._operation, self.head, body, self.key)
         if isinstance(opened, Refusal):
             self.refuse(opened)
@@ -327,10 +340,14 @@ class Connection(asyncio.Protocol):
 
     def _check_body(self, now: float) -> None:
         received = len(self._body) if self._chunks is None else len(self._chunks.body)
-        if received < (now - self.received_at) * self.plane.limits.body_rate:
+        limits = self.plane.limits
+        # Since the last look: what came at first, and fast, is no credit to stall on.
+        if received - self._received < (now - self._looked_at) * limits.body_rate:
             self.refuse(Refusal(408, "body_timeout", "the body did not come in time", close=True))
         else:
-            self.deadline = now + 1.0
+            self._received = received
+            self._looked_at = now
+            self.deadline = now + limits.body_seconds / 3
 
     def close(self) -> None:
         """End the connection once everything written has left."""
@@ -365,12 +382,12 @@ class Connection(asyncio.Protocol):
         self._release()
 
     def _release(self) -> None:
-        self.plane.body_bytes -= self._reserved
-        self._reserved = 0
+        if self._reserved:
+            self.plane.bodies.give(self._holder(), self._reserved)
+            self._reserved = 0
+        if self._read_into:
+            self.plane.documents.give(self._holder(), self._read_into)
+            self._read_into = 0
 
     def _unsent_bytes(self) -> int:
         return self.transport.get_write_buffer_size() if self.transport is not None else 0
-
-
-def _no_room() -> Refusal:
-    return Refusal(503, "busy", "too many request bodies at once", retry_after=1)

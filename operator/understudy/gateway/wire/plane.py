@@ -13,6 +13,7 @@ from understudy.gateway.policy.conversation import SOURCES
 from understudy.gateway.policy.evidence import Samples
 from understudy.gateway.policy.keys import FailedKeys
 from understudy.gateway.policy.retry import Poisons, RetryBudget
+from understudy.gateway.policy.shares import Shares
 from understudy.gateway.wire.ids import RequestIds
 from understudy.gateway.wire.upstream import Pool
 from understudy.gateway.world import World
@@ -44,6 +45,8 @@ class Limits:
     max_waiting: int = 1000
     max_body: int = 32 * 1024 * 1024
     body_pool: int = 64 * 1024 * 1024
+    # What bodies are read into: an object takes far more memory than its text.
+    document_pool: int = 256 * 1024 * 1024
     max_answer: int = 64 * 1024 * 1024
 
 
@@ -51,7 +54,7 @@ class Plane:
     """One worker's shared state. `open_access` serves everybody without a key."""
 
     __slots__ = (
-        "_empty", "answered", "body_bytes", "budget", "clock", "connections", "conversations", "draining",
+        "_empty", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents", "draining",
         "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused",
         "retries", "samples", "waiting", "world",
     )  # fmt: skip
@@ -66,7 +69,8 @@ class Plane:
         self._empty = asyncio.Event()
         self.waiting: dict[Exchange, None] = {}
         self.draining = False
-        self.body_bytes = 0
+        self.bodies = Shares(limits.body_pool)
+        self.documents = Shares(limits.document_pool)
         self.random = random.random
         self.ids = RequestIds()
         self.budget = RetryBudget()
@@ -138,7 +142,11 @@ class Plane:
         return {
             "understudy_connections": ("Clients connected", {"": len(self.connections)}),
             "understudy_waiting_requests": ("Requests that wait for an engine", {"": len(self.waiting)}),
-            "understudy_body_bytes": ("Request bodies in memory", {"": self.body_bytes}),
+            "understudy_body_bytes": ("Request bodies in memory", {"": self.bodies.used}),
+            "understudy_document_bytes": (
+                "Memory set aside for what request bodies are read into",
+                {"": self.documents.used},
+            ),
             "understudy_answered_total": ("Requests answered by an engine", {"": self.answered}),
             "understudy_refused_total": ("Requests refused, by code", dict(self.refused) or {"none": 0}),
             "understudy_retries_total": ("Attempts after a failed one", {"": self.retries}),

@@ -32,7 +32,7 @@ def after(action: str, obj: dict[str, Any]) -> dict[str, Any]:
         ("deployment-preparing", {"pause"}),
         ("deployment-canary", {"abort", "pause", "promote", "promote-full"}),
         ("deployment-paused", {"abort", "resume", "promote", "promote-full"}),
-        ("deployment-watching", {"pause"}),
+        ("deployment-watching", {"pause", "rollback"}),
         ("deployment-stable", {"pause"}),
         ("deployment-rolled-back", {"pause", "retry"}),
     ],
@@ -69,6 +69,32 @@ def test_a_revision_that_the_spec_no_longer_asks_for_cannot_be_retried() -> None
     assert "retry" not in offered(obj)
 
 
+HISTORY = [{"number": 4, "revision": "ce76eb35"}, {"number": 3, "revision": "ed415081"}, {"number": 2, "revision": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("stable", "history", "number"),
+    [
+        ("ce76eb35", HISTORY, 3),
+        ("ce76eb35", [{"number": 5, "revision": "ce76eb35"}, *HISTORY], 3),
+        ("ed415081", HISTORY, 4),
+        ("ce76eb35", HISTORY[:1], 0),
+        ("ce76eb35", [], 0),
+    ],
+)
+def test_a_rollback_goes_to_the_newest_promotion_of_another_revision(
+    stable: str, history: list[dict[str, Any]], number: int
+) -> None:
+    obj = dump("deployment-stable")
+    obj["status"].update(stable=stable, history=history)
+    found = run(script("ModelDeployment", "actions", "discovery.lua"), obj)["rollback"]
+    assert found["disabled"] is (number == 0)
+    if number:
+        assert found["displayName"] == f"Roll back to number {number}"
+        request = after("rollback", obj)["metadata"]["annotations"][ANNOTATION_REQUEST]
+        assert re.fullmatch(rf"rollback={number};\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ", request)
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_action_asks_by_annotation_and_changes_nothing_else(action: str) -> None:
     obj = dump("deployment-canary")
@@ -79,7 +105,7 @@ def test_an_action_asks_by_annotation_and_changes_nothing_else(action: str) -> N
     del before["metadata"]["annotations"][ANNOTATION_REQUEST]
     assert changed["metadata"] == before["metadata"]
     assert changed["spec"] == before["spec"]
-    assert re.fullmatch(rf"{action}(@ed415081)?;\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ", request)
+    assert re.fullmatch(rf"{action}(@ed415081|=\d*)?;\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ", request)
     assert ("@" in request) == action.startswith("promote")
 
 
@@ -89,5 +115,5 @@ def test_an_object_without_annotations_gets_one() -> None:
     assert list(after("abort", obj)["metadata"]["annotations"]) == [ANNOTATION_REQUEST]
 
 
-def test_the_operator_knows_every_action() -> None:
-    assert set(ACTIONS) <= set(VERBS)
+def test_there_is_an_action_for_each_request_that_the_operator_takes() -> None:
+    assert set(ACTIONS) == set(VERBS)

@@ -39,6 +39,7 @@ def test_commands_come_with_what_they_do(capsys: pytest.CaptureFixture[str]) -> 
         (["-n", "tales", "his"], ["history"]),
         (["--namespace=tales", "his"], ["history"]),
         (["completion", ""], ["bash", "zsh"]),
+        (["keep", "story", "sta"], ["stable"]),
         (["abort", "story", ""], []),
         (["fly", "status", "--wat"], ["--watch"]),
         (["status", "--unknown", "-o", "js"], ["json"]),

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.conftest import Plugin
 from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, served_by, stamped
+from tests.engine.fake_api import status_error
 from tests.plan.parts import Behaviour
 from tests.plan.world import rollout
 from understudy.cli.plugin import records_view
@@ -164,6 +165,37 @@ def test_snapshots_of_a_namespace_of_one_and_of_all(kubectl: Plugin, lived: Clus
     assert kubectl.run("snapshots", "-A")[1].startswith("NAMESPACE   DEPLOYMENT")
     assert kubectl.run("snapshots", "-n", "else")[1] == "there is no record in namespace else\n"
     assert json.loads(kubectl.run("snapshots", "-o", "json")[1])["items"][0]["deployment"] == NAME
+
+
+@pytest.mark.parametrize("word", ["2", "v2"])
+def test_a_record_is_kept_and_goes_again(kubectl: Plugin, lived: Cluster, word: str) -> None:
+    served_by(kubectl.api, lived)
+    revision = lived.revision("v2")
+    word = revision[:6] if word == "v2" else word
+    assert kubectl.run("keep", NAME, word)[:2] == (0, f"story: the record of {revision} is kept\n")
+    assert [r["revision"] for r in json.loads(kubectl.run("snapshots", "-o", "json")[1])["items"] if r["kept"]] == [
+        revision
+    ]
+    assert kubectl.run("unkeep", NAME, word)[1] == f"story: the record of {revision} goes when its turn comes\n"
+    assert " kept" not in kubectl.run("snapshots")[1]
+    answer = json.loads(kubectl.run("keep", NAME, word, "-o", "json")[1])
+    assert answer == {"namespace": NAMESPACE, "name": f"{NAME}-{revision}", "revision": revision, "kept": True}
+    written = [call for call in kubectl.api.writes() if call.verb == "apply"]
+    assert all(set(call.body) == {"apiVersion", "kind", "metadata"} for call in written if call.body)
+
+
+def test_only_a_record_that_there_is_can_be_kept(kubectl: Plugin, lived: Cluster) -> None:
+    served_by(kubectl.api, lived)
+    code, _, errors = kubectl.run("keep", NAME, "99")
+    assert code == 1
+    assert "story has no revision '99'" in errors
+    assert kubectl.api.writes() == []
+
+
+def test_a_record_that_may_not_be_changed_is_said(kubectl: Plugin, lived: Cluster) -> None:
+    served_by(kubectl.api, lived)
+    kubectl.api.fail(status_error(403, "Forbidden", "modelsnapshots is forbidden"), verb="apply")
+    assert kubectl.run("keep", NAME, "2")[::2] == (1, "kubectl understudy: not allowed: modelsnapshots is forbidden\n")
 
 
 def test_diff_exits_as_kubectl_diff_does(kubectl: Plugin, lived: Cluster) -> None:

@@ -207,6 +207,13 @@
   - deletecollection
   - patch
   - update
+# to keep a record; its spec cannot be changed by anybody
+- apiGroups:
+  - understudy.dev
+  resources:
+  - modelsnapshots
+  verbs:
+  - patch
 {{- end }}
 
 {{- define "understudy.rules.users.view" -}}

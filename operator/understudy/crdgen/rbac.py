@@ -75,6 +75,7 @@ USERS_EDIT: Final = (
         ("create", "delete", "deletecollection", "patch", "update"),
         "added to the roles admin and edit",
     ),
+    Rule(GROUP, ("modelsnapshots",), ("patch",), "to keep a record; its spec cannot be changed by anybody"),
 )
 USERS_VIEW: Final = (
     Rule(

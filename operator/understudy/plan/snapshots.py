@@ -185,5 +185,10 @@ def _age(revision: Revision) -> tuple[str, str]:
     return (max(str(revision.status.get("promotedAt", "")), str(created)), revision.name)
 
 
+def is_kept(annotations: Mapping[str, str]) -> bool:
+    """Whether somebody keeps a record for longer than `spec.snapshots.keep` would: any value but `false` says so."""
+    return annotations.get(ANNOTATION_KEEP, "false") != "false"
+
+
 def _pinned(snapshot: Object) -> bool:
-    return ANNOTATION_KEEP in (snapshot["metadata"].get("annotations") or {})
+    return is_kept(snapshot["metadata"].get("annotations") or {})

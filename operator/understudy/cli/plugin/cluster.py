@@ -1,16 +1,16 @@
-"""What the commands read from the cluster, and the one thing that they write."""
+"""What the commands read from the cluster, and the annotations that are all they write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from understudy.cli.plugin.failure import PluginError
 from understudy.cli.plugin.overview import Children
-from understudy.domain.names import ANNOTATION_REQUEST, LABEL_DEPLOYMENT
+from understudy.domain.names import ANNOTATION_KEEP, ANNOTATION_REQUEST, LABEL_DEPLOYMENT
 from understudy.kube.client import KubeClient, Object, Scope
 from understudy.kube.errors import ApiError, Conflict, NotFound
 from understudy.kube.resources import DEPLOYMENT, MODEL_DEPLOYMENT, MODEL_SNAPSHOT, POD, Resource
 
-# Who owns the annotation that asks for something.
+# Who owns these annotations.
 FIELD_MANAGER = "kubectl-understudy"
 _NAMED = 8  # as many names as a sentence lists
 
@@ -67,19 +67,28 @@ class Reader:
 
     async def request(self, deployment: Object, value: str) -> None:
         """Annotate exactly this deployment with a request; PluginError if it is another one by now."""
-        meta = deployment["metadata"]
+        await self._annotate(MODEL_DEPLOYMENT, deployment, {ANNOTATION_REQUEST: value})
+
+    async def keep(self, snapshot: Object, *, keep: bool) -> None:
+        """Keep a record, or keep it no longer; PluginError if it is another one by now."""
+        # A value that says no, since somebody else's annotation cannot be taken away by an apply.
+        said = {ANNOTATION_KEEP: "true" if keep else "false"}
+        await self._annotate(MODEL_SNAPSHOT, snapshot, said)
+
+    async def _annotate(self, resource: Resource, obj: Object, annotations: dict[str, str]) -> None:
+        meta = obj["metadata"]
         body = {
-            "apiVersion": MODEL_DEPLOYMENT.api_version,
-            "kind": MODEL_DEPLOYMENT.kind,
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
             "metadata": {
                 "name": meta["name"],
                 "namespace": meta["namespace"],
                 "uid": meta["uid"],
-                "annotations": {ANNOTATION_REQUEST: value},
+                "annotations": annotations,
             },
         }
         try:
-            await self.client.apply(MODEL_DEPLOYMENT, body, manager=FIELD_MANAGER)
+            await self.client.apply(resource, body, manager=FIELD_MANAGER)
         except ApiError as error:
             if isinstance(error.failure, Conflict):
                 raise PluginError(f"{meta['name']} was deleted and made again meanwhile: look at it first") from error

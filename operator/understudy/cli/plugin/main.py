@@ -40,6 +40,8 @@ COMMANDS: Final = (
     Command("history", "history", "show what served and what was tried, by number"),
     Command("diff", "diff", "show what two revisions ask for differently", failed=2),
     Command("snapshots", "snapshots", "list the records of revisions", everywhere=True),
+    Command("keep", "keep", "keep the record of a revision, so that it can be rolled back to"),
+    Command("unkeep", "keep", "let the record of a revision go when its turn comes"),
     *(Command(verb, "request", summary) for verb, summary in VERBS.items()),
     Command("rollback", "rollback", "let what was promoted under a number serve again"),
     Command("completion", "completion", "print a script that completes words in your shell", cluster=False),

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from understudy.cli.plugin.failure import PluginError
-from understudy.domain.names import ANNOTATION_KEEP, LABEL_DEPLOYMENT
+from understudy.domain.names import LABEL_DEPLOYMENT
 from understudy.kube.client import Object
+from understudy.plan.snapshots import is_kept
 from understudy.plan.state import State, read_state
 
 ROLES = ("current", "stable", "candidate", "previous")
@@ -95,7 +96,7 @@ def _record(snapshot: Object, state: State, promotion: Sequence[tuple[int, str]]
         reason=why or came,
         model=str((spec.get("model") or {}).get("name", "")),
         created=str(meta.get("creationTimestamp", "")),
-        kept=ANNOTATION_KEEP in (meta.get("annotations") or {}),
+        kept=is_kept(meta.get("annotations") or {}),
     )
 
 

@@ -13,10 +13,9 @@ from understudy.kube.resources import MODEL_DEPLOYMENT
 EPILOG = f"""\
   kubectl understudy snapshots                   of every deployment in the namespace
   kubectl understudy snapshots storyteller
+  kubectl understudy keep storyteller 6f1c9a02   beyond spec.snapshots.keep
 
-Keep one beyond spec.snapshots.keep:
-
-  kubectl annotate msnap storyteller-6f1c9a02 {ANNOTATION_KEEP}=true
+KEPT are those with the annotation {ANNOTATION_KEEP}, whatever its value but "false".
 """
 
 

@@ -18,6 +18,14 @@ for _, entry in ipairs(status.failed or {}) do
   end
 end
 
+-- The newest promotion of another revision than the one that serves; history has the newest first.
+local earlier = nil
+for _, entry in ipairs(status.history or {}) do
+  if earlier == nil and entry.revision ~= status.stable then
+    earlier = entry.number
+  end
+end
+
 local actions = {}
 actions["abort"] = {["disabled"] = not (candidate and stable), ["iconClass"] = "fa fa-fw fa-undo"}
 actions["pause"] = {["disabled"] = status.paused == true, ["iconClass"] = "fa fa-fw fa-pause"}
@@ -25,4 +33,8 @@ actions["promote"] = {["disabled"] = not promotable, ["iconClass"] = "fa fa-fw f
 actions["promote-full"] = {["disabled"] = not promotable, ["iconClass"] = "fa fa-fw fa-fast-forward", ["displayName"] = "Promote fully"}
 actions["resume"] = {["disabled"] = status.paused ~= true, ["iconClass"] = "fa fa-fw fa-play"}
 actions["retry"] = {["disabled"] = not failed, ["iconClass"] = "fa fa-fw fa-redo"}
+actions["rollback"] = {["disabled"] = earlier == nil, ["iconClass"] = "fa fa-fw fa-history"}
+if earlier ~= nil then
+  actions["rollback"]["displayName"] = "Roll back to number " .. earlier
+end
 return actions

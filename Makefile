@@ -37,19 +37,19 @@ test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real
 	$(LOCAL) argocd
 	$(LOCAL) install
 	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --durations=15
-	$(PYTEST) -m "cluster and alone" --durations=15
+	$(PYTEST) -m "cluster and alone and not proof" --durations=15
 
 .PHONY: proof
-proof: $(VENV)/ready ## Prove the rollout machine anew: histories, small worlds, rules taken out (docs/proof.md; ten minutes)
-	$(BIN)/python bench/proof.py
+proof: $(VENV)/ready ## Prove the rollout machine anew, some hours, real cluster included (PROOF="--parts histories": docs/proof.md)
+	$(BIN)/python bench/proof.py $(PROOF)
 
 .PHONY: bench-gateway
 bench-gateway: $(VENV)/ready ## Measure the gateway beside its peers (BENCH=--quick: minutes; docs/benchmarks/gateway.md)
 	$(BIN)/python -m bench.gateway $(BENCH)
 
 ##@ Check
-.PHONY: verify lint fmt types imports security generate check-generated
-verify: lint types imports security check-generated ## Every static check; nothing may differ from what is generated
+.PHONY: verify lint fmt types imports security mutation generate check-generated release-check
+verify: lint types imports security check-generated mutation ## Every static check; nothing may differ from what is generated
 
 lint: $(VENV)/ready ## Style and likely mistakes (ruff)
 	$(BIN)/ruff check $(CODE)
@@ -67,6 +67,12 @@ imports: $(VENV)/ready ## Rooms import only downward (import-linter)
 
 security: $(VENV)/ready ## Security lint (bandit)
 	$(BIN)/bandit -q -r operator local -c pyproject.toml
+
+mutation: $(VENV)/ready ## Small changes of the deciding modules that this branch changes: a test must notice (90 seconds)
+	$(BIN)/python -m bench.mutation --changed --seconds 90
+
+release-check: $(VENV)/ready ## Fail when plan/ or domain/ changed since the committed proof, or it lacks something
+	$(BIN)/python bench/release_check.py
 
 generate: $(VENV)/ready ## Write CRDs, chart copies, reference docs, values schema, RBAC from the models
 	$(BIN)/python -m understudy.crdgen

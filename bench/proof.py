@@ -1,168 +1,204 @@
-"""The proof of the rollout machine: random histories, small worlds searched whole, and rules taken out one by one.
+"""The proof of the rollout machine, in six parts: docs/proof.md and docs/proof.json.
 
-    python bench/proof.py [--histories 10000] [--seconds 15] [--worlds NAME ...] [--out docs/proof.md]
+    python bench/proof.py [--parts rules worlds histories mutation verdict cluster] [--worlds NAME ...] [--jobs N]
     python bench/proof.py --find
 
-Takes about ten minutes of one core; one process at a time. The same commit gives the same counts, but for worlds
-that are cut short after `--seconds`. Exits with 1 when a promise breaks or a rule may go unnoticed. `--find` only looks
-for a test that fails without each rule of which none is known, and writes it down.
+- rules: every rule is taken out once, and a table test must notice; small worlds show which promise it keeps.
+- worlds: every order of events in small worlds, each searched whole if `--seconds` allow; all ways between phases.
+- histories: random ones with faults.
+- mutation: every small change of the code, which the tests must notice (bench/mutation).
+- verdict: simulated candidates, bad and healthy (bench/verdict.py).
+- cluster: twenty rollouts with faults on a real cluster, which is brought up if it is not there (tests/e2e/twenty.py).
+
+Parts that are not run are kept from before, if `plan/` and `domain/` are the same. The same commit gives the same
+results, but for worlds that are cut short. Ends with 1 when something does not hold. `--find` only looks for a test
+that fails without each rule of which none is known, and writes it down.
 """
 
 import argparse
+import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "operator")]
 
-from tests.plan.explore.search import Explored, Search  # noqa: E402 - found by the path above
+from bench.proven import HISTORIES, MUTATION, PARTS, Part, Proven, digest  # noqa: E402 - found by the path above
+from tests.e2e.twenty import CASES  # noqa: E402
+from tests.plan.explore.search import Explored, Search  # noqa: E402
 from tests.plan.explore.small import WORLDS, Small  # noqa: E402
 from tests.plan.mutants import NOTICED, Mutant, broken_by, casts, mutants, noticed  # noqa: E402
+from tests.plan.test_exhaustive import EDGES  # noqa: E402
 
 # States of each world that are expanded in search of what breaks without a rule.
 REACH = 12
 # The part of states that were taken for a known one which is expanded all the same.
 SAMPLE = 0.01
-SOURCES = ("operator/understudy/plan", "tests/plan")
+SOURCES = ("operator/understudy/plan", "operator/understudy/domain", "tests/plan", "tests/domain", "bench")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--histories", type=int, default=10000, help="random histories to play (0: none)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
+    parser.add_argument("--histories", type=int, default=HISTORIES, help="random histories to play")
     parser.add_argument("--seconds", type=float, default=15.0, help="time of this process for one world at most")
     parser.add_argument("--worlds", nargs="*", help="only these worlds, by name")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "proof.md", help="the page to write")
+    parser.add_argument("--sample", type=int, default=0, help="so many mutants of the code, drawn at random (0: all)")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes that judge mutants")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs" / "proof.json", help="the results; the page lies beside"
+    )
     parser.add_argument("--find", action="store_true", help="complete the table of tests that fail without a rule")
     given = parser.parse_args(arguments)
     if given.find:
         return find()
-    chosen = [small for small in WORLDS if not given.worlds or small.name in given.worlds]
-    proof = Proof()
-    proof.mutate(chosen)
-    for small in chosen:
-        proof.explore(small, given.seconds)
-    proof.play(given.histories)
-    given.out.write_text("\n".join(proof.page()) + "\n")
-    say(f"{given.out.name}: {'everything holds' if proof.holds else 'SOMETHING BREAKS'}")
-    return 0 if proof.holds else 1
+    sources, about = digest(), {"commit": commit(), "machine": machine()}
+    proven = Proven.read(given.out).of(sources)
+    for name in PARTS:
+        if name in given.parts:
+            say(f"{name} ...")
+            proven.parts[name] = {**_RUN[name](given), **about}
+            proven.write(given.out)
+            given.out.with_suffix(".md").write_text(proven.page())
+            say(f"{name}: {'holds' if proven.parts[name]['holds'] else 'DOES NOT HOLD'}")
+    return 0 if all(proven.parts[name]["holds"] for name in given.parts) else 1
 
 
-class Proof:
-    """What has been shown so far."""
+def rules(given: argparse.Namespace) -> Part:
+    """Every rule taken out once: which invariant breaks in a small world, and which table test fails."""
+    began = time.process_time()
+    table, known, worlds = noticed(), {cast.name: cast for cast in casts()}, _chosen(given)
+    found: list[tuple[str, str, str]] = []
+    every = mutants()
+    for number, mutant in enumerate(every, start=1):
+        broken = next(_broken(mutant, worlds), "")
+        cast = known.get(table.get(mutant.name, ""))
+        test = cast.name if cast is not None and broken_by(mutant, cast) else ""
+        found.append((mutant.name, broken, test or "NONE"))
+        if number % 10 == 0:
+            say(f"{number} of {len(every)} rules taken out")
+    return {
+        "holds": all(test != "NONE" for *_, test in found),
+        "by_test": sum(test != "NONE" for *_, test in found),
+        "by_world": sum(bool(broken) for _, broken, _ in found),
+        "reach": REACH,
+        "rules": found,
+        "seconds": round(time.process_time() - began, 1),
+    }
 
-    def __init__(self) -> None:
-        self.holds = True
-        self.histories: tuple[int, float] = (0, 0.0)
-        self.worlds: list[tuple[Explored, float]] = []
-        self.missed: list[tuple[Mutant, str, str]] = []
-        self.lasted = 0.0
 
-    def mutate(self, worlds: Sequence[Small]) -> None:
-        """Every rule taken out once: which invariant breaks in a small world, and which table test fails."""
+def worlds(given: argparse.Namespace) -> Part:
+    """Each small world, all of it if time allows."""
+    found = []
+    for small in _chosen(given):
         began = time.process_time()
-        table, known = noticed(), {cast.name: cast for cast in casts()}
-        every = mutants()
-        for number, mutant in enumerate(every, start=1):
-            broken = next(_broken(mutant, worlds), "")
-            cast = known.get(table.get(mutant.name, ""))
-            test = cast.name if cast is not None and broken_by(mutant, cast) else ""
-            self.holds &= bool(test)
-            self.missed.append((mutant, broken, test))
-            if number % 10 == 0:
-                say(f"{number} of {len(every)} rules taken out")
-        self.lasted = time.process_time() - began
-
-    def explore(self, small: Small, seconds: float) -> None:
-        """One small world, all of it if time allows."""
-        began = time.process_time()
-        found = Search(small, sample=SAMPLE).run(
-            seconds=seconds, tell=lambda e: say(f"{small.name}: {e.states} states, {e.transitions} transitions")
-        )
-        for finding in found.findings:
+        explored = Search(small, sample=SAMPLE).run(seconds=given.seconds, tell=_searched)
+        for finding in explored.findings:
             say(f"BROKEN in {small.name}: {finding.what} after {' | '.join(finding.path)}")
-        for path in found.stuck[:5]:
+        for path in explored.stuck[:5]:
             say(f"NO WAY OUT in {small.name} after {' | '.join(path)}")
-        self.holds &= not (found.findings or found.stuck)
-        self.worlds.append((found, time.process_time() - began))
-
-    def play(self, count: int) -> None:
-        """Random histories, by the test that plays some hundreds of them on every run; the seed is the test's name."""
-        if not count:
-            return
-        began = time.monotonic()
-        say(f"{count} histories")
-        command = [sys.executable, "-m", "pytest", "-q", "tests/plan/test_histories.py"]
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "UNDERSTUDY_HISTORIES": str(count)}, check=False)
-        self.holds &= done.returncode == 0
-        self.histories = (count, time.monotonic() - began)
-
-    def page(self) -> Iterator[str]:
-        """The page that says all this."""
-        yield "# Proof of the rollout machine"
-        yield "Written by `make proof`; read [rollout.md](rollout.md) and [rollout-safety.md](rollout-safety.md) first."
-        yield ""
-        yield f"- Commit {commit()}, Python {platform.python_version()}, {machine()}."
-        yield f"- Everything holds: {'yes' if self.holds else 'NO'}."
-        yield ""
-        yield from self._histories()
-        yield from self._worlds()
-        yield from self._mutants()
-
-    def _histories(self) -> Iterator[str]:
-        count, seconds = self.histories
-        yield "## Random histories"
-        yield f"{count} histories of 2 to 12 events with faults, seeded by the test ({seconds:.0f} s by the clock)."
-        yield "None breaks a promise, and each settles when the faults have stopped." if count else "Not played."
-        yield ""
-
-    def _worlds(self) -> Iterator[str]:
-        yield "## Small worlds"
-        yield MEANING
-        yield "| World | States | Transitions | Plans | Searched | Broken | Stuck | Compared: differing | Seconds |"
-        yield "|---|---|---|---|---|---|---|---|---|"
-        for found, lasted in self.worlds:
-            merges = f"{found.compared}: {len(found.differing)}" if found.compared else "none"
-            numbers = f"{found.states} | {found.transitions} | {found.plans} | {'whole' if found.whole else 'in part'}"
-            yield f"| {found.name} | {numbers} | {len(found.findings)} | {len(found.stuck)} | {merges} | {lasted:.0f} |"
-        states, transitions = (sum(getattr(f, what) for f, _ in self.worlds) for what in ("states", "transitions"))
-        yield f"| all | {states} | {transitions} | | | | | | {sum(lasted for _, lasted in self.worlds):.0f} |"
-        edges = sorted({(a, b) for found, _ in self.worlds for a, b in found.edges if a != b})
-        yield ""
-        yield f"{len(edges)} ways from one phase to another were gone: {', '.join(f'{a} to {b}' for a, b in edges)}."
-        yield ""
-
-    def _mutants(self) -> Iterator[str]:
-        tests, worlds = sum(bool(test) for *_, test in self.missed), sum(bool(broken) for _, broken, _ in self.missed)
-        yield "## One rule taken out"
-        yield f"Each of {len(self.missed)} rules is taken out once. Without {tests} of them a table test fails;"
-        yield f"without {worlds} of them small worlds break a promise within {REACH} states ({self.lasted:.0f} s)."
-        yield ""
-        yield "| Without | Promise (world, steps) | Table test |"
-        yield "|---|---|---|"
-        for mutant, broken, test in self.missed:
-            yield f"| {mutant.name} | {broken} | {test or 'NONE'} |"
+        found.append((explored, time.process_time() - began))
+    gone = {(a, b) for explored, _ in found for a, b in explored.edges if a != b}
+    never = {(a, b) for a, following in EDGES.items() for b in following} - gone
+    return {
+        "holds": not any(explored.findings or explored.stuck for explored, _ in found) and not (never or given.worlds),
+        "worlds": [_world(explored, lasted) for explored, lasted in found],
+        "states": sum(explored.states for explored, _ in found),
+        "transitions": sum(explored.transitions for explored, _ in found),
+        "edges": [f"{a} to {b}" for a, b in sorted(gone)],
+        "never": [f"{a} to {b}" for a, b in sorted(never)],
+        "seconds": round(sum(lasted for _, lasted in found), 1),
+    }
 
 
-MEANING = """\
-Every order of events in a small world, over the real `plan`: three revisions, one or two pods and gateways, one to
-three edits and requests, traffic that is none, healthy, bad on the candidate or bad on both, crashes, evictions,
-wrong models, no room, silent and late gateways or none, a missing Model, and an operator that dies after each of its
-writes, or looks at what the API server had one to three steps ago. Every invariant of `plan/invariants.py` and of
-`tests/plan/audit.py`, and I7 on what is really there, are asserted on every transition. I13 is shown backwards: from
-every state some way leads to where the rollout rests (or, searched in part, to a state that was not looked into).
+def _searched(found: Explored) -> None:
+    say(f"{found.name}: {found.states} states, {found.transitions} transitions")
 
-What is abstracted: time goes by in steps of 5 s and of 40 s, and of a time only counts which deadlines are over; of a
-counter, which of its bounds are reached; names, versions, numbers of rollouts and promotions, histories and sentences
-do not tell states apart; one thing happens between two passes. Of the states that count as one, the first is carried
-on. *Compared* says how many of the others were expanded as well, and how many of these led to another set of states: a
-deadline is over one step sooner or later then, since seconds below it are not told apart. The relative verdict compares
-nothing in these worlds; its numbers are in [benchmarks/verdict.md](benchmarks/verdict.md).
-"""
+
+def _world(found: Explored, lasted: float) -> tuple[str | int, ...]:
+    merges = f"{found.compared}: {len(found.differing)}" if found.compared else "none"
+    searched = "whole" if found.whole else "in part"
+    broken, stuck = len(found.findings), len(found.stuck)
+    return (found.name, found.states, found.transitions, found.plans, searched, broken, stuck, merges, round(lasted))
+
+
+def histories(given: argparse.Namespace) -> Part:
+    """Random histories, by the test that plays some hundreds of them on every run."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "tests/plan/test_histories.py"]
+    settings = {**os.environ, "UNDERSTUDY_HISTORIES": str(given.histories)}
+    done = subprocess.run(command, cwd=ROOT, env=settings, check=False)
+    return {"holds": done.returncode == 0, "count": given.histories, "seconds": round(time.monotonic() - began, 1)}
+
+
+def mutation(given: argparse.Namespace) -> Part:
+    """Every small change of the code, or a sample of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "mutation.json"
+        command = [
+            sys.executable,
+            "-m",
+            "bench.mutation",
+            f"--jobs={given.jobs}",
+            f"--out={out}",
+            f"--floor={MUTATION}",
+        ]
+        done = subprocess.run([*command, f"--sample={given.sample}"], cwd=ROOT, check=False)
+        if not out.exists():
+            raise SystemExit("the tests fail without any change: mend them first")
+        found: dict[str, Any] = json.loads(out.read_text())
+    return {"holds": done.returncode == 0, **found}
+
+
+def verdict(_: argparse.Namespace) -> Part:
+    """Simulated candidates; writes their own page."""
+    began = time.monotonic()
+    command = [sys.executable, "bench/verdict.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    broken = [line for line in done.stderr.splitlines() if "verdicts" in line or "median" in line]
+    return {"holds": done.returncode == 0, "broken": broken, "seconds": round(time.monotonic() - began, 1)}
+
+
+def cluster(_: argparse.Namespace) -> Part:
+    """Twenty rollouts with faults, those of `make test` among them."""
+    own = "test_twenty.py::test_a_rollout_with_faults"
+    tests = {case.name: f"tests/e2e/{case.shown_by or f'{own}[{case.name}]'}" for case in CASES}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "junit.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "-o", "junit_logging=system-out"]
+        subprocess.run([*command, *tests.values()], cwd=ROOT, check=False)
+        ran = {f"{c.get('name')}": c for c in ElementTree.parse(report).iter("testcase")}  # noqa: S314 - pytest's own
+    cases = [_case(name, ran.get(test.partition("::")[2])) for name, test in tests.items()]
+    passed = sum(case["outcome"] == "passed" for case in cases)
+    return {"holds": passed == len(cases), "passed": passed, "cases": cases}
+
+
+def _case(name: str, ran: ElementTree.Element | None) -> Part:
+    if ran is None:
+        return {"name": name, "outcome": "not run", "seconds": 0.0, "said": []}
+    outcome = next((end for end in ("failure", "error", "skipped") if ran.find(end) is not None), "passed")
+    printed = (ran.findtext("system-out") or "").splitlines()
+    # Times that were measured, and what became of the requests.
+    said = [line for line in printed if line.endswith(" s") and ": " in line and not line.startswith(" ")]
+    return {"name": name, "outcome": outcome, "seconds": float(ran.get("time", "0")), "said": said}
+
+
+_RUN = {
+    "rules": rules,
+    "worlds": worlds,
+    "histories": histories,
+    "mutation": mutation,
+    "verdict": verdict,
+    "cluster": cluster,
+}
 
 
 def find() -> int:
@@ -194,7 +230,11 @@ def commit() -> str:
 
 def machine() -> str:
     """In plain words."""
-    return f"one core of {os.cpu_count()} ({platform.machine()}), shared with other work"
+    return f"Python {platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}) shared with other work"
+
+
+def _chosen(given: argparse.Namespace) -> list[Small]:
+    return [small for small in WORLDS if not given.worlds or small.name in given.worlds]
 
 
 def _broken(mutant: Mutant, worlds: Sequence[Small]) -> Iterator[str]:

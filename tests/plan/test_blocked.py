@@ -1,6 +1,7 @@
 """A spec that cannot become a revision now: what is said, when it stalls, and that nothing else is disturbed."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,14 +132,10 @@ def test_two_revisions_with_the_same_short_hash_are_told_apart() -> None:
     assert "already called" in cluster.condition("Stalled")["message"]
 
 
-def test_another_version_of_the_hash_restarts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from tests.plan import world
-
+def test_another_version_of_the_hash_restarts_nothing() -> None:
     cluster = serving("v1")
     uids = {p.uid for p in cluster.pods.values()}
-    monkeypatch.setattr(world, "SETTINGS", replace(world.SETTINGS, hash_version=2, prestop_seconds=9))
+    cluster.settings = replace(cluster.settings, hash_version=2, prestop_seconds=9)
     cluster.restart_operator()
     cluster.turns(10)
     assert (cluster.phase, {p.uid for p in cluster.pods.values()}) == ("Stable", uids)
@@ -353,17 +350,13 @@ def test_content_that_changed_under_the_hash_is_not_copied() -> None:
 # Keys.
 
 
-def test_a_revision_keeps_its_engine_key_when_the_master_key_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from tests.plan import world
-
+def test_a_revision_keeps_its_engine_key_when_the_master_key_changes() -> None:
     cluster = serving("v1")
     revision = cluster.revision("v1")
     (before,) = cluster.of_kind("Secret").values()
     key = base64.b64decode(before["data"]["api-key"]).decode()
     kept = {f"{NAMESPACE}.{NAME}-{revision}": key}
-    monkeypatch.setattr(world, "SETTINGS", replace(world.SETTINGS, master_key=b"n" * 32, kept_keys=kept))
+    cluster.settings = replace(cluster.settings, master_key=b"n" * 32, kept_keys=kept)
     cluster.restart_operator()
     cluster.events.clear()
     cluster.turns(3)

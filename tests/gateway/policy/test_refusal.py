@@ -13,9 +13,7 @@ def test_the_body_has_the_four_members() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"), [(400, "invalid_request_error"), (429, "rate_limit_error"), (503, "api_error")]
-)
+@pytest.mark.parametrize(("status", "kind"), [(400, "invalid_request_error"), (429, "requests"), (503, "server_error")])
 def test_the_type_follows_the_status(status: int, kind: str) -> None:
     assert Refusal(status, "c", "m").kind == kind
 
@@ -23,3 +21,14 @@ def test_the_type_follows_the_status(status: int, kind: str) -> None:
 def test_only_bytes_that_cannot_be_trusted_end_the_connection() -> None:
     assert bad_bytes("x").close
     assert not bad_request("x", "p").close
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 415, 422, 431])
+def test_what_is_wrong_with_the_request_stays_so(status: int) -> None:
+    assert Refusal(status, "c", "m").terminal
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_what_another_moment_may_undo_may_be_asked_again_unless_it_says_otherwise(status: int) -> None:
+    assert not Refusal(status, "c", "m").terminal
+    assert Refusal(status, "c", "m", final=True).terminal

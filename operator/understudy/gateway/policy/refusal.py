@@ -30,13 +30,16 @@ REASONS: Final = {
     505: b"HTTP Version Not Supported",
 }
 
+# Refusals of the client's that another moment may undo: it was slow, or asked too often.
+_TIMES: Final = frozenset({408, 429})
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """One error answer.
 
-    `retry_after` is in seconds, 0 for none. `final` tells official clients not to try again
-    (they retry every 429 and 5xx otherwise). `close` ends the connection: what follows on it cannot
+    `retry_after` is in seconds, 0 for none. `final`: asking again cannot help, though the status does not say so
+    (official clients retry every 408, 409, 429 and 5xx). `close` ends the connection: what follows on it cannot
     be trusted to be a request. `allow` lists the methods of a 405.
     """
 
@@ -53,8 +56,13 @@ class Refusal:
     def kind(self) -> str:
         """OpenAI's `type` for the status."""
         if self.status == 429:
-            return "rate_limit_error"
-        return "invalid_request_error" if self.status < 500 else "api_error"
+            return "requests"
+        return "invalid_request_error" if self.status < 500 else "server_error"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether official clients are told not to try again."""
+        return self.final or (self.status < 500 and self.status not in _TIMES)
 
 
 NO_ROOM: Final = Refusal(503, "busy", "too many request bodies at once", retry_after=1)

@@ -31,7 +31,7 @@ def refusal_answer(refusal: Refusal, fields: bytes, *, close: bool, head_only: b
     """A whole error answer."""
     if refusal.retry_after:
         fields += b"Retry-After: %d\r\n" % refusal.retry_after
-    if refusal.final:
+    if refusal.terminal:
         fields += b"x-should-retry: false\r\n"
     if refusal.allow:
         fields += b"Allow: %b\r\n" % refusal.allow.encode()

@@ -13,6 +13,7 @@ import yaml
 from tests.api.server import Server
 from tests.chart.helm import CHART, ROOT, SYSTEM, VALUE_SETS, Helm, Object, component_args, of_kind, only
 from understudy.domain import names
+from understudy.domain.quantity import parse_quantity
 from understudy.plan.desired.children import policy_manifest
 
 pytestmark = pytest.mark.cluster
@@ -91,6 +92,16 @@ def test_a_gateway_is_given_more_time_than_it_takes_to_drain(helm: Helm, seconds
     pod, args = _pod(helm, "gateway", values), _args(helm, "gateway", values)
     assert args.shutdown_timeout == seconds
     assert pod["terminationGracePeriodSeconds"] >= args.grace + args.shutdown_timeout
+
+
+@pytest.mark.parametrize("size", ["1Ki", "64Mi"])
+def test_the_gateway_has_a_folder_for_texts_of_pairs_and_keeps_to_its_size(helm: Helm, size: str) -> None:
+    values = {"gateway": {"pairsSize": size}}
+    pod, args = _pod(helm, "gateway", values), _args(helm, "gateway", values)
+    assert args.pairs_size == int(parse_quantity(size))
+    mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "pairs")
+    assert str(args.pairs_dir) == mount["mountPath"]
+    assert next(v for v in pod["volumes"] if v["name"] == "pairs") == {"name": "pairs", "emptyDir": {}}
 
 
 def test_the_operator_shows_a_token_for_the_gateways_alone(helm: Helm) -> None:

@@ -32,6 +32,8 @@ REVISION = RevisionState(
         better={"errors": 0, "rejected": 1, "timeToFirstToken": 0, "interTokenLatency": 2, "emptyOutput": 0},
         both={"errors": 1, "rejected": 0, "timeToFirstToken": 2, "interTokenLatency": 0, "emptyOutput": 1},
         dropped=6,
+        other_finish=3,
+        other_tools=2,
         similarity=(0, 0, 1, 0, 0, 0, 0, 0, 2, 4),
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy.domain.state import RevisionState
 from understudy.gateway.snapshot import load
+from understudy.gateway.spool import Spool
 from understudy.gateway.wire import plane as plane_module
 from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.plane import Limits, Plane
@@ -55,12 +56,14 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def gateway(document: Mapping[str, Any], *, open_access: bool = False, **limits: Any) -> AsyncIterator[Gateway]:
+async def gateway(
+    document: Mapping[str, Any], *, open_access: bool = False, spool: Spool | None = None, **limits: Any
+) -> AsyncIterator[Gateway]:
     """A gateway that knows `document`; `limits` are fields of Limits."""
     world = World()
     load(document, world)
     world.compile()
-    plane = Plane(world, Limits(**limits), open_access=open_access)
+    plane = Plane(world, Limits(**limits), open_access=open_access, spool=spool)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(plane), "127.0.0.1", 0)
     sweeping = asyncio.ensure_future(_sweep(plane))
@@ -71,6 +74,7 @@ async def gateway(document: Mapping[str, Any], *, open_access: bool = False, **l
         server.close()
         for connection in tuple(plane.connections):
             connection.abort()
+        plane.shadows.stop()
         plane.pool.close()
         await asyncio.sleep(0)
 

@@ -17,7 +17,7 @@ from tests.gateway.engines import answers_status, engine
 from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.processes import free_ports
-from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
+from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
 from understudy.domain.state import parse_state
 from understudy.gateway import admin as admin_module
 from understudy.gateway.admin import Admin, AdminSettings
@@ -184,6 +184,28 @@ async def test_metrics_tell_what_state_tells() -> None:
     ):
         assert line in lines
     assert not any("player" in line or "us-" in line for line in lines)
+
+
+async def test_metrics_tell_of_pairs_where_there_are_any() -> None:
+    async with engine() as stable, engine(answers_status(500)) as shadow:
+        document = snapshot([shadowed_table()], [endpoints(STABLE, [stable.port]), endpoints(CANARY, [shadow.port])])
+        async with gateway(document) as g, serving(g, auth="none") as a:
+            assert "understudy_shadow_pairs_total{deployment" not in (await a.get("/metrics"))[1]
+            await ask(g.port)
+            await until(lambda: g.state(CANARY).pairs.count == 1)
+            lines = (await a.get("/metrics"))[1].splitlines()
+    labels = 'deployment="default/story"'
+    for line in (
+        f'understudy_shadow_pairs_total{{{labels},revision="{CANARY}"}} 1.0',
+        f'understudy_shadow_dropped_total{{{labels},revision="{CANARY}"}} 0.0',
+        f'understudy_shadow_bad_total{{{labels},half="shadow",metric="errors",revision="{CANARY}"}} 1.0',
+        f'understudy_shadow_bad_total{{{labels},half="both",metric="errors",revision="{CANARY}"}} 0.0',
+        f'understudy_shadow_differing_total{{{labels},kind="tools",revision="{CANARY}"}} 0.0',
+        'understudy_shadow_copies_total{kind="compared"} 1.0',
+        "understudy_shadow_open 0.0",
+    ):
+        assert line in lines
+    assert not [line for line in lines if line.startswith("understudy_shadow_pairs_total") and STABLE in line]
 
 
 async def test_metrics_of_a_gateway_that_has_seen_nothing() -> None:

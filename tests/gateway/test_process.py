@@ -14,7 +14,8 @@ from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret,
 from tests.gateway.gateways import until
 from tests.gateway.processes import Process, free_ports, launch, process
 from tests.gateway.test_follow import HASH
-from tests.gateway.worlds import KEY, MASTER, STABLE, endpoints, snapshot, table
+from tests.gateway.worlds import CANARY, KEY, MASTER, STABLE, endpoints, shadowed_table, snapshot, table
+from understudy.domain.state import parse_state
 
 
 def written(folder: Path, document: dict[str, Any]) -> str:
@@ -119,6 +120,41 @@ async def test_a_restarted_gateway_serves_what_it_knew_while_the_api_server_is_a
             assert (await ask(p.port)).status == 200
 
 
+async def test_a_folder_that_nothing_can_be_written_to_is_named(tmp_path: Path) -> None:
+    child = await launch(written(tmp_path, snapshot()), "--port=0", "--admin-port=0", f"--pairs-dir={tmp_path}/none")
+    _, errors = await child.communicate()
+    assert (child.returncode, f"'{tmp_path}/none/pairs.jsonl'" in errors.decode()) == (1, True)
+
+
+async def test_texts_of_pairs_are_on_the_disk_when_the_gateway_has_left_and_open_copies_hold_nothing_up(
+    tmp_path: Path,
+) -> None:
+    async def hangs_at_first(asked: Asked) -> None:
+        if len(shadow.asked) == 1:
+            await asked.closed.wait()
+        else:
+            await answers_well("twice")(asked)
+
+    async with engine() as stable, engine(hangs_at_first) as shadow:
+        slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [shadow.port])]
+        file = written(tmp_path, snapshot([shadowed_table(text=True)], slices))
+        async with process(file, f"--pairs-dir={tmp_path}", "--pairs-size=1Mi", "--grace=0s") as p:
+            for number in (1, 2):
+                assert (await ask(p.port, x_session_id=f"s{number}")).text == "once upon a time"
+                await shadow.request(number)
+
+            async def compared() -> bool:
+                state = parse_state(orjson.loads((await p.get("/state"))[1]))
+                return state.deployments["default/story"].revisions[CANARY].pairs.count == 1
+
+            await until(compared)
+            p.child.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(p.child.wait(), 20) == 0
+            await asyncio.wait_for(shadow.asked[0].closed.wait(), 5)
+    (line,) = (tmp_path / "pairs.jsonl").read_bytes().splitlines()
+    assert orjson.loads(line)["shadow"]["text"] == "twice"
+
+
 async def test_a_new_gateway_is_not_ready_before_it_knows_anything(tmp_path: Path) -> None:
     async with fake_api() as api:
         api.fail[SLICES] = 500
@@ -136,6 +172,8 @@ async def test_a_new_gateway_is_not_ready_before_it_knows_anything(tmp_path: Pat
         ((), 2, "not in a cluster; give --snapshot FILE or --api-server URL"),
         (("--snapshot=/no/such/file",), 1, "/no/such/file"),
         (("--grace=soon",), 2, "'soon' is not a duration"),
+        (("--pairs-size=lots",), 2, "'lots' is not a quantity"),
+        (("--pairs-size=0.5",), 2, "0.5: want a whole number of bytes, such as 64Mi"),
     ],
 )
 async def test_what_cannot_start_says_why(flags: tuple[str, ...], status: int, said: str) -> None:

@@ -39,10 +39,10 @@ def table(
     return {"namespace": namespace, "name": name, "uid": "uid-1", "generation": 1, **meta, "spec": spec}
 
 
-def shadowed_table(**shadow: Any) -> dict[str, Any]:
+def shadowed_table(*, generation: int = 1, cut: Sequence[str] = (), **shadow: Any) -> dict[str, Any]:
     """A table in which CANARY is the shadow of STABLE; `shadow` changes its settings, by default all is copied."""
     settings = {"percent": 100, "firstTokenSeconds": 2, "betweenTokensSeconds": 0.2, **shadow}
-    shadowed = table(salt=CANARY, shadow=settings)
+    shadowed = table(salt=CANARY, shadow=settings, cut=list(cut), generation=generation)
     shadowed["spec"]["variants"].append(
         {"revision": CANARY, "track": "shadow", "weight": 0, "service": f"story-{CANARY}"}
     )

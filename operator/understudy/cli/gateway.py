@@ -10,6 +10,7 @@ import uvloop
 
 from understudy.domain.duration import seconds
 from understudy.domain.names import GATEWAY_ADMIN_PORT, GATEWAY_DATA_PORT
+from understudy.domain.quantity import parse_quantity
 from understudy.gateway import kubeapi
 from understudy.gateway.admin import AdminSettings
 from understudy.gateway.process import Settings, serve
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--api-server", metavar="URL", help="default: the one of the pod's cluster")
     source.add_argument("--api-token", default="", metavar="FILE", help="bearer token for --api-server")
     source.add_argument("--api-ca", default="", metavar="FILE", help="certificates that sign --api-server's")
+    pairs = parser.add_argument_group("answers of stable and of a shadow, where a deployment has text kept")
+    pairs.add_argument("--pairs-dir", type=Path, metavar="DIR", help="keep their texts in DIR/pairs.jsonl; default: no")
+    size = "of that file, then nothing is added (default: 64Mi)"
+    pairs.add_argument("--pairs-size", type=_size, default=Settings().pairs_bytes, metavar="QUANTITY", help=size)
     admin = parser.add_argument_group("admin port: /healthz /readyz /state /metrics")
     admin.add_argument("--admin-host", default="0.0.0.0")  # noqa: S104  # same
     admin.add_argument("--admin-port", type=int, default=GATEWAY_ADMIN_PORT)
@@ -61,6 +66,16 @@ def _duration(text: str) -> float:
         return seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _size(text: str) -> int:
+    try:
+        size = parse_quantity(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if size < 0 or size != int(size):
+        raise argparse.ArgumentTypeError(f"{text}: want a whole number of bytes, such as 64Mi")
+    return int(size)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,6 +122,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         open_access=args.auth == "none",
         grace_seconds=args.grace,
         shutdown_seconds=args.shutdown_timeout,
+        pairs_dir=args.pairs_dir,
+        pairs_bytes=args.pairs_size,
         limits=Limits(
             header_seconds=args.header_timeout,
             body_seconds=args.body_timeout,

@@ -116,6 +116,8 @@ class Gateway(BaseModel):
     """How many seconds open requests may take to end when a pod stops."""
     snapshot_size: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
     """Room for the copy of tables and keys that a restarted gateway serves from."""
+    pairs_size: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
+    """Room for the texts that stable and a shadow answered, where a ModelDeployment has text kept."""
     resources: Resources = Resources(requests={"cpu": "200m", "memory": "128Mi"}, limits={"memory": "1Gi"})
     """What its container asks for."""
     pod_disruption_budget: bool = True

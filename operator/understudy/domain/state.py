@@ -43,6 +43,8 @@ class Pairs:
     `worse` counts by PAIR_METRICS those in which only the shadow was bad, `better` those in which only stable was,
     `both` those in which both were: what is tolerated is a multiple of stable's rate, and a prompt that is hard for
     both belongs to it.
+    `other_finish` and `other_tools` count pairs of two answers that ended for different reasons, or called different
+    tools.
     `dropped` are copies that were not sent, or not compared, because the gateway had too much to do.
     `similarity` counts the pairs with two texts by how alike these are, in SIMILARITY_CLASSES equal classes from
     0 to 1. A copy is no attempt: the other counters of a revision are of clients' requests alone.
@@ -53,6 +55,8 @@ class Pairs:
     better: Mapping[str, int] = field(default_factory=dict)
     both: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
+    other_finish: int = 0
+    other_tools: int = 0
     similarity: tuple[int, ...] = ()
 
 
@@ -214,6 +218,8 @@ def _dump_pairs(value: Pairs) -> dict[str, Any]:
         "better": {metric: value.better.get(metric, 0) for metric in PAIR_METRICS},
         "both": {metric: value.both.get(metric, 0) for metric in PAIR_METRICS},
         "dropped": value.dropped,
+        "otherFinish": value.other_finish,
+        "otherTools": value.other_tools,
         "similarity": list(value.similarity),
     }
 
@@ -225,5 +231,7 @@ def _parse_pairs(raw: Mapping[str, Any]) -> Pairs:
         better={str(metric): int(count) for metric, count in raw["better"].items()},
         both={str(metric): int(count) for metric, count in raw["both"].items()},
         dropped=int(raw["dropped"]),
+        other_finish=int(raw["otherFinish"]),
+        other_tools=int(raw["otherTools"]),
         similarity=tuple(int(n) for n in raw["similarity"]),
     )

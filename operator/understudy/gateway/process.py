@@ -15,6 +15,7 @@ from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.follow import Follower
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.snapshot import SnapshotError, read_file
+from understudy.gateway.spool import Spool
 from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.plane import Limits, Plane
 from understudy.gateway.world import World
@@ -31,6 +32,7 @@ class Settings:
     gateway serves from until the API server answers, and `state_file` is where it is kept.
     `grace_seconds` is how long new requests are still taken after SIGTERM, `shutdown_seconds` how long the open
     ones get after that.
+    `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept.
     """
 
     host: str = "0.0.0.0"  # noqa: S104  # a gateway in a pod listens on the pod's address
@@ -45,10 +47,15 @@ class Settings:
     grace_seconds: float = 10.0
     shutdown_seconds: float = 110.0
     limits: Limits = field(default_factory=Limits)
+    pairs_dir: Path | None = None
+    pairs_bytes: int = 64 * 1024 * 1024
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises OSError for a taken port, SnapshotError for a bad file."""
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Raises OSError for a taken port or a folder that cannot be written to, SnapshotError for a bad file.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +63,10 @@ async def serve(settings: Settings) -> None:
     world = World()
     known = _read_snapshot(settings, world)
     world.compile()
-    plane = Plane(world, settings.limits, open_access=settings.open_access)
+    spool = None if settings.pairs_dir is None else Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
+    if spool is not None:
+        spool.check()
+    plane = Plane(world, settings.limits, open_access=settings.open_access, spool=spool)
     follower = Follower(settings.api, world, plane, settings) if settings.api is not None else None
     admin = Admin(settings.admin, settings.api, plane, start_id=secrets.token_hex(8), ready=known)
     await admin.start()
@@ -66,6 +76,8 @@ async def serve(settings: Settings) -> None:
         running = [tasks.create_task(plane.sweep_forever()), tasks.create_task(admin.renew())]
         if follower is not None:
             running.append(tasks.create_task(follower.run(admin.become_ready)))
+        if spool is not None:
+            running.append(tasks.create_task(spool.run()))
         # What start-up made lives as long as the process: no use in scanning it again and again.
         gc.collect()
         gc.freeze()
@@ -99,6 +111,7 @@ async def _drain(plane: Plane, admin: Admin, server: asyncio.Server, settings: S
     LOG.info("draining: %d requests open", plane.open_requests())
     admin.ready = False
     plane.draining = True
+    plane.shadows.stop()
     await asyncio.sleep(settings.grace_seconds)
     server.close()
     plane.close_idle()

@@ -5,16 +5,17 @@ to the engine, the endpoints that are ready.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from understudy.domain.names import child_name, engine_key, kept_key_field
-from understudy.domain.table import Table, Track
+from understudy.domain.table import Shadow, Table, Track
 from understudy.gateway.policy.balance import Endpoint
 from understudy.gateway.policy.conversation import thresholds
 from understudy.gateway.policy.evidence import Counters, Evidence
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import FORWARDED
+from understudy.gateway.policy.pairs import PairCounters
 
 # Order of the split: the candidate first, so that raising its weight moves nobody but stable's conversations.
 _ORDER: Final[Mapping[Track, int]] = {"canary": 0, "stable": 1, "shadow": 2}
@@ -66,6 +67,18 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Mirror:
+    """The revision that gets copies of what stable is asked. `pairs` is what becomes of them.
+
+    `variant` has counters that nobody reads: a copy is no attempt.
+    """
+
+    settings: Shadow
+    variant: Variant
+    pairs: PairCounters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """One deployment. `split` is in the order of `ends`; `stable` is where failures of the candidate go.
 
@@ -79,6 +92,7 @@ class Entry:
     ends: tuple[int, ...]
     stable: Variant | None
     cut: frozenset[str]
+    shadow: Mirror | None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,7 +181,23 @@ def compile_entry(
     stable = next((v for v in variants if v.track == "stable"), None)
     ends = thresholds([v.weight for v in split])
     cut = frozenset(served.table.cut)
-    return Entry(key=key, served=served, variants=tuple(variants), split=split, ends=ends, stable=stable, cut=cut)
+    return Entry(
+        key=key,
+        served=served,
+        variants=tuple(variants),
+        split=split,
+        ends=ends,
+        stable=stable,
+        cut=cut,
+        shadow=_mirror(served.table.shadow, variants),
+    )
+
+
+def _mirror(settings: Shadow | None, variants: Iterable[Variant]) -> Mirror | None:
+    if settings is None:
+        return None
+    variant = next(v for v in variants if v.track == "shadow")
+    return Mirror(settings, replace(variant, counters=Counters()), variant.counters.pairs)
 
 
 def compile_routes(entries: Mapping[str, Entry], keys: Mapping[str, AccessKey], before: Routes) -> Routes:

@@ -56,6 +56,14 @@ def _by_revision(state: GatewayState) -> Iterator[Metric]:
         "understudy_time_to_first_token_seconds", "From sending to the first content", labels=_LABELS
     )
     itl = HistogramMetricFamily("understudy_inter_token_seconds", "Between two arrivals of content", labels=_LABELS)
+    pairs = CounterMetricFamily("understudy_shadow_pairs", "Pairs of answers that were compared", labels=_LABELS)
+    dropped = CounterMetricFamily("understudy_shadow_dropped", "Copies for which there was no room", labels=_LABELS)
+    bad = CounterMetricFamily(
+        "understudy_shadow_bad", "Pairs in which a half was bad, by which", labels=(*_LABELS, "metric", "half")
+    )
+    differing = CounterMetricFamily(
+        "understudy_shadow_differing", "Pairs of answers that differ", labels=(*_LABELS, "kind")
+    )
     for deployment, table in state.deployments.items():
         weights.add_metric([deployment], table.table_generation)
         for revision, r in table.revisions.items():
@@ -71,7 +79,17 @@ def _by_revision(state: GatewayState) -> Iterator[Metric]:
             usable.add_metric(labels, r.usable_endpoints)
             ttft.add_metric(labels, _cumulative(TTFT_BOUNDS, r.ttft), None)
             itl.add_metric(labels, _cumulative(ITL_BOUNDS, r.itl), None)
+            if not r.pairs.count and not r.pairs.dropped:
+                continue
+            pairs.add_metric(labels, r.pairs.count)
+            dropped.add_metric(labels, r.pairs.dropped)
+            differing.add_metric([*labels, "finish"], r.pairs.other_finish)
+            differing.add_metric([*labels, "tools"], r.pairs.other_tools)
+            for half, counts in (("shadow", r.pairs.worse), ("stable", r.pairs.better), ("both", r.pairs.both)):
+                for metric, count in counts.items():
+                    bad.add_metric([*labels, metric, half], count)
     yield from (attempts, errors, rejected, empty, tokens, opened, usable, weights, ttft, itl)
+    yield from (pairs, dropped, bad, differing)
 
 
 def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -7,9 +7,15 @@ _SAID: Final = ("content", "reasoning_content", "reasoning", "tool_calls", "func
 _ENGINES_FAULT: Final = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 426, 429})
 
 
+def choices_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The choices of an answer, or of one chunk of a stream; none where that is not what it has there."""
+    choices = answer.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+
+
 def says_something(answer: dict[str, Any]) -> bool:
     """Whether an answer, or one chunk of a stream, carries anything for the reader."""
-    for choice in _choices(answer):
+    for choice in choices_of(answer):
         if choice.get("text") or _said(choice.get("delta")) or _said(choice.get("message")):
             return True
     return False
@@ -17,7 +23,7 @@ def says_something(answer: dict[str, Any]) -> bool:
 
 def finishes(chunk: dict[str, Any]) -> bool:
     """Whether a chunk ends a choice: even an answer without a word is one from then on."""
-    return any(choice.get("finish_reason") is not None for choice in _choices(chunk))
+    return any(choice.get("finish_reason") is not None for choice in choices_of(chunk))
 
 
 def has_choices(answer: dict[str, Any]) -> bool:
@@ -42,11 +48,6 @@ def tokens_used(answer: dict[str, Any]) -> tuple[int, int] | None:
 def is_refusal(status: int) -> bool:
     """Whether a 4xx is the engine's judgement of the request, and thus the client's to hear."""
     return 400 <= status < 500 and status not in _ENGINES_FAULT
-
-
-def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    choices = answer.get("choices")
-    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
 def _said(part: Any) -> bool:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from typing import Final, Literal
 
 from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, RevisionState, Sample
+from understudy.gateway.policy.pairs import PairCounters
 
 ErrorKind = Literal["connect", "5xx", "firstToken", "truncated", "malformed"]
 # Revisions that a deployment's counters are kept for after they left its table and ended their last request.
@@ -101,7 +102,7 @@ class Counters(Outcomes):
     `open` is a gauge: requests dispatched to the revision that have not ended, on whichever table.
     """
 
-    __slots__ = ("errors", "itl", "open", "sample", "tokens_in", "tokens_out")
+    __slots__ = ("errors", "itl", "open", "pairs", "sample", "tokens_in", "tokens_out")
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,6 +112,7 @@ class Counters(Outcomes):
         self.itl = [0] * (len(ITL_BOUNDS) + 1)
         self.open = 0
         self.sample = SampleCounters()
+        self.pairs = PairCounters()
 
     def used(self, tokens_in: int, tokens_out: int) -> None:
         """Tokens of one answer."""
@@ -140,6 +142,7 @@ class Counters(Outcomes):
             open_requests=self.open,
             usable_endpoints=usable_endpoints,
             sample=self.sample.state(),
+            pairs=self.pairs.state(),
         )
 
 

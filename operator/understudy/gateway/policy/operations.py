@@ -18,6 +18,7 @@ class Operation:
     """One path, and the fields that its requests may have.
 
     `streams`: answers may be event streams. `salted`: the engine's prefix cache is kept per tenant.
+    `copied`: requests may be copied to a shadow, since it is the model that answers them.
     `turns` is the field that holds a conversation.
     """
 
@@ -26,6 +27,7 @@ class Operation:
     method: str = "POST"
     streams: bool = False
     salted: bool = False
+    copied: bool = True
     chat: bool = False
     turns: str = "messages"
 
@@ -36,8 +38,8 @@ RESPONSES: Final = Operation("/v1/responses", fields.RESPONSES, streams=True, sa
 EMBEDDINGS: Final = Operation("/v1/embeddings", fields.EMBEDDINGS)
 RERANK: Final = (Operation("/rerank", fields.RERANK), Operation("/v1/rerank", fields.RERANK))
 SCORE: Final = (Operation("/score", fields.SCORE), Operation("/v1/score", fields.SCORE))
-TOKENIZE: Final = Operation("/tokenize", fields.TOKENIZE)
-DETOKENIZE: Final = Operation("/detokenize", fields.DETOKENIZE)
+TOKENIZE: Final = Operation("/tokenize", fields.TOKENIZE, copied=False)
+DETOKENIZE: Final = Operation("/detokenize", fields.DETOKENIZE, copied=False)
 MODELS: Final = Operation("/v1/models", method="GET")
 FORWARDED: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, *RERANK, *SCORE, TOKENIZE, DETOKENIZE)
 _BY_PATH: Final = {operation.path.encode(): operation for operation in (*FORWARDED, MODELS)}

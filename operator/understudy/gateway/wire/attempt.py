@@ -5,21 +5,23 @@ told nothing more.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from understudy.gateway.policy.answers import has_choices, is_refusal, says_something, tokens_used
 from understudy.gateway.policy.balance import Endpoint, succeeded
 from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
+from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import is_empty
+from understudy.gateway.policy.retry import Failure
 from understudy.gateway.table import Variant
 from understudy.gateway.wire.relay import Relay, StreamFailedError
 from understudy.gateway.wire.responses import ResponsesRelay
 
 if TYPE_CHECKING:
-    from understudy.gateway.wire.exchange import Exchange
+    from understudy.gateway.wire.plane import Plane
     from understudy.gateway.wire.upstream import Upstream
 
 _LOST = Refusal(502, "engine_lost", "the engine was lost in the middle of its answer")
@@ -27,20 +29,66 @@ _ERROR = Refusal(502, "engine_error", "the engine failed in the middle of its an
 _MAX_MESSAGE = 4096
 
 
+class Owner(Protocol):
+    """Whoever makes an attempt, and hears what becomes of it: a client's request, or a copy of one."""
+
+    plane: "Plane"
+    name: str
+    responses: bool
+    stream: bool
+    wants_usage: bool
+
+    def request_to(self, variant: Variant) -> bytes:
+        """The request as the engine gets it."""
+
+    def grew(self, size: int) -> None:
+        """A whole answer has come to `size` bytes: the attempt is over if that is more than is read."""
+
+    def failed(self, failure: Failure) -> None:
+        """It failed before its first content."""
+
+    def cut(self, kind: ErrorKind | None, refusal: Refusal) -> None:
+        """The stream cannot go on."""
+
+    def send(self, events: bytes, now: float, *, first: bool) -> None:
+        """Events of the stream."""
+
+    def stream_ended(self) -> None:
+        """The stream has come to its end mark."""
+
+    def answered(self, body: bytes) -> None:
+        """The whole answer."""
+
+    def engine_refused(self, refusal: Refusal) -> None:
+        """The engine will not answer this request."""
+
+
 class Attempt:
-    """One try. `relay` is set once an event stream has begun to arrive; `sample` is None if it is none."""
+    """One try. `relay` is set once an event stream has begun to arrive; `sample` is None if it is none.
+
+    `half` is None unless it is half of a pair.
+    """
 
     __slots__ = (
         "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_slowest", "_status",
-        "_upstream", "endpoint", "relay", "sample", "variant",
+        "_upstream", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
-        self, exchange: "Exchange", variant: Variant, endpoint: Endpoint, load: int, now: float, *, sampled: bool
+        self,
+        exchange: Owner,
+        variant: Variant,
+        endpoint: Endpoint,
+        load: int,
+        now: float,
+        *,
+        sampled: bool,
+        half: Half | None,
     ) -> None:
         self._exchange = exchange
         self.variant = variant
         self.endpoint = endpoint
+        self.half = half
         self.relay: Relay | ResponsesRelay | None = None
         self._load = load
         self._began = now
@@ -71,6 +119,9 @@ class Attempt:
         self.endpoint.tokens -= self._load
         if self.sample is not None and self._last_token:
             self.sample.streamed(self._slowest)
+        if self.half is not None:
+            now = self._exchange.plane.clock()
+            self.half.over(now - (self._last_token or self._began), self._slowest, now - self._began)
         if self._connecting is not None:
             self._connecting.cancel()
         if self._upstream is not None:
@@ -96,12 +147,16 @@ class Attempt:
         self.variant.counters.failed(kind)
         if self.sample is not None:
             self.sample.failed()
+        if self.half is not None:
+            self.half.failed = True
 
     def spoil(self, kind: ErrorKind) -> None:
         """It failed after its first content, with which it was counted already."""
         self.variant.counters.errors[kind] += 1
         if self.sample is not None:
             self.sample.errors += 1
+        if self.half is not None:
+            self.half.failed = True
 
     # What the connection tells.
 
@@ -127,9 +182,9 @@ class Attempt:
                 exchange.failed("malformed")
             elif exchange.stream:
                 self.relay = (
-                    ResponsesRelay(self.variant.model, exchange.name)
+                    ResponsesRelay(self.variant.model, exchange.name, half=self.half)
                     if exchange.responses
-                    else Relay(self.variant.model, exchange.name, wants_usage=exchange.wants_usage)
+                    else Relay(self.variant.model, exchange.name, wants_usage=exchange.wants_usage, half=self.half)
                 )
         elif not is_refusal(status):
             exchange.failed("status" if status >= 500 or status in (408, 429) else "malformed")
@@ -140,8 +195,7 @@ class Attempt:
         if relay is None:
             self._parts.append(data)
             self._size += len(data)
-            if self._size > self._exchange.plane.limits.max_answer:
-                self._exchange.failed("malformed")
+            self._exchange.grew(self._size)
             return
         try:
             relay.feed(data)
@@ -193,6 +247,8 @@ class Attempt:
             self.variant.counters.first_token(now - self._began)
             if self.sample is not None:
                 self.sample.first_token(now - self._began)
+            if self.half is not None:
+                self.half.began(now - self._began)
             succeeded(self.endpoint)
         else:
             gap = now - self._last_token
@@ -209,6 +265,8 @@ class Attempt:
             counters.empty += not relay.said
             if self.sample is not None:
                 self.sample.empty += not relay.said
+            if self.half is not None:
+                self.half.empty = not relay.said
             self._exchange.stream_ended()
         elif self._last_token:
             self._exchange.cut("truncated", _LOST)
@@ -225,6 +283,8 @@ class Attempt:
             variant.counters.refused()
             if self.sample is not None:
                 self.sample.refused()
+            if self.half is not None:
+                self.half.refused = True
             self._exchange.engine_refused(self._refusal(answer))
             return
         if not isinstance(answer, dict) or answer.get("model", variant.model) != variant.model:
@@ -245,6 +305,12 @@ class Attempt:
         if self.sample is not None:
             self.sample.answered()
             self.sample.empty += empty
+        if self.half is not None:
+            self.half.empty = empty
+            if self._exchange.responses:
+                self.half.heard_response(answer)
+            else:
+                self.half.heard(answer)
         succeeded(self.endpoint)
         self._exchange.answered(orjson.dumps(answer))
 

@@ -16,6 +16,7 @@ from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import RESPONSES, Operation
+from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import (
     CHARGED,
@@ -31,6 +32,7 @@ from understudy.gateway.policy.retry import (
 from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.answer import STREAM_END, stream_head
 from understudy.gateway.wire.attempt import Attempt
+from understudy.gateway.wire.shadow import Pair, Request
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -50,9 +52,9 @@ class Exchange:
 
     __slots__ = (
         "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
-        "_entry_key", "_head", "_key", "_load", "_operation", "_payload", "_payload_model", "_request_fields", "_spoke",
-        "_timeouts", "_traceparent", "_wait_until", "_whole_until", "client", "name", "plane", "responses", "stream",
-        "wants_usage",
+        "_entry_key", "_head", "_key", "_load", "_operation", "_pair", "_payload", "_payload_model", "_request_fields",
+        "_spoke", "_timeouts", "_traceparent", "_wait_until", "_whole_until", "client", "name", "plane", "responses",
+        "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +105,7 @@ class Exchange:
         self._load = 0
         self._payload = b""
         self._payload_model = ""
+        self._pair: Pair | None = None
         self._spoke = False
         self._closes = False
 
@@ -141,7 +144,19 @@ class Exchange:
         sampled = bool(entry.served.table.salt) and plane.samples.take(
             entry.key, chosen[0].revision, self._position(entry), now
         )
-        self._begin(*chosen, now, reuse=True, sampled=sampled)
+        half = None
+        if entry.shadow is not None and chosen[0] is variant and variant is entry.stable and self._operation.copied:
+            half = self._half(entry, now)
+        self._begin(*chosen, now, reuse=True, sampled=sampled, half=half)
+
+    def _half(self, entry: Entry, now: float) -> Half | None:
+        """Half of a pair, if the lot says that this request is copied. The copy has one try: so has this half of it."""
+        if self._payload_model:
+            return None
+        request_id = self._request_fields.partition(b"\r\n")[0].removeprefix(b"x-request-id: ").decode()
+        request = Request(self._operation.path, self.name, request_id, responses=self.responses, stream=self.stream)
+        self._pair = self.plane.shadows.draw(entry, self._position(entry), request, now)
+        return None if self._pair is None else self._pair.stable
 
     def _dispatch_direct(self, entry: Entry, now: float) -> None:
         plane = self.plane
@@ -152,7 +167,7 @@ class Exchange:
             self._wait(now)
         else:
             # No lot sent it there, so it is no fair sample of what the candidate does.
-            self._begin(*chosen, now, reuse=True, sampled=False)
+            self._begin(*chosen, now, reuse=True, sampled=False, half=None)
 
     def _position(self, entry: Entry) -> int:
         if not self._conversation:
@@ -186,14 +201,16 @@ class Exchange:
         plane.waiting[self] = None
         self.client.deadline = self._wait_until
 
-    def _begin(self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool, sampled: bool) -> None:
+    def _begin(
+        self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool, sampled: bool, half: Half | None
+    ) -> None:
         if variant.model != self._payload_model:
             self._payload_model = self._document["model"] = variant.model
             self._payload = orjson.dumps(self._document)
             self._load = len(self._payload) // 4 + _output_bound(self._document)
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
         self.client.deadline = min(now + first, self._whole_until)
-        attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled)
+        attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled, half=half)
         attempt.begin(reuse=reuse)
 
     def request_to(self, variant: Variant) -> bytes:
@@ -214,7 +231,7 @@ class Exchange:
         kills = course.kills
         step = next_step(course, failure, endpoint, on_candidate=variant.track == "canary" and not self._direct)
         if step is Step.SAME:
-            self._begin(variant, endpoint, now, reuse=False, sampled=attempt.sample is not None)
+            self._begin(variant, endpoint, now, reuse=False, sampled=attempt.sample is not None, half=attempt.half)
             return
         if ends_connection(failure):
             eject(endpoint, now)
@@ -251,6 +268,8 @@ class Exchange:
         if not client.paused:
             client.deadline = min(now + self._timeouts.between_tokens, self._whole_until)
         client.write(out)
+        if first and self._pair is not None:
+            self._pair.copy(self._document, len(self._payload), self._load)
 
     def stream_ended(self) -> None:
         """The stream has come to its end mark."""
@@ -280,6 +299,7 @@ class Exchange:
         entry, attempt = self.plane.world.routes.deployments.get(self._entry_key), self._attempt
         if entry is None or attempt is None or attempt.variant.revision not in entry.cut:
             return
+        self._discard_pair()
         if self._spoke:
             self.cut(None, _WITHDRAWN)
         else:
@@ -293,6 +313,12 @@ class Exchange:
         self._settle()
         self._end_attempt(clean=True)
         self.client.answer(200, body, fields)
+        self._close_pair()
+
+    def grew(self, size: int) -> None:
+        """More of a whole answer has come."""
+        if size > self.plane.limits.max_answer:
+            self.failed("malformed")
 
     def engine_refused(self, refusal: Refusal) -> None:
         """The engine will not answer this request, and that is the client's to know."""
@@ -300,6 +326,7 @@ class Exchange:
         self._settle()
         self._end_attempt(clean=True)
         self.client.refuse(refusal, fields)
+        self._close_pair()
 
     def _answer_fields(self) -> bytes:
         return self._request_fields + (self._attempt.variant.answer_fields if self._attempt is not None else b"")
@@ -313,6 +340,17 @@ class Exchange:
             self.client.write(STREAM_END)
         # As the head said: a client that was told nothing may use the connection once more, and is told then.
         self.client.finish(close=close or self._closes or not self._head.minor)
+        self._close_pair()
+
+    def _close_pair(self) -> None:
+        """The client has all that it will get: from now on the pair waits for its shadow alone."""
+        if self._pair is not None:
+            self._pair.copy(self._document, len(self._payload), self._load)
+            self._pair.stable_over()
+
+    def _discard_pair(self) -> None:
+        if self._pair is not None:
+            self._pair.discard()
 
     def _end_attempt(self, *, clean: bool) -> Attempt | None:
         attempt, self._attempt = self._attempt, None
@@ -324,6 +362,7 @@ class Exchange:
         for attempt, _ in self._charges:
             succeeded(attempt.endpoint)
         self._charges.clear()
+        self._discard_pair()
         self.plane.poisons.add(self._digest(), now)
         self._refuse(POISONED)
 
@@ -341,11 +380,15 @@ class Exchange:
         self.plane.waiting.pop(self, None)
         self._settle()
         self.client.refuse(refusal, self._request_fields)
+        self._close_pair()
 
     # The client's side.
 
     def pause(self) -> None:
         """The client does not keep up: read no more from the engine."""
+        if self.stream:
+            # What is late from now on may be so because nobody read it.
+            self._discard_pair()
         if self._attempt is not None:
             self._attempt.pause()
 
@@ -358,6 +401,7 @@ class Exchange:
     def cancel(self) -> None:
         """The client is gone: the engine is told by the end of its connection."""
         self.plane.waiting.pop(self, None)
+        self._discard_pair()
         self._end_attempt(clean=False)
         self._settle()
 

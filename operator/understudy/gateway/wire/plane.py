@@ -15,10 +15,12 @@ from understudy.gateway.policy.keys import FailedKeys
 from understudy.gateway.policy.retry import Poisons, RetryBudget
 from understudy.gateway.policy.shares import Shares
 from understudy.gateway.wire.ids import RequestIds
+from understudy.gateway.wire.shadow import Shadows
 from understudy.gateway.wire.upstream import Pool
 from understudy.gateway.world import World
 
 if TYPE_CHECKING:
+    from understudy.gateway.spool import Spool
     from understudy.gateway.wire.connection import Connection
     from understudy.gateway.wire.exchange import Exchange
 
@@ -48,18 +50,22 @@ class Limits:
     # What bodies are read into: an object takes far more memory than its text.
     document_pool: int = 256 * 1024 * 1024
     max_answer: int = 64 * 1024 * 1024
+    max_copies: int = 64
+    max_copy_bytes: int = 16 * 1024 * 1024
 
 
 class Plane:
-    """One worker's shared state. `open_access` serves everybody without a key."""
+    """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts."""
 
     __slots__ = (
         "_empty", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents", "draining",
         "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused",
-        "retries", "samples", "waiting", "world",
+        "retries", "samples", "shadows", "waiting", "world",
     )  # fmt: skip
 
-    def __init__(self, world: World, limits: Limits, *, open_access: bool = False) -> None:
+    def __init__(
+        self, world: World, limits: Limits, *, open_access: bool = False, spool: "Spool | None" = None
+    ) -> None:
         self.world = world
         self.limits = limits
         self.open_access = open_access
@@ -77,6 +83,7 @@ class Plane:
         self.poisons = Poisons()
         self.pins = Pins()
         self.samples = Samples()
+        self.shadows = Shadows(self, spool)
         self.failed_keys = FailedKeys()
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
@@ -90,6 +97,7 @@ class Plane:
             for connection in tuple(self.connections):
                 if connection.exchange is not None:
                     self._isolated(connection.exchange.rerouted, connection)
+        self.shadows.rerouted()
         self.wake()
 
     def wake(self) -> None:
@@ -103,6 +111,7 @@ class Plane:
         for connection in tuple(self.connections):
             if connection.deadline <= now:
                 self._isolated(partial(connection.expired, now), connection)
+        self.shadows.sweep(now)
         self.pool.sweep(now)
         if self.waiting:
             self.wake()
@@ -152,6 +161,7 @@ class Plane:
             "understudy_retries_total": ("Attempts after a failed one", {"": self.retries}),
             "understudy_failovers_total": ("Conversations moved to stable", {"": self.failovers}),
             "understudy_conversations_total": ("Where conversation ids came from", dict(self.conversations)),
+            **self.shadows.gauges(),
         }
 
     def close_idle(self) -> None:

@@ -9,6 +9,7 @@ import orjson
 
 from understudy.gateway.policy.answers import finishes, has_choices, says_something, tokens_used
 from understudy.gateway.policy.events import DONE, EventSplitter, EventTooLongError
+from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal, error_object
 
 
@@ -25,14 +26,18 @@ class Relay:
 
     `begun`: an event that says something, or ends the answer, has come. `done`: the end mark has.
     `usage` is (prompt, completion) tokens once told, `chunks` the number of events that carried choices.
+    `half` listens, where the stream is half of a pair.
     """
 
-    __slots__ = ("_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "model", "name", "said", "usage")
+    __slots__ = (
+        "_half", "_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "model", "name", "said", "usage",
+    )  # fmt: skip
 
-    def __init__(self, model: str, name: str, *, wants_usage: bool) -> None:
+    def __init__(self, model: str, name: str, *, wants_usage: bool, half: Half | None) -> None:
         self._splitter = EventSplitter()
         self._out: list[bytes] = []
         self._wants_usage = wants_usage
+        self._half = half
         self.model = model
         self.name = name
         self.begun = False
@@ -84,6 +89,8 @@ class Relay:
                 if not choices:
                     return
         self.chunks += choices
+        if self._half is not None:
+            self._half.heard(chunk)
         if not self.said:
             self.said = says_something(chunk)
             self.begun = self.begun or self.said or finishes(chunk)

@@ -10,6 +10,7 @@ import orjson
 
 from understudy.gateway.policy.answers import tokens_used
 from understudy.gateway.policy.events import EventSplitter, EventTooLongError
+from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal, error_object
 from understudy.gateway.policy.responses import ends, fails, says_something
 from understudy.gateway.wire.relay import StreamFailedError
@@ -20,12 +21,13 @@ _KIND: Final = re.compile(r"[a-z_.]+")
 class ResponsesRelay:
     """One stream; its attributes mean what those of a Relay mean."""
 
-    __slots__ = ("_number", "_out", "_splitter", "begun", "chunks", "done", "model", "name", "said", "usage")
+    __slots__ = ("_half", "_number", "_out", "_splitter", "begun", "chunks", "done", "model", "name", "said", "usage")
 
-    def __init__(self, model: str, name: str) -> None:
+    def __init__(self, model: str, name: str, *, half: Half | None) -> None:
         self._splitter = EventSplitter()
         self._out: list[bytes] = []
         self._number = -1
+        self._half = half
         self.model = model
         self.name = name
         self.begun = False
@@ -79,5 +81,7 @@ class ResponsesRelay:
         self.chunks += said
         self.said = self.said or said
         self.done = ends(event)
+        if self.done and self._half is not None and isinstance(response, dict):
+            self._half.heard_response(response)
         self.begun = self.begun or said or self.done
         self._out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(event)))

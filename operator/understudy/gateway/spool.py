@@ -1,0 +1,93 @@
+"""Lines of JSON on a disk, for whoever collects them: written in the background, bounded, and dropped when in doubt."""
+
+import asyncio
+import errno
+import logging
+import os
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+LOG: Final = logging.getLogger(__name__)
+# Lines that wait for the disk, in bytes.
+MAX_WAITING: Final = 4 * 1024 * 1024
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Spool:
+    """One file of at most `max_bytes`, readable by its owner alone. Whoever moves it away makes room for a new one.
+
+    `written` and `dropped` count lines; one is dropped when the file or the queue is full, or the disk fails.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self.written = 0
+        self.dropped = 0
+        self._path = path
+        self._max_bytes = max_bytes
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._news = asyncio.Event()
+        self._failing = False
+
+    def check(self) -> None:
+        """Make the file, or raise OSError: better at the start than when the first line is lost."""
+        os.close(self._open())
+
+    def put(self, line: bytes) -> None:
+        """Take a line; it ends in a line feed. Never waits."""
+        if self._waiting_bytes + len(line) > MAX_WAITING:
+            self.dropped += 1
+            return
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write what comes until cancelled, in a thread, and what is left then."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                await asyncio.shield(asyncio.to_thread(self._write, self._take()))
+        finally:
+            self._write(self._take())
+
+    def _take(self) -> list[bytes]:
+        lines = list(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        return lines
+
+    def _write(self, lines: list[bytes]) -> None:
+        written = 0
+        try:
+            descriptor = self._open()
+            try:
+                size = os.fstat(descriptor).st_size
+                for line in lines:
+                    if size + len(line) <= self._max_bytes:
+                        _append(descriptor, line, size)
+                        size += len(line)
+                        written += 1
+            finally:
+                os.close(descriptor)
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                LOG.warning("texts of pairs cannot be kept in %s: %s", self._path, error)
+            self._failing = True
+        self.written += written
+        self.dropped += len(lines) - written
+
+    def _open(self) -> int:
+        descriptor = os.open(self._path, _FLAGS, 0o600)
+        os.fchmod(descriptor, 0o600)
+        return descriptor
+
+
+def _append(descriptor: int, line: bytes, size: int) -> None:
+    """Append a line to a file of `size` bytes, wholly or not at all."""
+    if os.write(descriptor, line) < len(line):
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

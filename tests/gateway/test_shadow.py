@@ -1,10 +1,11 @@
 """Shadows: copies of what stable is asked, which nobody waits for and nobody sees."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import orjson
@@ -35,6 +36,7 @@ from understudy.gateway.spool import Spool
 from understudy.gateway.wire import shadow as module
 
 STREAM = chat(stream=True)
+OBJECTIVES = {"firstTokenSeconds": 2, "betweenTokensSeconds": 0.2}
 BODIES = [pytest.param(chat(), id="whole"), pytest.param(STREAM, id="stream")]
 BAD = [
     pytest.param(hangs, {"errors", "timeToFirstToken"}, id="hangs"),
@@ -57,13 +59,18 @@ def told(stable: Engine, shadow: Engine | None = None, **settings: Any) -> dict[
 
 @asynccontextmanager
 async def stage(
-    stable: Script | None = None, shadow: Script | None = None, *, spool: Spool | None = None, **limits: Any
+    stable: Script | None = None,
+    shadow: Script | None = None,
+    *,
+    spool: Spool | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    **limits: Any,
 ) -> AsyncIterator[tuple[Gateway, Engine, Engine]]:
     """A gateway, stable's engine and the shadow's."""
     async with (
         engine(stable) as one,
         engine(shadow) as other,
-        gateway(told(one, other, text=spool is not None), spool=spool, **limits) as g,
+        gateway(told(one, other, text=spool is not None, **settings), spool=spool, **limits) as g,
     ):
         yield g, one, other
 
@@ -130,11 +137,14 @@ async def test_a_client_gets_byte_by_byte_what_it_gets_without_a_shadow(body: di
 async def test_a_bad_shadow_is_counted_and_no_client_notices(
     body: dict[str, Any], script: Script, bad: set[str]
 ) -> None:
+    hung = script is hangs
     if not body.get("stream"):
         script, bad = _whole(script), bad - {"timeToFirstToken"}
     async with engine() as stable, engine(script) as shadow:
-        document = told(stable, shadow, firstTokenSeconds=0.05)
-        document["tables"][0]["spec"]["timeouts"] = {"firstTokenSeconds": 0.3, "wholeSeconds": 0.6}
+        document = told(stable, shadow)
+        if hung:
+            document = told(stable, shadow, firstTokenSeconds=0.9)
+            document["tables"][0]["spec"]["timeouts"] = {"firstTokenSeconds": 1, "wholeSeconds": 1}
         async with gateway(document) as g:
             answer = await ask(g.port, body)
             assert (answer.status, answer.text, answer.complete) == (200, "once upon a time", True)
@@ -222,7 +232,7 @@ async def test_a_shadow_that_is_slow_is_worse() -> None:
         set_clock(1003.3)
         await asked.end_stream()
 
-    async with stage(shadow=slow) as (g, _, _):
+    async with stage(shadow=slow, settings=OBJECTIVES) as (g, _, _):
         set_clock = stopped(g)
         assert (await ask(g.port, STREAM)).done
         answered.set()
@@ -239,7 +249,7 @@ async def test_a_shadow_that_is_fast_where_stable_is_slow_is_better() -> None:
         set_clock(1003.3)
         await asked.end_stream()
 
-    async with stage(slow) as (g, _, shadow):
+    async with stage(slow, settings=OBJECTIVES) as (g, _, shadow):
         set_clock = stopped(g)
         assert (await ask(g.port, STREAM)).done
         await compared(g)
@@ -253,8 +263,8 @@ async def test_a_shadow_that_falls_silent_has_an_error_and_a_long_gap() -> None:
         await asked.closed.wait()
 
     async with engine() as stable, engine(silent) as shadow:
-        document = told(stable, shadow)
-        document["tables"][0]["spec"]["timeouts"] = {"betweenTokensSeconds": 0.3}
+        document = told(stable, shadow, betweenTokensSeconds=0.9)
+        document["tables"][0]["spec"]["timeouts"] = {"betweenTokensSeconds": 1}
         async with gateway(document) as g:
             assert (await ask(g.port, STREAM)).done
             await compared(g)
@@ -264,8 +274,8 @@ async def test_a_shadow_that_falls_silent_has_an_error_and_a_long_gap() -> None:
 
 async def test_a_shadow_that_talks_beyond_the_time_of_a_whole_answer_is_cut_as_stable_is_and_not_blamed() -> None:
     async with engine() as stable, engine(answers_well(*["x"] * 10_000, pace=0.01)) as shadow:
-        document = told(stable, shadow, betweenTokensSeconds=60)
-        document["tables"][0]["spec"]["timeouts"] = {"wholeSeconds": 0.4}
+        document = told(stable, shadow)
+        document["tables"][0]["spec"]["timeouts"] = {"wholeSeconds": 1}
         async with gateway(document) as g:
             assert (await ask(g.port, STREAM)).done
             await compared(g)
@@ -330,7 +340,7 @@ async def test_a_request_that_ends_engines_is_not_given_another(body: dict[str, 
 async def test_a_shadow_changes_nothing_of_the_counters_and_the_standing_of_engines(script: Script) -> None:
     async with engine() as stable, engine(script) as shadow:
         document = told(stable, shadow)
-        document["tables"][0]["spec"]["timeouts"] = {"firstTokenSeconds": 0.2}
+        document["tables"][0]["spec"]["timeouts"] = {"firstTokenSeconds": 1}
         async with gateway(document) as g:
             for number in range(8):
                 assert (await ask(g.port, STREAM, **{"x-session-id": f"s{number}"})).done

@@ -40,8 +40,11 @@ def table(
 
 
 def shadowed_table(*, generation: int = 1, cut: Sequence[str] = (), **shadow: Any) -> dict[str, Any]:
-    """A table in which CANARY is the shadow of STABLE; `shadow` changes its settings, by default all is copied."""
-    settings = {"percent": 100, "firstTokenSeconds": 2, "betweenTokensSeconds": 0.2, **shadow}
+    """A table in which CANARY is the shadow of STABLE; `shadow` changes its settings.
+
+    By default all is copied, and nothing is late: a busy machine must not make a half bad.
+    """
+    settings = {"percent": 100, "firstTokenSeconds": 3600, "betweenTokensSeconds": 3600, **shadow}
     shadowed = table(salt=CANARY, shadow=settings, cut=list(cut), generation=generation)
     shadowed["spec"]["variants"].append(
         {"revision": CANARY, "track": "shadow", "weight": 0, "service": f"story-{CANARY}"}

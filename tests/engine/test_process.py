@@ -89,6 +89,30 @@ async def test_a_revision_that_fails_its_clients_goes_back_by_itself(cluster: Cl
 
 
 @on_a_cluster
+async def test_two_deployments_that_swap_their_names_leave_none_unserved(cluster: Cluster) -> None:
+    operator = Operator(cluster)
+
+    def serving() -> dict[str, set[str]]:
+        tables = {name: cluster.api.read(ROUTING_TABLE, SHOP, name) for name in ("talk", "walk")}
+        return {name: set(table["spec"]["servedNames"]) for name, table in tables.items() if table is not None}
+
+    cluster.deployment("talk", servedNames=["a"])
+    cluster.deployment("walk", servedNames=["b"])
+    await cluster.until("Stable", "talk")
+    await cluster.until("Stable", "walk")
+    assert serving() == {"talk": {"a", "shop/talk"}, "walk": {"b", "shop/walk"}}
+    cluster.deployment("talk", servedNames=["b"])
+    cluster.deployment("walk", servedNames=["a"])
+    for _ in range(240):
+        assert {"a", "b"} <= set().union(*serving().values())
+        await asyncio.sleep(0.25)
+    assert serving() == {"talk": {"b", "shop/talk"}, "walk": {"a", "shop/walk"}}
+    for name in ("talk", "walk"):
+        assert {c["type"]: c["status"] for c in cluster.status(name)["conditions"]}["Ready"] == "True"
+    await operator.kill()
+
+
+@on_a_cluster
 async def test_at_rest_nothing_is_written(cluster: Cluster) -> None:
     operator = Operator(cluster)
     cluster.deployment()

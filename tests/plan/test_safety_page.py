@@ -17,3 +17,9 @@ def test_every_promise_has_a_row_with_a_test() -> None:
     rows = [line for line in PAGE.splitlines() if re.match(r"\| I\d+ \|", line)]
     assert [row.split(" | ")[0] for row in rows] == [f"| I{number}" for number in range(1, 16)]
     assert all(re.search(r"`tests/[\w/]+\.py::\w+` \|$", row) for row in rows)
+
+
+def test_every_bad_day_has_a_row_with_a_test() -> None:
+    rows = [row for row in PAGE.partition("## Bad days")[2].splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 20
+    assert all(re.search(r"`tests/[\w/]+\.py::\w+` \|$", row) for row in rows)

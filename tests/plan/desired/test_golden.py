@@ -11,7 +11,7 @@ import yaml
 from tests.api.server import Server, installed
 from tests.plan.desired.golden import GOLDEN, ROOT, Manifest, children, documents, golden_file, sources, text
 from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
-from understudy.kube.resources import resource_of
+from understudy.kube.resources import Resource
 
 EXAMPLES = pytest.mark.parametrize("source", sources(), ids=lambda path: path.stem)
 
@@ -62,8 +62,9 @@ def server(kubeconfig: str) -> Iterator[Server]:
 
 def dry_applied(server: Server, manifest: Manifest) -> list[str]:
     """What the server has against a manifest as the operator would apply it, or drops from it; nothing is stored."""
-    name = manifest["metadata"]["name"]
-    path = resource_of(manifest).path("default", name)
+    kind, name = manifest["kind"].lower(), manifest["metadata"]["name"]
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    path = Resource(manifest["apiVersion"], manifest["kind"], plural).path("default", name)
     whole = {**manifest, "metadata": {**manifest["metadata"], "namespace": "default"}}
     answer = server.request(
         *("PATCH", path, whole, "application/apply-patch+yaml"),

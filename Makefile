@@ -36,7 +36,7 @@ test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real
 	$(LOCAL) tools --for-tests
 	$(LOCAL) argocd
 	$(LOCAL) install
-	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --durations=15
+	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
 	$(PYTEST) -m "cluster and alone and not proof" --durations=15
 
 .PHONY: proof

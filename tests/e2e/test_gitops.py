@@ -16,7 +16,7 @@ from tests.e2e.cluster import Cluster, eventually
 from tests.e2e.stage import FAST_ROLLOUT, Stage
 from tests.load.traffic import Traffic, shares
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parent.parent.parent
 ROLLOUT = {**FAST_ROLLOUT, "steps": [{"weight": 50, "soak": "8s"}, {"weight": 100, "soak": "4s"}]}

@@ -10,7 +10,7 @@ from tests.e2e.installation import SYSTEM
 from tests.e2e.stage import ENGINE_IMAGE, Stage
 from tests.load.traffic import Traffic, flips
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ENGINE: dict[str, Any] = {
     "type": "vllm",

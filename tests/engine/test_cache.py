@@ -1,7 +1,9 @@
 """The cache: what it holds, whose children it knows, and whether it has caught up with our own writes."""
 
+import sys
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.engine.objects import SPACE, child, deployment, made, scope
@@ -26,6 +28,12 @@ class Stage:
 
     def put(self, obj: dict[str, Any], resource: Any) -> None:
         self.cache.upsert(scope(resource), obj)
+
+    def list(self, where: Scope, *objects: dict[str, Any]) -> None:
+        """What a reflector delivers after a list."""
+        for obj in objects:
+            self.cache.upsert(where, obj)
+        self.cache.retain(where, {(obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in objects})
 
     def sample(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
@@ -101,17 +109,17 @@ def test_the_same_version_again_is_no_change() -> None:
 
 def test_a_relist_reports_what_vanished_and_what_is_new() -> None:
     stage = Stage()
-    stage.cache.replace(scope(MODEL), [made(MODEL, "ghost"), made(MODEL, "stays")])
+    stage.list(scope(MODEL), made(MODEL, "ghost"), made(MODEL, "stays"))
     stage.changes.clear()
-    stage.cache.replace(scope(MODEL), [made(MODEL, "stays"), made(MODEL, "fresh")])
-    assert [(c.ref.name, c.after is not None) for c in stage.changes] == [("ghost", False), ("fresh", True)]
+    stage.list(scope(MODEL), made(MODEL, "stays"), made(MODEL, "fresh"))
+    assert [(c.ref.name, c.after is not None) for c in stage.changes] == [("fresh", True), ("ghost", False)]
 
 
 def test_a_relist_of_one_namespace_leaves_the_others_alone() -> None:
     stage = Stage()
-    stage.cache.replace(Scope(MODEL, "a"), [made(MODEL, "m", namespace="a")])
-    stage.cache.replace(Scope(MODEL, "b"), [made(MODEL, "m", namespace="b")])
-    stage.cache.replace(Scope(MODEL, "a"), [])
+    stage.list(Scope(MODEL, "a"), made(MODEL, "m", namespace="a"))
+    stage.list(Scope(MODEL, "b"), made(MODEL, "m", namespace="b"))
+    stage.list(Scope(MODEL, "a"))
     assert [obj["metadata"]["namespace"] for obj in stage.cache.all(MODEL)] == ["b"]
 
 
@@ -123,9 +131,9 @@ def test_removing_what_is_not_there_is_no_change() -> None:
 
 def test_it_counts_its_objects() -> None:
     stage = Stage()
-    stage.cache.replace(scope(MODEL), [made(MODEL, "a"), made(MODEL, "b")])
+    stage.list(scope(MODEL), made(MODEL, "a"), made(MODEL, "b"))
     assert stage.sample("understudy_cache_objects", resource="models") == 2
-    stage.cache.replace(scope(MODEL), [])
+    stage.list(scope(MODEL))
     assert stage.sample("understudy_cache_objects", resource="models") == 0
 
 
@@ -223,3 +231,31 @@ def test_a_deployment_is_nobodys_child() -> None:
     stage = Stage()
     stage.put(deployment(), DEPLOYMENT)
     assert stage.cache.parents(DEPLOYMENT) == set()
+
+
+def test_names_of_a_kind_can_be_narrowed_to_a_namespace() -> None:
+    stage = Stage()
+    stage.put(made(MODEL, "a"), MODEL)
+    stage.put(made(MODEL, "b", namespace="other"), MODEL)
+    assert stage.cache.names(MODEL) == [Key(SPACE, "a"), Key("other", "b")]
+    assert stage.cache.names(MODEL, "other") == [Key("other", "b")]
+    assert stage.cache.names(SERVICE) == []
+
+
+def test_what_a_reader_does_to_an_object_does_not_reach_the_cache() -> None:
+    stage = Stage()
+    stage.put(made(DEPLOYMENT, "pool", spec={"replicas": 1}), DEPLOYMENT)
+    found: Any = stage.cache.get(DEPLOYMENT, SPACE, "pool")
+    found["spec"]["replicas"] = 7
+    again = stage.cache.get(DEPLOYMENT, SPACE, "pool")
+    assert again is not None
+    assert again["spec"] == {"replicas": 1}
+
+
+def test_an_object_takes_no_more_memory_than_its_json() -> None:
+    stage = Stage()
+    pool = made(DEPLOYMENT, "pool", spec={"args": ["x"] * 1000})
+    stage.put(pool, DEPLOYMENT)
+    (kept,) = stage.cache._objects[DEPLOYMENT].values()
+    # What orjson gives takes the buffer that it was written into: up to three times as much.
+    assert sys.getsizeof(kept) <= len(orjson.dumps(pool)) + 64

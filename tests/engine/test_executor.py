@@ -40,7 +40,9 @@ class Stage:
     def catch_up(self) -> None:
         for resource in (DEPLOYMENT, SERVICE, MODEL_SNAPSHOT, MODEL_DEPLOYMENT):
             found = [obj for name, obj in self.api._objects.items() if name[0] == resource]
-            self.cache.replace(Scope(resource), [trim(resource, obj) for obj in found])
+            for obj in found:
+                self.cache.upsert(Scope(resource), trim(resource, obj))
+            self.cache.retain(Scope(resource), {(name[1], name[2]) for name in self.api._objects})
 
     def stored(self, resource: Resource, name: str) -> dict[str, Any]:
         obj = self.api.read(resource, SPACE, name)

@@ -44,8 +44,9 @@ def derived(master: bytes) -> dict[str, str]:
 def seen(api: FakeApi) -> Cache:
     """A cache of all Secrets, as the operator keeps them: hashes only."""
     cache = Cache(OperatorMetrics(), virtual.now)
-    secrets = [trim(SECRET, obj) for name, obj in api._objects.items() if name[0] == SECRET]
-    cache.replace(Scope(SECRET, ""), secrets)
+    for name, obj in api._objects.items():
+        if name[0] == SECRET:
+            cache.upsert(Scope(SECRET, ""), trim(SECRET, obj))
     return cache
 
 

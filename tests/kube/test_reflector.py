@@ -24,9 +24,9 @@ class Mirror:
         self.objects: dict[str, dict[str, Any]] = {}
         self.diary: list[str] = []
 
-    def replace(self, scope: Scope, objects: list[dict[str, Any]]) -> None:
-        self.diary.append(f"replace {len(objects)}")
-        self.objects = {obj["metadata"]["name"]: obj for obj in objects}
+    def retain(self, scope: Scope, names: set[tuple[str, str]]) -> None:
+        self.diary.append(f"retain {len(names)}")
+        self.objects = {name: obj for name, obj in self.objects.items() if ("n", name) in names}
 
     def upsert(self, scope: Scope, obj: dict[str, Any]) -> None:
         self.diary.append(f"upsert {obj['metadata']['name']}")
@@ -80,16 +80,16 @@ def test_it_lists_then_follows() -> None:
             await virtual.settle()
             stage.api.remove(CONFIG_MAP, "n", "a")
             await virtual.settle()
-        assert stage.mirror.diary == ["replace 1", "upsert b", "remove a"]
+        assert stage.mirror.diary == ["upsert a", "retain 1", "upsert b", "remove a"]
 
     virtual.run(main())
 
 
-def test_a_list_of_many_pages_is_delivered_once_and_whole() -> None:
+def test_a_list_of_many_pages_is_delivered_as_it_comes_and_says_at_its_end_what_is_there() -> None:
     async def main() -> None:
         async with following(*"abcde", page_size=2) as stage:
             pass
-        assert stage.mirror.diary == ["replace 5"]
+        assert stage.mirror.diary == [*(f"upsert {name}" for name in "abcde"), "retain 5"]
         assert stage.count("list") == 3
 
     virtual.run(main())
@@ -192,7 +192,7 @@ def test_its_age_is_that_of_the_last_word_and_bookmarks_are_words() -> None:
             stage.api.bookmark()
             await virtual.settle()
             assert stage.reflector.age == pytest.approx(0)
-            assert stage.mirror.diary == ["replace 0"]
+            assert stage.mirror.diary == ["retain 0"]
 
     virtual.run(main())
 

@@ -4,36 +4,39 @@ One walk over the whole spec instead of a list of places: a reference in a proje
 init container is found like one in `env`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 Reference = tuple[Literal["ConfigMap", "Secret"], str]
 
 _CONFIG_MAP_FIELDS: Final = frozenset({"configMap", "configMapRef", "configMapKeyRef"})
 _SECRET_FIELDS: Final = frozenset({"secret", "secretRef", "secretKeyRef", "tokenSecretRef"})
+_FIELDS: Final = _CONFIG_MAP_FIELDS | _SECRET_FIELDS | {"imagePullSecrets"}
 
 
 def references(spec: Any) -> frozenset[Reference]:
-    """Every (kind, name) in `spec`, a whole spec or any part of one."""
-    return frozenset(_walk(spec))
-
-
-def _walk(node: Any) -> Iterator[Reference]:
-    if isinstance(node, Mapping):
-        for field, value in node.items():
-            yield from _named(field, value)
-            yield from _walk(value)
-    elif isinstance(node, list | tuple):
-        for item in node:
-            yield from _walk(item)
+    """Every (kind, name) in `spec`, a whole spec or any part of one, of dicts, lists and tuples."""
+    found: set[Reference] = set()
+    ahead = [spec]
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, dict):
+            for field, value in node.items():
+                if isinstance(value, dict | list | tuple):
+                    ahead.append(value)
+                    if field in _FIELDS:
+                        found.update(_named(field, value))
+        elif isinstance(node, list | tuple):
+            ahead.extend(node)
+    return frozenset(found)
 
 
 def _named(field: str, value: Any) -> Iterator[Reference]:
     if field == "imagePullSecrets" and isinstance(value, list | tuple):
         for item in value:
-            if isinstance(item, Mapping) and isinstance(item.get("name"), str):
+            if isinstance(item, dict) and isinstance(item.get("name"), str):
                 yield "Secret", item["name"]
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return
     if field in _CONFIG_MAP_FIELDS and isinstance(value.get("name"), str):
         yield "ConfigMap", value["name"]

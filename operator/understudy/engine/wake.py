@@ -85,6 +85,7 @@ class Waker:
         self._deployments = _Index()  # ModelDeployment → Model, ConfigMap, Secret, served name
         self._snapshots = _Index()  # ModelSnapshot → ConfigMap, Secret
         self._models = _Index()  # Model → Secret
+        self._pods = _Index()  # Pod of a deployment → Node, "" while it has none
 
     def changed(self, change: Change) -> None:
         """Add every key that the change concerns."""
@@ -95,6 +96,10 @@ class Waker:
     def claimants(self, name: str) -> set[Key]:
         """Deployments, anywhere, whose spec asks for the served name."""
         return self._deployments.users("name", "", name)
+
+    def users_of(self, model: Key) -> set[Key]:
+        """Deployments whose spec refers to the Model."""
+        return self._deployments.users("Model", model.namespace, model.name)
 
     def named_by(self, obj: Object) -> frozenset[Reference]:
         """ConfigMaps and Secrets that a cached ModelDeployment, Model or ModelSnapshot names in its namespace.
@@ -108,20 +113,25 @@ class Waker:
 
     def everything(self) -> Iterator[Work]:
         """Every key there is, deployments of which only snapshots remain included."""
-        deployments = {_key(obj) for obj in self._cache.all(MODEL_DEPLOYMENT)}
+        deployments = {*self._cache.names(MODEL_DEPLOYMENT)}
         for resource in (MODEL_SNAPSHOT, ROUTING_TABLE, DEPLOYMENT):
             deployments |= self._cache.parents(resource)
         for key in deployments:
             yield Work("ModelDeployment", key)
-        for obj in self._cache.all(MODEL):
-            yield Work("Model", _key(obj))
-        for obj in self._cache.all(GUARDRAIL):
-            yield Work("Guardrail", _key(obj))
+        for key in self._cache.names(MODEL):
+            yield Work("Model", key)
+        for key in self._cache.names(GUARDRAIL):
+            yield Work("Guardrail", key)
 
     def _reindex(self, change: Change) -> None:
         key = Key(change.ref.namespace, change.ref.name)
         spec: Mapping[str, Any] = (change.after or {}).get("spec") or {}
-        if change.ref.resource == MODEL_DEPLOYMENT:
+        if change.ref.resource == POD:
+            ours = change.after is not None and parent_of(change.after) is not None
+            self._pods.put(key, [("Node", "", str(spec.get("nodeName", "")))] if ours else ())
+        elif change.before is not None and change.after is not None and change.before.get("spec") == spec:
+            return  # most changes are of status, and a spec is long
+        elif change.ref.resource == MODEL_DEPLOYMENT:
             uses = list(_placed(key.namespace, references(spec)))
             if change.after is not None:
                 uses.append(("Model", key.namespace, model_name(change.after)))
@@ -139,12 +149,12 @@ class Waker:
         elif resource == MODEL:
             yield Work("Model", key)
             if _part(change.before, "spec") != _part(change.after, "spec"):
-                yield from _deployments(self._deployments.users("Model", key.namespace, key.name))
+                yield from _deployments(self.users_of(key))
         elif resource == GUARDRAIL:
             yield Work("Guardrail", key)
             if _part(change.before, "spec") != _part(change.after, "spec"):
                 # Which deployments a selector matches is the planner's to say; guardrails change rarely.
-                yield from _deployments(_key(obj) for obj in self._cache.all(MODEL_DEPLOYMENT, key.namespace))
+                yield from _deployments(self._cache.names(MODEL_DEPLOYMENT, key.namespace))
         elif resource in (SECRET, CONFIG_MAP):
             yield from self._by_content(change, key)
         elif resource == NODE:
@@ -174,16 +184,15 @@ class Waker:
             parent = parent_of(obj) if obj is not None else None
             yield from _deployments([parent] if parent is not None else [])
         for model in self._models.users(kind, key.namespace, key.name):
-            yield from _deployments(self._deployments.users("Model", model.namespace, model.name))
+            yield from _deployments(self.users_of(model))
 
     def _by_node(self, change: Change) -> Iterator[Work]:
         if _placement(change.before) == _placement(change.after):
             return
-        for pod in self._cache.all(POD):
-            node = pod["spec"].get("nodeName", "")
-            parent = parent_of(pod)
-            if parent is not None and node in ("", change.ref.name):
-                yield Work("ModelDeployment", parent)
+        for key in self._pods.users("Node", "", change.ref.name) | self._pods.users("Node", "", ""):
+            pod = self._cache.get(POD, key.namespace, key.name)
+            parent = parent_of(pod) if pod is not None else None
+            yield from _deployments([parent] if parent is not None else [])
 
 
 def model_name(deployment: Object) -> str:

@@ -1,9 +1,9 @@
 """List and watch of one kind, kept true through everything that happens to a watch.
 
 ```
-        ┌────────── list, page by page, trimmed as it arrives ◄────────────────┐
+        ┌────────── list, page by page, trimmed and delivered as it arrives ◄──┐
         ▼                                                                      │
-   replace(all): what vanished meanwhile is deleted (no ghosts)                │ 410 Gone, or an event
+   retain(names): what vanished meanwhile is deleted (no ghosts)               │ 410 Gone, or an event
         │                                                                      │ that makes no sense
         ▼                                                                      │
    watch from the last resourceVersion ── event, bookmark ──► sink, freshness ─┤
@@ -28,6 +28,7 @@ from understudy.kube.trim import trim
 log = logging.getLogger(__name__)
 
 SILENCE = 75.0  # seconds; bookmarks come every 60
+PAGE = 200  # objects; a dozen kinds are listed at the same time, and what a page takes while it is read stays taken
 _WATCH_SECONDS = (240, 360)
 _BACKOFF = (0.2, 10.0)  # seconds, first and last
 
@@ -35,8 +36,8 @@ _BACKOFF = (0.2, 10.0)  # seconds, first and last
 class Sink(Protocol):
     """Where a reflector puts what it learns; called in the event loop, never concurrently for one scope."""
 
-    def replace(self, scope: Scope, objects: list[dict[str, Any]]) -> None:
-        """The scope holds exactly these objects."""
+    def retain(self, scope: Scope, names: set[tuple[str, str]]) -> None:
+        """The scope holds these objects (namespace, name) and no others."""
         ...
 
     def upsert(self, scope: Scope, obj: dict[str, Any]) -> None:
@@ -52,7 +53,7 @@ class Reflector:
     """Keeps a sink equal to one scope of the cluster, for as long as `run` runs."""
 
     def __init__(
-        self, client: KubeClient, scope: Scope, sink: Sink, *, monotonic: Callable[[], float], page_size: int = 500
+        self, client: KubeClient, scope: Scope, sink: Sink, *, monotonic: Callable[[], float], page_size: int = PAGE
     ) -> None:
         self.scope = scope
         self.synced = asyncio.Event()
@@ -86,15 +87,17 @@ class Reflector:
         return f"{self.scope.resource.plural} in {self.scope.namespace or 'all namespaces'}"
 
     async def _list(self) -> None:
-        objects: list[dict[str, Any]] = []
+        present: set[tuple[str, str]] = set()
         token = ""
         while True:
             page = await self._client.list_page(self.scope, limit=self._page_size, continue_token=token)
-            objects.extend(trim(self.scope.resource, item) for item in page.items)
+            for item in page.items:
+                self._sink.upsert(self.scope, trim(self.scope.resource, item))
+                present.add((item["metadata"].get("namespace", ""), item["metadata"]["name"]))
             token = page.continue_token
             if not token:
                 break
-        self._sink.replace(self.scope, objects)
+        self._sink.retain(self.scope, present)
         self._heard(page.resource_version)
         self.synced.set()
 

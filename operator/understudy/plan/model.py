@@ -10,11 +10,10 @@ from understudy.plan.observed import Now, Object
 MAX_USERS: Final = 100
 
 
-def plan_model(model: Object, deployments: Iterable[Object], now: Now) -> Mapping[str, Any]:
-    """The whole status of `model`; `deployments` are all ModelDeployments of its namespace."""
-    meta, before = model["metadata"], model.get("status") or {}
-    name, generation = meta["name"], int(meta.get("generation", 0))
-    users = sorted(d["metadata"]["name"] for d in deployments if (d["spec"].get("modelRef") or {}).get("name") == name)
+def plan_model(model: Object, users: Iterable[str], now: Now) -> Mapping[str, Any]:
+    """The whole status of `model`; `users` are the names of the ModelDeployments that refer to it."""
+    before, generation = model.get("status") or {}, int(model["metadata"].get("generation", 0))
+    users = sorted(users)
     used = f"used by {', '.join(users[:10])}" if users else "used by nobody yet"
     more = f" and {len(users) - 10} more" if len(users) > 10 else ""
     said = [

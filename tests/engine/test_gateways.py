@@ -16,7 +16,7 @@ from tests.engine import virtual
 from tests.engine.objects import made, scope
 from understudy.domain.key import Key
 from understudy.domain.names import LABEL_COMPONENT
-from understudy.domain.state import DeploymentState, GatewayState, dump_state
+from understudy.domain.state import DeploymentState, GatewayState, RevisionState, dump_state
 from understudy.engine import gateways
 from understudy.engine.cache import Cache
 from understudy.engine.gateways import GatewayPoller, HttpStateSource, is_gateway
@@ -242,19 +242,42 @@ def test_a_pod_that_gets_its_address_late_is_asked_there() -> None:
     virtual.run(main())
 
 
-def test_those_who_wait_hear_of_every_answer_and_of_every_failure() -> None:
+def test_those_who_wait_hear_of_every_answer_that_says_something_else_of_them() -> None:
     async def main() -> None:
         stage = Stage()
-        stage.fleet.answers["10.0.0.1"] = GatewayState("s", 1.0)
         stage.put(pod("a", "10.0.0.1"))
+        stage.fleet.answers["10.0.0.1"] = state()
+        stage.poller.set_active(TALK, True)
         stage.poller.set_active(WALK, True)
         stage.poller.start()
-        await asyncio.sleep(1.1)
-        heard = stage.woken.count(WALK)
-        assert heard >= 3
+        await asyncio.sleep(0.4)
+        stage.woken.clear()
+        for attempts in range(1, 5):
+            stage.fleet.answers["10.0.0.1"] = state(revisions={"a": RevisionState(attempts=attempts)})
+            await asyncio.sleep(0.5)
+        assert stage.woken == [TALK] * 4
+        await asyncio.sleep(2)
+        assert stage.woken == [TALK] * 4, "the same answer again is no news"
+        await stage.poller.stop()
+
+    virtual.run(main())
+
+
+def test_those_who_wait_hear_of_a_gateway_that_falls_silent_and_of_its_next_answer() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.put(pod("a", "10.0.0.1"))
+        stage.fleet.answers["10.0.0.1"] = state()
+        stage.poller.set_active(WALK, True)
+        stage.poller.start()
+        await asyncio.sleep(0.4)
+        stage.woken.clear()
         stage.fleet.answers["10.0.0.1"] = OSError()
-        await asyncio.sleep(1)
-        assert stage.woken.count(WALK) >= heard + 2
+        await asyncio.sleep(2)
+        assert stage.woken == [WALK]
+        stage.fleet.answers["10.0.0.1"] = state()
+        await asyncio.sleep(2)
+        assert stage.woken == [WALK] * 2
         await stage.poller.stop()
 
     virtual.run(main())

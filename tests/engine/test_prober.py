@@ -65,6 +65,8 @@ class Pod:
 
 
 class Stage:
+    """A prober, its pod, and when it was woken."""
+
     def __init__(self) -> None:
         self.pod = Pod()
         self.metrics = OperatorMetrics()
@@ -78,6 +80,33 @@ class Stage:
 
     def report(self, uid: str = "pod-1") -> ProbeReport:
         return self.prober.observed(TALK)[uid]
+
+
+def test_pods_at_rest_are_not_all_asked_in_the_same_moment() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, tuple(probe(uid=f"pod-{i}", at_rest=True) for i in range(100)))
+        await asyncio.sleep(10.1)
+        began = sorted(stage.pod.times("/v1/completions")[:100])
+        assert len(began) == 100, "each once in the first interval"
+        assert began[0] < 2 < 8 < began[-1]
+        assert len(set(began)) > 50
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_a_pod_that_comes_to_rest_is_asked_on_as_before() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(),))
+        await asyncio.sleep(1)
+        stage.prober.set_probes(TALK, (probe(at_rest=True),))
+        await asyncio.sleep(0.01)
+        assert stage.pod.times("/v1/completions") == [0, 1]
+        await stage.prober.stop()
+
+    virtual.run(main())
 
 
 def test_a_pod_that_is_who_it_should_be_is_asked_for_one_token_when_there_are_no_prompts() -> None:

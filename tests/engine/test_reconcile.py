@@ -433,3 +433,35 @@ def test_models_and_guardrails_get_their_status() -> None:
         assert stage.result("ok", "Model") >= 2
 
     virtual.run(main())
+
+
+def test_looks_by_the_clock_become_rarer_the_more_want_them() -> None:
+    async def main() -> None:
+        stage = Stage(lambda _: Plan((), {}, requeue_after=1.0))
+        for number in range(750):
+            stage.api.put(MODEL_DEPLOYMENT, deployment(f"talk-{number}"))
+        async with stage.running():
+            await asyncio.sleep(4)
+            stage.times.clear()
+            await asyncio.sleep(6)
+        assert len(stage.times) == pytest.approx(750 * 4, abs=750), "each every second and a half"
+
+    virtual.run(main())
+
+
+def test_who_needs_no_early_look_takes_none_from_the_others() -> None:
+    async def main() -> None:
+        early = True
+        stage = Stage(lambda o: Plan((), {}, requeue_after=1.0 if early or o.key == TALK else 60.0))
+        for number in range(750):
+            stage.api.put(MODEL_DEPLOYMENT, deployment(f"talk-{number}"))
+        stage.api.put(MODEL_DEPLOYMENT, deployment("talk"))
+        async with stage.running():
+            await asyncio.sleep(5)
+            early = False
+            await asyncio.sleep(10)
+            stage.seen.clear()
+            await asyncio.sleep(10)
+        assert len([observed for observed in stage.seen if observed.key == TALK]) in (9, 10)
+
+    virtual.run(main())

@@ -1,6 +1,7 @@
 """`understudy operator`: the process that reconciles."""
 
 import argparse
+import gc
 import logging
 import os
 import secrets
@@ -74,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM; 0 then, 1 when the process must be started again, 2 when it cannot work here."""
     configure(args.log_level)
+    # What has been imported stays: the collector need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
     if args.kubeconfig:
         os.environ["KUBECONFIG"] = args.kubeconfig  # Kopf reads it there
     try:
@@ -86,9 +90,14 @@ def run(args: argparse.Namespace) -> int:
 async def _serve(options: Options) -> int:
     client = await connect(options.kubeconfig)
     try:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        # A pod is asked every few seconds: a connection kept for each of thousands would cost more than it saves.
+        to_engines = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+            aiohttp.ClientSession(connector=to_engines) as engines,
+        ):
             states = HttpStateSource(session, options.namespace, ca=options.admin_ca, token=options.admin_token)
-            process = OperatorProcess(client, options, states, HttpEngine(session), Clock())
+            process = OperatorProcess(client, options, states, HttpEngine(engines), Clock())
             stop_on_signals(process)
             return await process.run(
                 lambda enqueue, on_death: KopfThread(enqueue, options.watch_namespaces, on_death),

@@ -69,11 +69,13 @@ class GatewayPoller:
         self._monotonic = monotonic
         self._metrics = metrics
         self._wake = wake
+        self._pods: tuple[tuple[str, str], ...] = ()  # names with uids
         self._answers: dict[str, _Answer] = {}
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}  # by pod uid: address, task
         self._active: set[Key] = set()
         self._hurry = asyncio.Event()
         self._asked: set[str] = set()
+        self._silent: set[str] = set()
         self._progress = asyncio.Event()
         self._running = False
 
@@ -106,12 +108,15 @@ class GatewayPoller:
 
     def pods_changed(self) -> None:
         """A gateway pod came, went or moved: ask those that are there, and tell whoever counts them."""
-        live = {pod["metadata"]["uid"]: pod["status"].get("podIP", "") for pod in self._pods()}
+        pods = [pod for pod in self._cache.all(POD, self._namespace) if is_gateway(pod)]
+        self._pods = tuple(sorted((pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in pods))
+        live = {pod["metadata"]["uid"]: pod["status"].get("podIP", "") for pod in pods}
         for uid, (address, task) in list(self._tasks.items()):
             if live.get(uid) != address:
                 task.cancel()
                 del self._tasks[uid]
         self._asked &= live.keys()
+        self._silent &= live.keys()
         for uid in self._answers.keys() - live.keys():
             del self._answers[uid]
         if self._running:
@@ -121,7 +126,10 @@ class GatewayPoller:
         self._wake(self._active)
 
     def set_active(self, key: Key, active: bool) -> None:
-        """Whether the deployment waits for gateways: it is woken by every answer, and answers come faster."""
+        """Whether the deployment waits for gateways.
+
+        It is woken when one says something else of it, falls silent or speaks again, and answers come faster.
+        """
         if active and key not in self._active:
             self._active.add(key)
             self.hurry()
@@ -137,18 +145,12 @@ class GatewayPoller:
         """Every gateway pod that has not ended, with its latest answer."""
         now = self._monotonic()
         pods = []
-        for pod in self._pods():
-            uid = pod["metadata"]["uid"]
+        for name, uid in self._pods:
             answer = self._answers.get(uid)
             age = now - answer.at if answer else float("inf")
-            pods.append(
-                GatewayPod(uid=uid, name=pod["metadata"]["name"], state=answer.state if answer else None, age=age)
-            )
+            pods.append(GatewayPod(uid=uid, name=name, state=answer.state if answer else None, age=age))
         self._metrics.gateways_fresh.set(sum(pod.age <= 3.0 for pod in pods))
-        return tuple(sorted(pods, key=lambda pod: pod.name))
-
-    def _pods(self) -> list[Object]:
-        return [pod for pod in self._cache.all(POD, self._namespace) if is_gateway(pod)]
+        return tuple(pods)
 
     async def _ask_for_ever(self, uid: str, address: str) -> None:
         soon: list[float] = []
@@ -174,13 +176,23 @@ class GatewayPoller:
         except (OSError, TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
             self._metrics.gateway_polls.labels("failed").inc()
             log.info("gateway at %s does not answer: %s", address, str(error) or "no answer in time")
-            self._wake(self._active)
+            if uid not in self._silent:
+                self._silent.add(uid)
+                self._wake(self._active)
             return
         self._metrics.gateway_polls.labels("answered").inc()
         before = self._answers.get(uid)
         # Counted from the question: the answer describes no later moment than that for certain.
         self._answers[uid] = _Answer(state, began)
-        self._wake(self._active | _changed(before.state if before else None, state))
+        self._wake(self._concerned(uid, before.state if before else None, state))
+
+    def _concerned(self, uid: str, before: GatewayState | None, after: GatewayState) -> set[Key]:
+        """To whom an answer matters: of those who wait, the ones of whom it says something else than the last one."""
+        if before is None or uid in self._silent:
+            self._silent.discard(uid)
+            return self._active | _changed(before, after)
+        old, new = before.deployments, after.deployments
+        return {key for key in self._active if old.get(str(key)) != new.get(str(key))} | _changed(before, after)
 
 
 def is_gateway(pod: Object) -> bool:

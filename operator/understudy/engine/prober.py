@@ -8,6 +8,7 @@ that fails is sent to the comparator at once: what fails there too is an outage,
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ KEPT_RUNS = 5
 _UNKNOWN_INTERVAL = 0.5  # seconds between questions while the pod has not said who it is
 _IDENTITY_TIMEOUT = 5.0
 _MAX_RUNNING = 8  # runs of one pod at a time
+_SPREAD = 10.0  # seconds over which a new process asks the pods at rest, thousands perhaps, for the first time
 _MAX_ANSWER = 2**20
 _FAILURES = (OSError, TimeoutError, ValueError, KeyError, TypeError, IndexError, aiohttp.ClientError)
 
@@ -120,6 +122,8 @@ class Prober:
         names = {prompt.name for prompt in probe.prompts}
         found.recent = {name: runs for name, runs in found.recent.items() if name in names}
         running: set[asyncio.Task[None]] = set()
+        if probe.at_rest and not found.identity:
+            await asyncio.sleep(random.uniform(0, min(probe.interval, _SPREAD)))  # noqa: S311 - spreads load, no secret
         async with asyncio.TaskGroup() as runs:
             while True:
                 began = self._monotonic()

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 _WAITS = 2.0  # a plan that wants to be asked again within so many seconds waits for gateways
 _AFTER_REFUSAL = 30.0
+# Looks by the clock alone may take about half of a core: what happens in the meantime comes as an event anyway.
+_RESTLESS = 10.0  # a plan that wants to be asked again within so many seconds counts
+_EACH = 0.002  # seconds between two such looks, of whichever deployments
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class Reconciler:
     decide: Callable[[Observed], Plan] = plan
     _carried: dict[Key, Carried] = field(default_factory=dict)
     _said: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    _restless: set[Key] = field(default_factory=set)
 
     async def work(self) -> None:
         """Make passes until the queue is shut down."""
@@ -102,8 +106,7 @@ class Reconciler:
             return None
         now = self.sources.clock.now()
         if work.kind == "Model":
-            siblings = self.sources.cache.all(MODEL_DEPLOYMENT, work.key.namespace)
-            status = plan_model(obj, siblings, now)
+            status = plan_model(obj, (user.name for user in self.sources.waker.users_of(work.key)), now)
         else:
             status = plan_guardrail(obj, now)
         write = apply_status(resource.api_version, resource.kind, obj, status)
@@ -151,10 +154,19 @@ class Reconciler:
         waits = decided.requeue_after is not None and decided.requeue_after <= _WAITS
         self.sources.poller.set_active(work.key, waits)
         if decided.requeue_after is not None:
-            self.queue.add_after(work, decided.requeue_after)
+            self.queue.add_after(work, self._next_look(work.key, decided.requeue_after))
         elif decided.status is None:  # the deployment is gone, and nothing is left to do about it
             self._carried.pop(work.key, None)
             self._said.pop(work.key, None)
+            self._restless.discard(work.key)
+
+    def _next_look(self, key: Key, wanted: float) -> float:
+        """Seconds until the next look by the clock: as wanted, unless too many want the like."""
+        if wanted > _RESTLESS:
+            self._restless.discard(key)
+            return wanted
+        self._restless.add(key)
+        return max(wanted, len(self._restless) * _EACH)
 
     def _say(self, key: Key, decided: Plan) -> None:
         """Log why, when it is for other reasons than last time."""

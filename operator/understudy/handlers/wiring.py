@@ -63,6 +63,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.networking.enforce_retry_after = True
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.queueing.worker_limit = None
+    settings.queueing.idle_timeout = 0.1  # else a list of thousands leaves as many tasks and queues for seconds
     settings.process.ultimate_exiting_timeout = None  # it would SIGKILL the whole process
 
 

@@ -87,7 +87,7 @@ class Probe:
 
     `model_id` is what `/v1/models` must show, `root` the path it must be served from ("" = any),
     `max_model_len` the expected context (0 = any), `key` the engine's API key. A prompt that fails on another
-    pod of the deployment is sent to a `comparator` at once.
+    pod of the deployment is sent to a `comparator` at once. Nothing waits for the answer of a pod `at_rest`.
     """
 
     pod_uid: str
@@ -100,6 +100,7 @@ class Probe:
     interval: float
     prompts: tuple[Prompt, ...]
     comparator: bool = False
+    at_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,12 @@ SETTLING: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What conditions are judged on: the world with its new registers, the decision, and writes that were stopped."""
+    """What conditions are judged on: the world with its new registers, the decision, stopped writes, alerts."""
 
     world: World
     decision: Decision
-    violations: tuple[str, ...] = ()
+    violations: tuple[str, ...]
+    alerts: tuple[Condition, ...]
 
 
 def stall(case: Case) -> tuple[str, str] | None:
@@ -169,7 +170,7 @@ ASPECTS: Final[tuple[Aspect, ...]] = (
 )
 
 
-def alerts(world: World) -> list[Condition]:
+def alerts(world: World) -> tuple[Condition, ...]:
     """What is not as it should be with what serves, and turns nothing back."""
     changed = drifted(world.observed, world.stable.snapshot)
     found: list[Condition] = []
@@ -186,9 +187,9 @@ def alerts(world: World) -> list[Condition]:
         found.append(Condition("ImageVolumesDropped", "True", "ImageVolumesDropped", what))
     if differ(world.stable.image_ids):
         found.append(Condition("ImageMoved", "True", "ImageMoved", moved(world.stable.name, world.stable.image_ids)))
-    return found
+    return tuple(found)
 
 
 def conditions(case: Case) -> list[Condition]:
     """All of them, and the alerts that there are."""
-    return [*(aspect(case) for aspect in ASPECTS), *alerts(case.world)]
+    return [*(aspect(case) for aspect in ASPECTS), *case.alerts]

@@ -72,12 +72,12 @@ def _drafted(world: World, read: State, note: Emit | None) -> Plan:
         actions, persist = (), False
     after = world.moved(decision.state)
     before = world.before
-    case = Case(after, _said(after, decision), broken)
+    case = Case(after, _said(after, decision), broken, alerts(after))
     told = world.observed.memory.told if world.observed.memory is not None else float("-inf")
     again = _again(after, case.decision)
     status = calm(before, describe(case), world.now.monotonic - told)
     return Plan(
-        actions=(*actions, *_events(decision, note), *_alarms(world, after)),
+        actions=(*actions, *_events(decision, note), *_alarms(world, case)),
         status=status,
         status_first=decision.state != read,
         probes=probes(after),
@@ -112,10 +112,10 @@ def _events(decision: Decision, note: Emit | None) -> list[Emit]:
     return [note, *moved] if note is not None else [*moved]
 
 
-def _alarms(world: World, after: World) -> list[Emit]:
+def _alarms(world: World, case: Case) -> list[Emit]:
     """An event for each alert that the status did not have before, and for each child that somebody changed."""
-    known = {c["type"] for c in after.before.get("conditions") or ()}
-    fresh = [Emit("Warning", alert.type, alert.message) for alert in alerts(after) if alert.type not in known]
+    known = {c["type"] for c in case.world.before.get("conditions") or ()}
+    fresh = [Emit("Warning", alert.type, alert.message) for alert in case.alerts if alert.type not in known]
     return [*fresh, *(Emit("Warning", "ChildChanged", f"{what}; it is applied again") for what in tampered(world))]
 
 

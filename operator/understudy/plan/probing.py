@@ -15,6 +15,8 @@ from understudy.plan.world import Pod, Revision, World
 
 # A completion this long ago still shows that the deployment answers, in seconds.
 ANSWERED: Final = 60.0
+# Nothing is being proved, nor gone back to.
+AT_REST: Final = ("Stable", "RolledBack")
 
 
 def probes(world: World) -> tuple[Probe, ...]:
@@ -68,4 +70,5 @@ def _probe(world: World, revision: Revision, pod: Pod, prompts: tuple[Prompt, ..
         interval=seconds(world.spec.probes.interval),
         prompts=prompts,
         comparator=comparator,
+        at_rest=world.state.phase in AT_REST,
     )

@@ -43,6 +43,10 @@ test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real
 proof: $(VENV)/ready ## Prove the rollout machine anew, some hours, real cluster included (PROOF="--parts histories": docs/proof.md)
 	$(BIN)/python bench/proof.py $(PROOF)
 
+.PHONY: bench-operator
+bench-operator: $(VENV)/ready ## Measure the operator over thousands of deployments (BENCH=--help)
+	$(BIN)/python -m bench.control_plane --out docs/benchmarks/operator.md $(BENCH)
+
 .PHONY: bench-gateway
 bench-gateway: $(VENV)/ready ## Measure the gateway beside its peers (BENCH=--quick: minutes; docs/benchmarks/gateway.md)
 	$(BIN)/python -m bench.gateway $(BENCH)

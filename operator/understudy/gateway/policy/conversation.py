@@ -14,7 +14,7 @@ import orjson
 Source = Literal["header", "metadata", "cache_key", "user", "content", "random"]
 SOURCES: Final[tuple[Source, ...]] = ("header", "metadata", "cache_key", "user", "content", "random")
 _SPAN: Final = 1 << 64
-_SAMPLE: Final = 1024
+_SAMPLE: Final = 512
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -117,4 +117,4 @@ def _opening(messages: Any) -> bytes | None:
 def _ends(content: Any) -> Any:
     # Megabytes of prompt need not be hashed to tell two openings apart.
     text = content if isinstance(content, str) else orjson.dumps(content).decode()
-    return (len(text), text[:_SAMPLE], text[-_SAMPLE:])
+    return text if len(text) <= 2 * _SAMPLE else (len(text), text[:_SAMPLE], text[-_SAMPLE:])

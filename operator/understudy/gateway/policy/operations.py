@@ -45,6 +45,7 @@ FORWARDED: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, *RERANK, *SCORE, T
 _BY_PATH: Final = {operation.path.encode(): operation for operation in (*FORWARDED, MODELS)}
 
 MAX_MODEL_NAME: Final = 256
+_JSON: Final = b"application/json"
 
 
 def find_operation(head: Head) -> Operation | Refusal:
@@ -58,8 +59,8 @@ def find_operation(head: Head) -> Operation | Refusal:
         return Refusal(405, "method_not_allowed", message, final=True, close=head.length != 0, allow=allow)
     if operation is MODELS:
         return bad_bodied_get() if head.length else operation
-    kind = head.fields.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
-    if kind != b"application/json":
+    kind = head.fields.get(b"content-type", b"")
+    if kind != _JSON and kind.split(b";", 1)[0].strip().lower() != _JSON:
         message = "send the body as JSON, with Content-Type: application/json"
         return Refusal(415, "unsupported_media_type", message, final=True, close=head.length != 0)
     return operation

@@ -52,9 +52,9 @@ class Exchange:
 
     __slots__ = (
         "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
-        "_entry_key", "_head", "_key", "_load", "_operation", "_pair", "_payload", "_payload_model", "_request_fields",
-        "_spoke", "_timeouts", "_traceparent", "_wait_until", "_whole_until", "client", "name", "plane", "responses",
-        "stream", "wants_usage",
+        "_entry_key", "_head", "_key", "_load", "_operation", "_pair", "_payload", "_payload_model",
+        "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until",
+        "client", "name", "plane", "responses", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +101,8 @@ class Exchange:
         self._course = Course()
         self._charges: list[tuple[Attempt, ErrorKind]] = []
         self._conversation = b""
+        self._where = 0
+        self._salt = ""
         self._desperate = True
         self._load = 0
         self._payload = b""
@@ -170,6 +172,7 @@ class Exchange:
             self._begin(*chosen, now, reuse=True, sampled=False, half=None)
 
     def _position(self, entry: Entry) -> int:
+        salt = entry.served.table.salt
         if not self._conversation:
             found, source = conversation_id(
                 self._head.fields.get(b"x-session-id"),
@@ -180,7 +183,11 @@ class Exchange:
             )
             self.plane.conversations[source] += 1
             self._conversation = found or self._request_fields
-        return position(self._conversation, entry.key, entry.served.table.salt)
+        elif salt == self._salt:
+            return self._where
+        self._salt = salt
+        self._where = position(self._conversation, entry.key, salt)
+        return self._where
 
     def _pin(self, entry: Entry) -> None:
         if len(entry.split) > 1:

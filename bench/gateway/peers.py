@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from bench.gateway import compiled
 from bench.gateway.envoy import envoy_config
 from local.cache import folder
 
@@ -65,6 +66,7 @@ class Peer:
     environ: Mapping[str, str] = field(default_factory=dict)
     # LiteLLM saturates a core at a twentieth of the others' load: it is given as much as it can carry.
     streams: int = 0
+    build: Callable[[], None] | None = None
     start_seconds: float = 30.0
 
 
@@ -79,6 +81,8 @@ def install(peer: Peer) -> None:
         if os.geteuid() != 0:
             raise SystemExit(f"{peer.title} is not installed: apt-get install {peer.debian}, or --peers without it")
         subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", peer.debian], check=True)
+    if peer.build is not None:
+        peer.build()
     if not peer.package:
         return
     where = environment(peer)
@@ -153,6 +157,10 @@ def _understudy(place: Place) -> list[str]:
         "--host", "127.0.0.1", "--admin-host", "127.0.0.1", "--port", str(place.port),
         "--admin-port", str(place.port + 1), "--log-level", "warning",
     ]  # fmt: skip
+
+
+def _compiled(place: Place) -> list[str]:
+    return ["env", f"PYTHONPATH={compiled.path()}", *_understudy(place)]
 
 
 def _relay(kind: str) -> Callable[[Place], list[str]]:
@@ -240,6 +248,14 @@ PEERS: dict[str, Peer] = {
             "and taken out again, evidence and samples per revision",
             "",
             environ=_PYTHONPATH,
+        ),
+        Peer(
+            "understudy-mypyc",
+            "Understudy, compiled (not shipped)",
+            _compiled,
+            "the same",
+            "",
+            build=compiled.build,
         ),
         Peer(
             "envoy",

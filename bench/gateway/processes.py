@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -92,7 +93,8 @@ class Child:
 
 def free_port(count: int = 1) -> int:
     """The first of `count` ports in a row that nobody listens on at this moment."""
-    for first in range(20000, 32000, count):
+    # At random, so that two who look at the same time do not find the same ones; below those that the kernel gives out.
+    for first in random.sample(range(20000, 32000, count), 100):
         sockets = []
         try:
             for port in range(first, first + count):

@@ -56,7 +56,7 @@ def serving(peer: Peer | None, interval: float) -> Iterator[tuple[Place, Child, 
         engines = start([*command, "--interval", str(interval)], OTHERS, place.folder / "engines.log", path)
         tested: Child | None = None
         try:
-            _answers(engine, engines, 10.0)
+            _answers(engine, engines, 30.0)
             if peer is None:
                 yield Place(place.folder, engine, engine), engines, None, 0.0
                 return

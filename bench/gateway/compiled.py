@@ -1,0 +1,39 @@
+"""Our gateway's policy and wire compiled with mypyc, into the cache: what it would bring (docs/adr/0013)."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from local.cache import content_key, folder
+
+OPERATOR = Path(__file__).resolve().parents[2] / "operator"
+_MODULES = ("policy/*.py", "table.py", "wire/*.py")
+_CONFIG = "[mypy]\n[mypy-httptools.*]\nignore_missing_imports = True\n"
+
+
+def path() -> Path:
+    """The folder to import from instead of operator/, by the content of what was compiled."""
+    return folder("bench") / f"mypyc-{content_key([OPERATOR / 'understudy'])}"
+
+
+def build() -> None:
+    """Compile unless that is done; a minute of one core, and a C compiler is needed."""
+    where = path()
+    if where.exists():
+        return
+    if shutil.which("gcc") is None:
+        raise SystemExit("gcc is not installed: apt-get install gcc, or --peers without understudy-mypyc")
+    draft = where.with_suffix(".part")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(OPERATOR / "understudy", draft / "understudy", ignore=shutil.ignore_patterns("__pycache__"))
+    (draft / "mypy.ini").write_text(_CONFIG)
+    modules = [
+        str(file.relative_to(draft))
+        for pattern in _MODULES
+        for file in sorted((draft / "understudy/gateway").glob(pattern))
+        if file.name != "__init__.py"
+    ]
+    mypyc = Path(sys.executable).with_name("mypyc")
+    subprocess.run([mypyc, "--config-file", "mypy.ini", *modules], cwd=draft, check=True, stdout=subprocess.DEVNULL)
+    draft.rename(where)

@@ -1,4 +1,4 @@
-"""Our gateway's policy and wire compiled with mypyc, into the cache: what it would bring (docs/adr/0013)."""
+"""Our gateway's policy and wire compiled with mypyc, into the cache: what it would bring (docs/adr/0014)."""
 
 import shutil
 import subprocess

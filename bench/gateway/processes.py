@@ -53,10 +53,10 @@ def busy_seconds() -> float:
 
 
 def start(command: Sequence[str], core: int, log: Path, environ: Mapping[str, str] | None = None) -> "Child":
-    """Start a command on one core; what it says goes to `log`."""
+    """Start a command on one core; what it says goes to `log`. It does not outlive this process, however that ends."""
     with log.open("wb") as file:
         child = subprocess.Popen(
-            ["taskset", "--cpu-list", str(core), *command],
+            ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(core), *command],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -99,6 +99,15 @@ _DEPLOYMENT = [
     _deployment(".spec.rollout", "remove steps: BlueGreen", {"spec.rollout.strategy": "BlueGreen"}),
     _deployment(".spec.rollout", "remove autoPromoteAfter", {"spec.rollout.autoPromoteAfter": "10m"}, name="Canary"),
     _deployment(".spec.rollout", "remove autoPromoteAfter", {"spec.rollout.strategy": GONE}, _CLAIM),
+    *(
+        _deployment(
+            ".spec.rollout",
+            "remove shadow: it comes before the first step",
+            {"spec.rollout": {"strategy": strategy, "shadow": {"percent": 5}}},
+            name=strategy,
+        )
+        for strategy in ("BlueGreen", "Immediate")
+    ),
     _deployment(".spec.rollout", "capacity.mode: Recreate", {"spec.rollout.capacity": {"mode": "Recreate"}}),
     _deployment(
         ".spec.rollout", "capacity.mode: Recreate", {"spec.rollout": {"capacity": {"mode": "Recreate"}}}, name="default"
@@ -271,6 +280,7 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("ModelDeployment", {"spec.rollout.steps": _steps(*range(1, 20), 100)}, ""),
     ("ModelDeployment", {"spec.rollout": {"strategy": "Immediate", "capacity": {"mode": "Recreate"}}}, ""),
     ("ModelDeployment", {"spec.rollout": {"strategy": "BlueGreen"}}, ""),
+    ("ModelDeployment", {"spec.rollout": {"shadow": {"percent": 100, "samples": 1}}}, ""),
     ("ModelDeployment", {"spec.rollout.capacity": {"mode": "Borrow", "maxUnavailable": 3}}, ""),
     ("ModelDeployment", {"spec.rollout.capacity": {"maxUnavailable": 3}}, ""),
     ("ModelDeployment", {"spec.api.extraFields": ["guided_json", "priority_class"]}, ""),

@@ -39,6 +39,8 @@ class Audit:
     _shown_since: dict[str, float] = field(default_factory=dict)
     _waits: set[float] = field(default_factory=set)
     _stable_seen: float = 0.0
+    _paired: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _pairs: int = 0
     visited: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,19 @@ class Audit:
             else:
                 self._out_since.setdefault(revision, cluster.true_time)
         self._weigh()
+        self._count_pairs()
         self._look_at_candidate()
+
+    def _count_pairs(self) -> None:
+        """Pairs that were really made since the candidate began to get copies, and the operator was last away."""
+        for gateway in self.cluster.gateways:
+            for revision, pairs in gateway.pairs.items():
+                key = (gateway.uid, gateway.start_id, revision)
+                if self._status.get("phase") == "Shadow" and revision == self._status.get("candidate"):
+                    self._pairs += pairs - self._paired.get(key, 0)
+                self._paired[key] = pairs
+        if self._status.get("phase") != "Shadow":
+            self._pairs = 0
 
     def _look_at_candidate(self) -> None:
         """Since when the candidate can be asked by name, and when stable was last there to serve instead."""
@@ -109,8 +123,8 @@ class Audit:
         for gateway in self.cluster.gateways:
             if gateway.table is not None:
                 variants = parse_table(NAME, gateway.table["spec"]).variants
-                # A candidate without a share can be asked by name.
-                routed |= {v.revision for v in variants if v.weight > 0 or v.track == "canary"}
+                # A candidate without a share can be asked by name, or gets copies.
+                routed |= {v.revision for v in variants if v.weight > 0 or v.track != "stable"}
         return routed
 
     def _weigh(self) -> None:
@@ -192,6 +206,7 @@ class Audit:
         self._check_choice(before, now)
         self._check_step(before, now)
         self._check_switch(before, now)
+        self._check_pairs(before, now)
 
     def _check_choice(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         chosen = now.get("candidate")
@@ -217,6 +232,18 @@ class Audit:
         assert force.lasted >= soak - 1e-6, f"I10: {weight} % was in force for {force.lasted} s"
         least = own["frozen"]["analysis"]["minSamples"]
         assert force.attempts >= least, f"I11: {weight} % passed with {force.attempts} of {least} samples"
+
+    def _check_pairs(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """I11: the first step comes after as many pairs as are asked for, or when nobody asks for them any more."""
+        if (before["phase"], now["phase"]) != ("Shadow", "Canary"):
+            return
+        shadow = self.cluster.deployment["spec"]["rollout"].get("shadow")
+        # `promote` in Shadow is spent on it.
+        asked = str(now["lastHandledRequest"]).startswith(("promote@", "promote-full@"))
+        if shadow is None or now["rollout"]["skipTo"] >= 100 or asked:
+            return
+        least = shadow.get("samples", 200)
+        assert self._pairs >= least, f"I11: Shadow passed with {self._pairs} of {least} pairs"
 
     def _check_switch(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """BlueGreen switches when it is told to, when its time is over, or when stable has long been away."""

@@ -69,6 +69,8 @@ class Gateway:
     failed: dict[str, int] = field(default_factory=dict)
     bad: dict[tuple[str, str], int] = field(default_factory=dict)  # by revision and metric
     open: dict[str, int] = field(default_factory=dict)
+    pairs: dict[str, int] = field(default_factory=dict)  # by shadow
+    bad_pairs: dict[tuple[str, str, str], int] = field(default_factory=dict)  # by shadow, who was bad, and metric
     cut: int = 0  # streams that were ended because the table said so
     cuts: bool = True
     answered: tuple[float, GatewayState] | None = None

@@ -282,11 +282,12 @@ def test_scaling_to_zero_in_mid_flight_reverts_first_and_brands_nothing() -> Non
 
 def test_a_spec_that_becomes_invalid_stops_the_steps_until_it_is_mended() -> None:
     cluster = canary(10)
-    cluster.edit(rollout=rollout(shadow={"percent": 5}))
+    engine = cluster.deployment["spec"]["engine"]
+    cluster.edit(engine={**engine, "args": ["--port=1"]})
     cluster.turns(20)
     assert (cluster.phase, cluster.weights()["v2"]) == ("Canary", 10)
     assert cluster.says("Stalled") == ("True", "InvalidSpec")
-    cluster.edit(rollout=rollout())
+    cluster.edit(engine=engine)
     cluster.until_phase("Watching")
 
 

@@ -23,7 +23,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "rollout.md"
 
 # Every way from one phase to the next, as docs/rollout.md tells it.
 EDGES = {
-    "Preparing": {"Canary", "Promoting", "Reverting", "Replacing"},
+    "Preparing": {"Shadow", "Canary", "Promoting", "Reverting", "Replacing"},
+    "Shadow": {"Canary", "Reverting"},
     "Canary": {"Promoting", "Reverting"},
     "Replacing": {"Promoting", "Stable", "RolledBack"},
     "Promoting": {"Stable", "Watching", "Reverting", "Replacing"},

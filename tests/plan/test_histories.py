@@ -44,7 +44,11 @@ STEPS: dict[str, Any] = {
     "by-hand": rollout(strategy="BlueGreen", steps=None),
     "by-itself": rollout(strategy="BlueGreen", steps=None, autoPromoteAfter="6s"),
     "one-by-one": rollout(strategy="Immediate", capacity={"mode": "Recreate"}),
-    "impossible": rollout(shadow={"percent": 5}),
+    "copied": rollout(shadow={"percent": 50, "samples": 8}),
+    "copied-in-vain": rollout(
+        shadow={"percent": 100, "samples": 5000},
+        analysis={"minSamples": 5, "noData": {"timeout": "20s", "then": "Revert"}, "ceilings": {"minRequests": 5}},
+    ),
 }
 
 
@@ -68,6 +72,8 @@ class History:
         if where == "serving":
             return
         self.cluster.long_streams = True
+        if where == "Shadow":
+            self.terms("copied")
         self.image("good-2")
         for _ in range(60):
             self.turn()
@@ -107,6 +113,12 @@ class History:
     def terms(self, name: str) -> None:
         if self.there:
             self.cluster.edit(rollout={k: v for k, v in STEPS[name].items() if v is not None})
+
+    def mistake(self, made: int) -> None:
+        """The engine is given an argument that the operator must give itself, or is not any more."""
+        if self.there:
+            engine = {k: v for k, v in self.cluster.deployment["spec"]["engine"].items() if k != "args"}
+            self.cluster.edit(engine={**engine, "args": ["--port=1"]} if made else engine)
 
     def replicas(self, count: int) -> None:
         if self.there:
@@ -215,7 +227,10 @@ class History:
         if not cluster.gateways:
             cluster.add_gateway()
         cluster.apply_model()
-        settings = {k: v for k, v in cluster.deployment["spec"]["rollout"].items() if k != "shadow"}
+        self.mistake(0)
+        settings = dict(cluster.deployment["spec"]["rollout"])
+        if settings.get("shadow"):
+            settings["shadow"] = {"percent": 50, "samples": 8}
         if settings.get("steps") != rollout()["steps"]:  # the default ones take a quarter of an hour
             settings["steps"] = rollout()["steps"]
         cluster.edit(rollout=settings)
@@ -251,6 +266,7 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.image, tuple(IMAGES)),
     (History.image, ("good-1", "good-2", "errs", "crashes-later")),
     (History.terms, tuple(STEPS)),
+    (History.mistake, (0, 1)),
     (History.replicas, (0, 1, 2, 3)),
     (History.verb, ("abort", "retry", "pause", "resume", "promote@{candidate}", "promote-full@{candidate}")),
     (History.verb, ("rollback=1", "rollback=2", "rollback=3", "dance", "abort@00000000", "retry")),
@@ -272,7 +288,7 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.testers, (0, 5)),
     (History.streams, (0, 1)),
 )
-BEGINNINGS = ("fresh", "serving", "Preparing", "10", "50", "100", "Promoting", "Watching")
+BEGINNINGS = ("fresh", "serving", "Preparing", "Shadow", "10", "50", "100", "Promoting", "Watching")
 EVENTS = st.one_of(*(st.tuples(st.just(act.__name__), st.sampled_from(values)) for act, values in HAPPENINGS))
 
 

@@ -172,12 +172,13 @@ def test_a_pause_does_not_hold_a_rollback() -> None:
 
 def test_an_unreadable_spec_does_not_hold_a_rollback() -> None:
     cluster = third()
-    cluster.edit(rollout=rollout(shadow={"percent": 5}))
+    engine = cluster.deployment["spec"]["engine"]
+    cluster.edit(engine={**engine, "args": ["--port=1"]})
     cluster.turns(3)
     back(cluster, 1)
     cluster.until(lambda c: c.image("stable") == "v1")
     assert classes(cluster) == {"v3": "RolledBackByUser"}
-    cluster.edit(rollout=TERMS)
+    cluster.edit(engine=engine)
     cluster.turns(20)
     assert (cluster.phase, cluster.image("stable")) == ("RolledBack", "v1")
 

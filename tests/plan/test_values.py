@@ -7,13 +7,13 @@ import pytest
 
 from tests.plan.world import KEY, NAME
 from understudy.api.v1alpha1.rollout import Metric, Rollout
-from understudy.domain.state import DeploymentState, GatewayState, RevisionState, Sample
+from understudy.domain.state import DeploymentState, GatewayState, Pairs, RevisionState, Sample
 from understudy.plan import clocks
 from understudy.plan.analysis import differ
 from understudy.plan.evidence import MAX_BLOCKS, Record, alongside, count, read_record, record_fields, slide, totals
 from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.memory import Block, Clock, Cursor, Evidence, Memory
-from understudy.plan.metrics import COUNTED, Measures, measured, slower
+from understudy.plan.metrics import COUNTED, Measures, Paired, measured, slower
 from understudy.plan.model import plan_model
 from understudy.plan.observed import GatewayPod, Now
 from understudy.plan.programmed import describe, programmed, view_fleet, view_table
@@ -131,7 +131,8 @@ def test_a_gateway_that_does_not_answer_keeps_its_cursor_and_one_that_is_gone_lo
 
 def test_evidence_survives_the_snapshot() -> None:
     evidence = Evidence("3/50", lasted=12.5, counted=True, soak=7.5, subject=(40, 2), other=(60, 1))
-    cursors = {"g": Cursor("s", {"new": (20, 1)}, {"new": {"errors": (9, 1), "rejected": (9, 0)}})}
+    pairs: Paired = {"errors": ((7, 2), (7, 1))}
+    cursors = {"g": Cursor("s", {"new": (20, 1)}, {"new": {"errors": (9, 1), "rejected": (9, 0)}}, pairs)}
     comparisons: dict[Metric, Comparison] = {"errors": Comparison(step="3/50", subject=(9, 1))}
     record = read_record(record_fields(evidence, cursors, comparisons, 1000.0))
     assert record == Record(evidence, cursors, comparisons, 1000.0)
@@ -147,6 +148,33 @@ def test_a_record_of_an_older_version_has_no_comparisons_and_begins_them_with_th
     assert (first.subject, first.samples["errors"]) == ((30, 4), ((0, 0), (0, 0)))
     second = count(KEY, "new", "", [gateway(new=80)], first.cursors, 1.0, measure)
     assert second.samples["errors"] == ((30, 3), (0, 0))
+
+
+def coupled(pairs: Pairs, start: str = "s", uptime: float = 100.0) -> GatewayPod:
+    deployment = DeploymentState(revisions={"new": RevisionState(pairs=pairs)})
+    return GatewayPod("g", "g", GatewayState(start, uptime, {str(KEY): deployment}), 0.0)
+
+
+def test_pairs_are_counted_from_where_copies_began() -> None:
+    before, after = Pairs(10, {"errors": 3}), Pairs(30, {"errors": 5}, {"errors": 1}, {"errors": 4})
+    known = {"g": Cursor("s", {"new": (0, 0)})}
+    first = count(KEY, "new", "old", [coupled(before)], known, 1.0, measure, copies=True).of_pairs()
+    assert (first.subject, first.other) == ((0, 0), (0, 0))
+    second = count(KEY, "new", "old", [coupled(after)], first.cursors, 1.0, measure, copies=True).of_pairs()
+    # A pair in which both were bad is a bad one of each.
+    assert (second.subject, second.other) == ((20, 6), (20, 5))
+    assert second.samples["errors"] == ((20, 6), (20, 5))
+    assert second.samples["rejected"] == ((20, 0), (20, 0))
+    third = count(KEY, "new", "old", [coupled(Pairs(90))], second.cursors, 1.0, measure)
+    assert (third.cursors["g"].pairs, third.pairs["errors"]) == ({}, ((0, 0), (0, 0)))
+
+
+def test_pairs_of_a_gateway_that_began_since_the_last_look_count_from_zero() -> None:
+    restarted = coupled(Pairs(8, {"rejected": 1}), start="t", uptime=0.5)
+    counted = count(KEY, "new", "old", [restarted], {"g": Cursor("s")}, 1.0, measure, copies=True)
+    assert counted.pairs["rejected"] == ((8, 1), (8, 0))
+    unknown = count(KEY, "new", "old", [restarted], {}, None, measure, copies=True)
+    assert unknown.pairs["rejected"] == ((0, 0), (0, 0))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ from tests.plan.parts import DEPLOYMENT, ApiConflictError, Behaviour, Gateway, P
 from understudy.domain.duration import stamp
 from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_REVISION, policy_name
-from understudy.domain.state import ITL_BOUNDS, TTFT_BOUNDS, DeploymentState, GatewayState, RevisionState, Sample
+from understudy.domain.state import (
+    ITL_BOUNDS,
+    PAIR_METRICS,
+    TTFT_BOUNDS,
+    DeploymentState,
+    GatewayState,
+    Pairs,
+    RevisionState,
+    Sample,
+)
 from understudy.domain.table import Table, parse_table
 from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe, apply_status
 from understudy.plan.memory import Memory
@@ -195,6 +204,7 @@ class Cluster:
         """The process ends and another begins to count from zero, by the table it has on disk."""
         gateway.start_id, gateway.began = f"start-{next(self._ids)}", self.true_time
         gateway.attempts, gateway.failed, gateway.open, gateway.bad = {}, {}, {}, {}
+        gateway.pairs, gateway.bad_pairs = {}, {}
 
     def delete_pod(self, pod: Pod, *, evicted: bool = False) -> None:
         """The pod is deleted; evicted: with the condition that says so."""
@@ -531,7 +541,8 @@ class Cluster:
         return sum(1 for p in self.pods.values() if p.revision == revision and p.ready and p.deleted is None)
 
     def _serve(self, gateway: Gateway, seconds: float) -> None:
-        variants = parse_table(NAME, gateway.table["spec"]).variants if gateway.table else ()
+        table = parse_table(NAME, gateway.table["spec"]) if gateway.table else None
+        variants = table.variants if table is not None else ()
         if not self.long_streams:
             gateway.open = {}
         held = {p.revision for p in self.pods.values()}
@@ -554,6 +565,29 @@ class Cluster:
             gateway.attempts[variant.revision] = gateway.attempts.get(variant.revision, 0) + count
             gateway.failed[variant.revision] = gateway.failed.get(variant.revision, 0) + bad
             gateway.open[variant.revision] = gateway.open.get(variant.revision, 0) + count - bad
+        if table is not None and table.shadow is not None:
+            shadow, stable = (next(v.revision for v in variants if v.track == t) for t in ("shadow", "stable"))
+            self._copy(gateway, shadow, stable, self.rate * seconds / len(self.gateways) * table.shadow.percent / 100)
+
+    def _copy(self, gateway: Gateway, shadow: str, stable: str, due: float) -> None:
+        """Requests that stable answers are sent to the shadow as well: what is hard for one is easy for the other."""
+        key = (gateway.uid, shadow, "copies")
+        count = self._part(key, 1, due)
+        if not count or not self.ready_pods(stable):
+            return
+        images = self.images()
+        sides = [(r, self.behaviours.get(images.get(r, ""), Behaviour())) for r in (shadow, stable)]
+        for metric in PAIR_METRICS:
+            rates = [b.error_rate if metric == "errors" else b.bad.get(metric, 0.0) for _, b in sides]
+            bad = [self._part((*key, metric, r), count, rate) for (r, _), rate in zip(sides, rates, strict=True)]
+            if metric == "errors" and not self.ready_pods(shadow):
+                bad[0] = count
+            both = max(0, sum(bad) - count)
+            for who, number in (("worse", bad[0] - both), ("better", bad[1] - both), ("both", both)):
+                where = (shadow, who, metric)
+                gateway.bad_pairs[where] = gateway.bad_pairs.get(where, 0) + number
+        gateway.pairs[shadow] = gateway.pairs.get(shadow, 0) + count
+        gateway.open[shadow] = gateway.open.get(shadow, 0) + count
 
     def _part(self, what: tuple[str, ...], count: int, rate: float) -> int:
         """So many of `count`; what is left over comes the next time."""
@@ -574,6 +608,7 @@ class Cluster:
                 open_requests=gateway.open.get(r, 0),
                 usable_endpoints=self.ready_pods(r),
                 sample=_sample(gateway, r),
+                pairs=_pairs(gateway, r),
             )
             for r in self.images()
         }
@@ -613,6 +648,13 @@ class Cluster:
         known = [p for p in asked if p is not None and p.ready and p.uid in self.reports]
         behaviours = [self.behaviours.get(p.image, Behaviour()) for p in known]
         return not any(b.fails_prompt for b in behaviours) if behaviours else None
+
+
+def _pairs(gateway: Gateway, revision: str) -> Pairs:
+    def bad(who: str) -> dict[str, int]:
+        return {metric: gateway.bad_pairs.get((revision, who, metric), 0) for metric in PAIR_METRICS}
+
+    return Pairs(gateway.pairs.get(revision, 0), bad("worse"), bad("better"), bad("both"))
 
 
 def _sample(gateway: Gateway, revision: str) -> Sample:

@@ -128,15 +128,17 @@ def counts(fault: Fault, bench: Bench) -> bool:
 
 
 def lacking(world: World) -> str:
-    """What T2 still waits for at the current weight, as a phrase; "" when the gate is passed."""
+    """What T2 still waits for at the current weight, or in Shadow, as a phrase; "" when the gate is passed."""
     evidence, state, terms = world.evidence, world.state, world.terms
-    if evidence is None or not evidence.counted:
-        return "the weight has not been seen in force"
-    if state.skip_to >= state.weight:
+    if state.phase == "Shadow" and not terms.shadow_percent:
         return ""
-    seen = evidence.subject[0]
-    if seen < terms.min_samples:
-        return f"{seen} of {terms.min_samples} samples"
+    if evidence is None or not evidence.counted:
+        return "the weight has not been seen in force" if state.weight else "no copies have been made yet"
+    if state.waived:
+        return ""
+    seen, wanted = evidence.subject[0], terms.samples(state.weight)
+    if seen < wanted:
+        return f"{seen} of {wanted} {'samples' if state.weight else 'pairs'}"
     doubt = doubtful(world)
     if doubt:
         return doubt

@@ -83,7 +83,8 @@ def desired_replicas(world: World, revision: Revision) -> int:
     if state.phase == "Restoring" or not state.stable:
         return wanted or revision.told
     # Pods that are there may be finishing requests of an earlier part: only a lowered spec takes them away.
-    wish = world.need(max(state.weight, world.terms.next_weight(0)))
+    first = world.terms.first_share() if state.phase in ("Preparing", "Shadow") else world.terms.next_weight(0)
+    wish = world.need(max(state.weight, first))
     return max(wish, _needed_now(world), min(revision.told, wanted))
 
 
@@ -129,7 +130,7 @@ def admission(world: World) -> list[Action]:
 
 def _needed_now(world: World) -> int:
     """Pods for the share that is written, which a lowered spec must not take away."""
-    share = world.written(world.state.candidate)
+    share = world.borne(world.state.candidate)
     return world.need(share) if share else 1
 
 

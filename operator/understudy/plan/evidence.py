@@ -7,7 +7,7 @@ cursors there say from where to count on.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from understudy.api.v1alpha1.rollout import Metric
@@ -17,7 +17,7 @@ from understudy.domain.state import RevisionState
 from understudy.plan import sequential
 from understudy.plan.counts import NOTHING, Counts, add, pair, since
 from understudy.plan.memory import Block, Cursor, Evidence
-from understudy.plan.metrics import COUNTED, Measures
+from understudy.plan.metrics import COUNTED, Measures, Paired, paired
 from understudy.plan.observed import GatewayPod
 from understudy.plan.sequential import Comparison
 
@@ -25,6 +25,7 @@ WINDOW: Final = 30.0  # seconds that the error ceiling looks back, further if th
 BLOCK: Final = 1.0  # seconds per slice of the window
 MAX_BLOCKS: Final = 64
 _UNSEEN: Final = RevisionState()
+_UNPAIRED: Final = paired(_UNSEEN)
 _Value = TypeVar("_Value")
 
 
@@ -42,13 +43,19 @@ class Record:
 class Counted:
     """The outcome of one reading of all gateways: new cursors, and what was added since the last.
 
-    `samples` has what was added of each metric, of the subject and of its comparator.
+    `samples` has what was added of each metric, of the subject and of its comparator; `pairs` the same of pairs.
     """
 
     cursors: Mapping[str, Cursor]
     subject: Counts
     other: Counts
     samples: Mapping[Metric, tuple[Counts, Counts]]
+    pairs: Paired
+
+    def of_pairs(self) -> "Counted":
+        """The pairs as what was counted: their halves stand for the attempts of both sides."""
+        subject, other = self.pairs["errors"]
+        return replace(self, subject=subject, other=other, samples=self.pairs)
 
 
 def read_record(status: Mapping[str, Any]) -> Record | None:
@@ -69,6 +76,7 @@ def read_record(status: Mapping[str, Any]) -> Record | None:
                 str(c["startId"]),
                 {str(r): pair(n) for r, n in c["counts"].items()},
                 {str(r): _by_metric(counts, pair) for r, counts in (c.get("samples") or {}).items()},
+                _by_metric(c.get("pairs") or {}, _halves),
             )
             for uid, c in (status.get("cursors") or {}).items()
         }
@@ -99,6 +107,7 @@ def record_fields(
                 "startId": c.start_id,
                 "counts": {r: list(n) for r, n in c.counts.items()},
                 "samples": {r: {m: list(n) for m, n in counts.items()} for r, counts in c.samples.items()},
+                **({"pairs": {m: [*own, *others] for m, (own, others) in c.pairs.items()}} if c.pairs else {}),
             }
             for uid, c in cursors.items()
         },
@@ -113,8 +122,12 @@ def count(
     cursors: Mapping[str, Cursor],
     since_looked: float | None,
     measure: Callable[[RevisionState], Measures],
+    *,
+    copies: bool = False,
 ) -> Counted:
     """Add up what each gateway has counted since its cursor; `measure` reads the metrics of a revision's samples.
+
+    Pairs are counted while there are `copies`.
 
     `since_looked` is the seconds since the cursors were taken, None if never: a process that is
     unknown counts from zero only if it began after that, otherwise its counters are a baseline.
@@ -122,6 +135,7 @@ def count(
     new: dict[str, Cursor] = {}
     totals = {subject: NOTHING, other: NOTHING}
     sampled = {(r, metric): NOTHING for r in totals for metric in COUNTED}
+    compared = dict(_UNPAIRED)
     for pod in gateways:
         old = cursors.get(pod.uid)
         if pod.state is None:
@@ -136,6 +150,7 @@ def count(
             pod.state.start_id,
             {r: (state.attempts, state.failed) for r, state in states.items()},
             {r: measure(state) for r, state in states.items()},
+            paired(states[subject]) if copies else {},
         )
         base = _base(old, cursor, young)
         for revision, before in base.counts.items():
@@ -144,9 +159,13 @@ def count(
             for metric, before in measures.items():
                 now = cursor.samples[revision][metric]
                 sampled[revision, metric] = add(sampled[revision, metric], since(now, before))
+        for metric, halves in cursor.pairs.items():
+            # What began to be looked at just now is only a baseline.
+            (own, others), (own_sum, others_sum) = base.pairs.get(metric, halves), compared[metric]
+            compared[metric] = add(own_sum, since(halves[0], own)), add(others_sum, since(halves[1], others))
         new[pod.uid] = cursor
     samples = {metric: (sampled[subject, metric], sampled[other, metric]) for metric in COUNTED}
-    return Counted(new, totals[subject], totals[other] if other else NOTHING, samples)
+    return Counted(new, totals[subject], totals[other] if other else NOTHING, samples, compared)
 
 
 def slide(window: tuple[Block, ...], subject: Counts, other: Counts, monotonic: float, least: int) -> tuple[Block, ...]:
@@ -194,11 +213,17 @@ def _base(old: Cursor | None, now: Cursor, young: bool) -> Cursor:
             now.start_id,
             {r: before for r, before in old.counts.items() if r in now.counts},
             {r: before for r, before in old.samples.items() if r in now.samples},
+            old.pairs,
         )
     if not young:
         return Cursor(now.start_id)
     nothing: Measures = dict.fromkeys(COUNTED, NOTHING)
-    return Cursor(now.start_id, dict.fromkeys(now.counts, NOTHING), dict.fromkeys(now.samples, nothing))
+    return Cursor(now.start_id, dict.fromkeys(now.counts, NOTHING), dict.fromkeys(now.samples, nothing), _UNPAIRED)
+
+
+def _halves(raw: Any) -> tuple[Counts, Counts]:
+    """Both halves of pairs as a record keeps them."""
+    return pair(raw[:2]), pair(raw[2:])
 
 
 def _by_metric(raw: Mapping[str, Any], read: Callable[[Any], _Value]) -> dict[Metric, _Value]:

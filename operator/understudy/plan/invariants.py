@@ -46,7 +46,7 @@ def i1_weight_has_pods(draft: Draft) -> str:
 
 
 def i2_weights_whole(draft: Draft) -> str:
-    """A table gives whole shares that sum to 100, to stable and candidate only, and these are two."""
+    """A table gives whole shares that sum to 100, to stable and candidate only, and these are two; copies in Shadow."""
     state = draft.after.state
     if state.candidate and state.candidate in (state.stable, state.previous):
         return f"{state.candidate} would have two parts"
@@ -58,6 +58,8 @@ def i2_weights_whole(draft: Draft) -> str:
         strangers = {v.revision for v in parsed.variants} - {state.stable, state.candidate}
         if strangers:
             return f"{', '.join(sorted(strangers))} is neither stable nor candidate"
+        if parsed.shadow is not None and state.phase != "Shadow":
+            return f"copies would be made in {state.phase}"
         if state.stable and not parsed.variants and state.phase != "Replacing":
             return "the table is empty although something is stable"
     return ""
@@ -139,17 +141,19 @@ def i9_exact_writes(draft: Draft) -> str:
 def i11_no_data_never_passes(draft: Draft) -> str:
     """A step is passed only on a programmed table, with samples and soak or a waiver, and never backwards."""
     before, after = draft.world.state, draft.after.state
-    passed = before.phase == "Canary" and (
+    passed = before.phase in ("Shadow", "Canary") and (
         after.phase == "Promoting" or (after.phase == "Canary" and after.weight > before.weight)
     )
     if not passed or after.skip_to >= 100 > before.skip_to:
         return ""
     evidence, terms = draft.world.evidence, draft.world.terms
+    if before.phase == "Shadow" and not terms.shadow_percent:
+        return ""
     if not draft.world.programmed or evidence is None or not evidence.counted:
         return "a step is passed that was never in force"
-    if before.skip_to >= before.weight:
+    if before.waived:
         return ""
-    if evidence.subject[0] < terms.min_samples or evidence.soak < terms.soak(before.weight):
+    if evidence.subject[0] < terms.samples(before.weight) or evidence.soak < terms.soak(before.weight):
         return f"a step is passed with {evidence.subject[0]} samples and {evidence.soak:.0f} s"
     return ""
 

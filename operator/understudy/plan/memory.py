@@ -7,20 +7,26 @@ up the evidence from the snapshot's status, at most five seconds behind.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from understudy.api.v1alpha1.rollout import Metric
 from understudy.plan.counts import Counts
 from understudy.plan.sequential import Comparison
 from understudy.plan.wanted import Reading
 
+# Steps that have no weight of their own, as tags and reports name them.
+SHADOW: Final = "shadow"
+WATCH: Final = "watch"
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far one gateway process's counters are already in the evidence: of attempts, and of samples by metric."""
+    """How far one gateway process's counters are already in the evidence: attempts, samples by metric, pairs."""
 
     start_id: str
     counts: Mapping[str, Counts] = field(default_factory=dict)
     samples: Mapping[str, Mapping[Metric, Counts]] = field(default_factory=dict)
+    pairs: Mapping[Metric, tuple[Counts, Counts]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,8 @@ class Evidence:
     counts. `lasted` is seconds since the step began; `counted` is False until the weight was
     programmed for the first time; `soak` is the seconds that count as observed, `held` whether the
     latest pass could begin such a second. `disturbed` lasts from the moment when somebody changed a child
-    until all pods are back: nothing counts meanwhile. `subject` is the revision on trial, `other` its comparator.
+    until all pods are back: nothing counts meanwhile. `subject` is the revision on trial, `other` its comparator; in
+    Shadow both are halves of the same pairs.
     """
 
     tag: str

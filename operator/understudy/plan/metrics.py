@@ -9,6 +9,8 @@ from understudy.domain.state import ITL_BOUNDS, TTFT_BOUNDS, RevisionState
 from understudy.plan.counts import Counts
 from understudy.plan.strategy import Terms
 
+Measures = Mapping[Metric, Counts]
+Paired = Mapping[Metric, tuple[Counts, Counts]]
 # Metrics that gateways count. Blocks of guardrails are not among them yet.
 COUNTED: Final[tuple[Metric, ...]] = ("errors", "rejected", "timeToFirstToken", "interTokenLatency", "emptyOutput")
 # What can be judged without stable beside it. How many bad requests clients send, and how long they wait for an
@@ -28,6 +30,24 @@ def measured(state: RevisionState, terms: Terms) -> dict[Metric, Counts]:
     }
 
 
+def paired(state: RevisionState) -> Paired:
+    """What one gateway has counted of the pairs of which one revision's answers are a half: its own, and stable's.
+
+    A pair in which both are bad is a bad one of each. That keeps the bet fair whatever both have in common: with P the
+    chances of a pair to be bad on the shadow alone, on stable alone and on both, a stake on the gain g is worth
+    P(shadow)*g/d + P(stable)/d + P(both)*g/d**2 afterwards, d = (1 + t*g) / (1 + t), which is at most the sum of these
+    chances as long as P(shadow) + P(both) <= t * (P(stable) + P(both)). Of the pairs in which but one is bad, a share
+    of t / (1 + t) on the shadow would not follow from that.
+    """
+    pairs = state.pairs
+    found: dict[Metric, tuple[Counts, Counts]] = {}
+    for metric in COUNTED:
+        both = pairs.both.get(metric, 0)
+        own, others = pairs.worse.get(metric, 0) + both, pairs.better.get(metric, 0) + both
+        found[metric] = (pairs.count, own), (pairs.count, others)
+    return found
+
+
 def slower(buckets: Sequence[int], bounds: Sequence[float], objective: float) -> Counts:
     """All values of a histogram, and those surely above `objective` seconds: of a bucket that holds it, none."""
     return sum(buckets), sum(buckets[bisect_left(bounds, objective) + 1 :])
@@ -36,6 +56,3 @@ def slower(buckets: Sequence[int], bounds: Sequence[float], objective: float) ->
 def judged(terms: Terms) -> tuple[Metric, ...]:
     """The metrics that a verdict may be based on."""
     return tuple(metric for metric in terms.metrics if metric in COUNTED)
-
-
-Measures = Mapping[Metric, Counts]

@@ -145,7 +145,7 @@ def _stamps(
 
 def _carrying(state: State, table: TableView | None, spec: ModelDeploymentSpec) -> int:
     """Pods that the candidate's share in the table needs."""
-    share = table.weights().get(state.candidate, 0) if table is not None else 0
+    share = max(table.weights().get(state.candidate, 0), table.copied(state.candidate)) if table is not None else 0
     return -(-share * spec.replicas // 100)
 
 

@@ -33,6 +33,13 @@ class TableView:
         """Share of conversations in percent of every revision in the table."""
         return {v.revision: v.weight for v in self.table.variants} if self.table is not None else {}
 
+    def copied(self, revision: str) -> int:
+        """Percent of the requests of which the revision gets copies."""
+        if self.table is None or self.table.shadow is None:
+            return 0
+        shadows = (v.revision for v in self.table.variants if v.track == "shadow")
+        return self.table.shadow.percent if revision in shadows else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from understudy.api.v1alpha1.rollout import Metric
 from understudy.plan.counts import Counts
 from understudy.plan.faults import Fault
+from understudy.plan.memory import SHADOW
 from understudy.plan.metrics import COUNTED, JUDGED_ALONE, judged
 from understudy.plan.rulebook import Check
 from understudy.plan.sequential import ALONE, Comparison, Standard, at_step, counted, divided, evidence, pod_luck
@@ -72,12 +73,12 @@ def compare(
     """The comparisons with `samples` of the last `seconds` added, which were counted at `step`.
 
     From a weight of 95 % on the candidate is alone: then only some metrics go on, and none does while nothing shows
-    that its comparator answers, because what fails may fail on both.
+    that its comparator answers, because what fails may fail on both. In a pair it never is.
     """
-    weight = world.state.weight if world.state.phase == "Canary" else 100
-    mixed = weight < 100 * ALONE
+    phase, weight = world.state.phase, world.state.weight
+    mixed = phase == "Shadow" or (phase == "Canary" and weight < 100 * ALONE)
     metrics = judged(world.terms) if mixed else [m for m in judged(world.terms) if m in JUDGED_ALONE]
-    comparator = world.state.stable if world.state.phase == "Canary" else world.state.previous
+    comparator = world.state.previous if phase == "Watching" else world.state.stable
     if not mixed and world.revision(comparator).proven == 0:
         return dict(world.comparisons)
     grown = dict(world.comparisons)
@@ -144,7 +145,10 @@ def _worse(world: World, bench: "Bench", metric: Metric, reason: str) -> Fault |
 def _sides(world: World, metric: Metric, comparison: Comparison) -> str:
     other = comparison.other if comparison.mixed else comparison.baseline
     before = "" if comparison.mixed else " before, when both had a share"
-    return f"{WORDS[metric]}: {_part(comparison.subject)} on {world.judged}, {_part(other)} on its comparator{before}"
+    of = " in pairs" if comparison.step.endswith(f"/{SHADOW}") else ""
+    return (
+        f"{WORDS[metric]}{of}: {_part(comparison.subject)} on {world.judged}, {_part(other)} on its comparator{before}"
+    )
 
 
 def _part(counts: Counts) -> str:

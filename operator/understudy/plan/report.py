@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from understudy.plan.analysis import lacking
-from understudy.plan.memory import Evidence
+from understudy.plan.likeness import likeness
+from understudy.plan.memory import SHADOW, WATCH, Evidence
 from understudy.plan.relative import compared
 from understudy.plan.trial import tag_of
 from understudy.plan.world import World
@@ -19,11 +20,12 @@ def reported(world: World, evidence: Evidence, before: Iterable[Mapping[str, Any
     A report is of one rollout: another one begins it anew.
     """
     run, _, step = evidence.tag.partition("/")
+    besides = likeness(world) if step == SHADOW else []
     entry = {
         "run": int(run),
-        "step": "watch" if step == "watch" else f"{step} %",
+        "step": step if step in (SHADOW, WATCH) else f"{step} %",
         "verdict": _verdict(world, evidence)[:_TEXT],
-        "compared": [line[:_TEXT] for line in compared(world, evidence.tag)],
+        "compared": [line[:_TEXT] for line in (*compared(world, evidence.tag), *besides)],
     }
     others = [dict(e) for e in before if e["run"] == entry["run"] and e["step"] != entry["step"]]
     return [*others, entry][-MAX_STEPS:]

@@ -16,6 +16,7 @@ from understudy.plan.phases.replacing import REPLACING
 from understudy.plan.phases.resting import NASCENT, ROLLED_BACK, STABLE
 from understudy.plan.phases.restoring import RESTORING
 from understudy.plan.phases.reverting import REVERTING
+from understudy.plan.phases.shadow import SHADOW
 from understudy.plan.phases.watching import WATCHING
 from understudy.plan.relative import RELATIVE_CHECKS
 from understudy.plan.release import RELEASE_GUARDS
@@ -29,6 +30,7 @@ RULES: Final = Rulebook(
         "Nascent": NASCENT,
         "Stable": STABLE,
         "Preparing": PREPARING,
+        "Shadow": SHADOW,
         "Canary": CANARY,
         "Promoting": PROMOTING,
         "Watching": WATCHING,

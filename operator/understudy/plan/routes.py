@@ -5,7 +5,7 @@ from typing import Final
 
 from understudy.domain.duration import seconds
 from understudy.domain.names import child_name
-from understudy.domain.table import Table, Timeouts, Track, Variant
+from understudy.domain.table import Shadow, Table, Timeouts, Track, Variant
 from understudy.plan.names import served
 from understudy.plan.rulebook import Guard
 from understudy.plan.state import State
@@ -24,7 +24,8 @@ class Share:
 def too_few_pods(world: World, revision: str) -> str:
     """Not enough of its pods have answered for what it is to get; one is enough when stable has none."""
     proven = world.revision(revision).proven
-    need = 1 if world.stable.serving == 0 else world.need(world.state.weight)
+    share = world.state.weight or world.terms.first_share()
+    need = 1 if world.stable.serving == 0 else world.need(share)
     return f"{proven} of {need} pods have answered" if proven < need else ""
 
 
@@ -43,6 +44,8 @@ def shares(world: World) -> tuple[Share, ...]:
         return ()
     if state.phase in ("Canary", "Promoting"):
         return _split(world, _allowed(world))
+    if copies(world):
+        return (Share(state.candidate, "shadow", 0), Share(state.stable, "stable", 100))
     if state.phase == "Restoring" and (is_warm(world) or world.written(state.candidate) == 100):
         return _split(world, 100)
     if state.phase == "Preparing" and is_shown(world):
@@ -50,6 +53,17 @@ def shares(world: World) -> tuple[Share, ...]:
     if keeps_weights(world):
         return _split(world, world.written(state.candidate))
     return (Share(state.stable, "stable", 100),)
+
+
+def copies(world: World) -> int:
+    """Shadow: percent of the requests of which the candidate gets copies; more only once its pods can bear them."""
+    state, wish = world.state, world.terms.shadow_percent
+    if state.phase != "Shadow":
+        return 0
+    have = world.copied(state.candidate)
+    if wish <= have:
+        return wish
+    return have if any(guard(world, state.candidate) for guard in world.rules.weight_guards) else wish
 
 
 def is_shown(world: World) -> bool:
@@ -109,10 +123,20 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         session_from_user=spec.session.from_user,
         extra_fields=spec.api.extra_fields,
         media_hosts=spec.api.media_hosts,
+        shadow=_shadow(world) if any(part.track == "shadow" for part in parts) else None,
         cut=tuple(r.name for r in world.revisions.values() if _is_cut(world, r) and r.name not in live),
     )
     # A new term alone is no reason to write every table there is: its epoch comes with the next change.
     return before if before is not None and replace(before, epoch=wanted.epoch) == wanted else wanted
+
+
+def _shadow(world: World) -> Shadow:
+    return Shadow(
+        percent=copies(world),
+        first_token=world.terms.first_token,
+        between_tokens=world.terms.between_tokens,
+        text=world.spec.logging.text != "none",
+    )
 
 
 def _on_trial(state: State) -> str:

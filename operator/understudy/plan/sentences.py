@@ -18,17 +18,20 @@ def next_sentence(world: World, decision: Decision) -> str:
         case "NotProgrammed" | "Scaling" | "NoGateway" | "Paused":
             return f"{decision.message}; then {_then(world)}"
         case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" if state.stable:
-            return f"{decision.message}; then {world.terms.next_weight(0)} % of the conversations"
+            return f"{decision.message}; then {_first(world)}"
         case _:
             return decision.message
 
 
 def _evidence(world: World, evidence: Evidence) -> str:
-    terms = world.terms
-    left = terms.min_samples - evidence.subject[0]
+    terms, seen = world.terms, evidence.subject[0]
+    wanted = terms.samples(world.state.weight)
+    left = wanted - seen
     if left > 0:
-        rate = evidence.subject[0] / evidence.lasted if evidence.lasted > 0 else 0.0
+        rate = seen / evidence.lasted if evidence.lasted > 0 else 0.0
         forecast = f" (about {words(left / rate)} at today's rate)" if rate > 0 else " (none has come yet)"
+        if world.state.phase == "Shadow":
+            return f"{seen} of {wanted} pairs of answers{forecast}"
         return f"{left} more requests on {world.state.candidate}{forecast}"
     doubt = doubtful(world)
     if doubt:
@@ -39,11 +42,21 @@ def _evidence(world: World, evidence: Evidence) -> str:
 
 def _then(world: World) -> str:
     weight = world.state.weight
+    if world.state.phase == "Shadow" and world.copied(world.state.candidate) < world.terms.shadow_percent:
+        return _first(world)
     if world.written(world.state.candidate) < weight:
         return f"{weight} %"
     if weight < 100:
         return f"{world.terms.next_weight(weight)} %"
     return f"{world.state.candidate} becomes stable and {world.state.stable} stays warm for {_watch(world)}"
+
+
+def _first(world: World) -> str:
+    """What a candidate that answers gets first."""
+    percent = world.terms.shadow_percent
+    if percent:
+        return f"copies of {percent} % of the requests"
+    return f"{world.terms.next_weight(0)} % of the conversations"
 
 
 def _watch(world: World) -> str:

@@ -60,7 +60,8 @@ class State:
     `weight` is the candidate's desired share in percent. `run` numbers the rollouts; `restarts` (by pod
     uid) is what had happened before this one, and is not held against it. `exposed` is True once this
     candidate may have had requests. `skip_to` is the weight up to which samples and
-    soak are waived. `frozen` is the rollout's configuration as it was when the candidate was chosen.
+    soak are waived; 1 or more in Shadow waives pairs. `frozen` is the rollout's configuration as it was when the
+    candidate was chosen.
     """
 
     phase: Phase = "Preparing"
@@ -88,6 +89,11 @@ class State:
         """What is stable has failed by a fault of its own, and something else is on its way to take its place."""
         entry = self.failure(self.stable)
         return entry is not None and entry.reason != ROLLED_BACK
+
+    @property
+    def waived(self) -> bool:
+        """The present step needs no further samples and no further soak."""
+        return self.skip_to >= max(1, self.weight)
 
     def live(self) -> tuple[str, ...]:
         """The revisions that have a part, stable first."""

@@ -113,12 +113,12 @@ def _verdict(case: Case) -> dict[str, str] | None:
     entry = state.failure(state.candidate)
     if state.phase in ("Reverting", "Replacing") and entry is not None:
         return {"result": "Fail", "reason": f"{entry.reason}: {entry.message}"[:_TEXT]}
-    if state.phase not in ("Canary", "Watching"):
+    if state.phase not in ("Shadow", "Canary", "Watching"):
         return None
     fault = hard_fault(world)
     if fault is not None:
         return {"result": "Fail", "reason": f"{fault.reason}: {fault.message}"[:_TEXT]}
-    wait = lacking(world) if state.phase == "Canary" else "the watch is not over"
+    wait = lacking(world) if state.phase != "Watching" else "the watch is not over"
     return (
         {"result": "Inconclusive", "reason": wait} if wait else {"result": "Pass", "reason": "no fault, enough samples"}
     )

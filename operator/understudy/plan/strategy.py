@@ -1,7 +1,7 @@
 """The terms of a rollout: what the spec says about how a candidate takes over, as numbers.
 
-Strategy, analysis and deadlines freeze when the candidate is chosen; steps, autoPromoteAfter, watch and drain apply
-live.
+Strategy, analysis and deadlines freeze when the candidate is chosen; steps, shadow, autoPromoteAfter, watch and drain
+apply live: who waits for pairs may ask for more copies or fewer pairs, which begins nothing anew.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,16 @@ class Terms:
 
     `tolerance`, `alpha` and `metrics` are those of the relative verdict, `first_token` and `between_tokens` the
     response times that count as good. `gated`: the switch waits for `promote`, or for `promote_after` seconds if
-    that is not None. `recreate`: the old pods are gone before the new ones come.
+    that is not None. `recreate`: the old pods are gone before the new ones come. Before the first step the candidate
+    gets copies of `shadow_percent` of the requests (0 = none) until `shadow_samples` pairs of answers were compared.
     """
 
     immediate: bool
     gated: bool
     promote_after: float | None
     recreate: bool
+    shadow_percent: int
+    shadow_samples: int
     steps: tuple[tuple[int, float], ...]
     min_samples: int
     error_rate: float
@@ -47,8 +50,18 @@ class Terms:
         """The first step above a weight; 100 beyond the last."""
         return next((weight for weight, _ in self.steps if weight > above), 100)
 
+    def first_share(self) -> int:
+        """Percent of the requests that the candidate's pods have to bear first, as copies or at the first step."""
+        return max(self.shadow_percent, self.next_weight(0))
+
+    def samples(self, weight: int) -> int:
+        """Requests that must be seen at a weight; pairs at none."""
+        return self.min_samples if weight else self.shadow_samples
+
     def soak(self, weight: int) -> float:
         """Seconds under observation at a weight; of the last step not above it, if no step is exactly there."""
+        if not weight:
+            return 0.0
         reached = [soak for step, soak in self.steps if step <= weight]
         return reached[-1] if reached else self.steps[0][1]
 
@@ -69,11 +82,14 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
     fixed = Rollout.model_validate({**to_manifest(rollout), **frozen})
     analysis = fixed.analysis
     at_once = fixed.strategy != "Canary"
+    shadow = None if at_once else rollout.shadow
     return Terms(
         immediate=fixed.strategy == "Immediate",
         gated=fixed.strategy == "BlueGreen",
         promote_after=seconds(rollout.auto_promote_after) if rollout.auto_promote_after is not None else None,
         recreate=fixed.strategy == "Immediate" and fixed.capacity.mode == "Recreate",
+        shadow_percent=shadow.percent if shadow is not None else 0,
+        shadow_samples=shadow.samples if shadow is not None else 0,
         steps=tuple((s.weight, seconds(s.soak)) for s in (_AT_ONCE if at_once else rollout.steps)),
         min_samples=0 if at_once else analysis.min_samples,
         error_rate=analysis.ceilings.error_rate,

@@ -45,8 +45,6 @@ def resolve(observed: Observed, spec: ModelDeploymentSpec, state: State) -> Want
 def unavailable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:
     """Parts of the API that this release does not carry out, and must not silently treat as something else."""
     rollout = spec.rollout
-    if rollout.shadow is not None:
-        yield Refusal("spec.rollout.shadow", f"shadowing {NOT_AVAILABLE}", "remove it and use steps")
     if rollout.capacity.mode == "Borrow":
         problem = f"{rollout.capacity.mode} {NOT_AVAILABLE}"
         yield Refusal("spec.rollout.capacity.mode", problem, "use Auto or Surge, which add pods before they take any")

@@ -8,7 +8,7 @@ from understudy.plan import evidence as counting
 from understudy.plan.clocks import since_last_pass
 from understudy.plan.counts import add
 from understudy.plan.evidence import Record
-from understudy.plan.memory import Block, Cursor, Evidence, Memory
+from understudy.plan.memory import SHADOW, WATCH, Block, Cursor, Evidence, Memory
 from understudy.plan.metrics import measured
 from understudy.plan.relative import compare
 from understudy.plan.sequential import Comparison
@@ -29,7 +29,7 @@ def trial_of(state: State) -> Trial:
     """The trial that a state is in; no subject when nothing is being proved."""
     if state.phase == "Watching":
         return Trial(state.stable, state.previous)
-    if state.phase in ("Canary", "Promoting", "Preparing", "Replacing"):
+    if state.phase in ("Shadow", "Canary", "Promoting", "Preparing", "Replacing"):
         return Trial(state.candidate, state.stable)
     return Trial("", "")
 
@@ -38,7 +38,8 @@ def tag_of(state: State) -> str:
     """What evidence must be tagged with to count now; empty when none counts."""
     if state.phase == "Canary":
         return f"{state.run}/{state.weight}"
-    return f"{state.run}/watch" if state.phase == "Watching" else ""
+    steps = {"Shadow": SHADOW, "Watching": WATCH}
+    return f"{state.run}/{steps[state.phase]}" if state.phase in steps else ""
 
 
 def trial_name(state: State) -> str:
@@ -62,8 +63,17 @@ def weigh(world: World) -> World:
     cursors, looked = _where_from(own, record, passed, now.wall)
     terms, gateways = world.terms, world.observed.gateways
     counted = counting.count(
-        world.observed.key, who.subject, who.other, gateways, cursors, looked, lambda state: measured(state, terms)
+        world.observed.key,
+        who.subject,
+        who.other,
+        gateways,
+        cursors,
+        looked,
+        lambda state: measured(state, terms),
+        copies=state.phase == "Shadow",
     )
+    if state.phase == "Shadow":
+        counted = counted.of_pairs()
     evidence = _carried(own, record, tag_of(state), looked)
     before = evidence is not None and evidence.disturbed
     disturbed = bool(tampered(world)) or (before and not _recovered(world, who))
@@ -87,7 +97,7 @@ def _complete(world: World, subject: str) -> bool:
     Why they are missing is judged by their own states.
     """
     revision = world.revision(subject)
-    needed = world.need(world.written(subject))
+    needed = world.need(world.borne(subject))
     return revision.serving >= needed and not any(pod.disrupted for pod in revision.pods)
 
 
@@ -125,8 +135,10 @@ def _compared(own: Memory | None, record: Record | None) -> Mapping[Metric, Comp
 
 
 def _in_force(world: World) -> bool:
-    """Every gateway serves by the present weight; in the watch there is but one."""
+    """Every gateway serves by the present weight, or makes copies; in the watch there is but one weight."""
     state = world.state
+    if state.phase == "Shadow":
+        return world.copied(state.candidate) > 0 and world.programmed
     return state.phase == "Watching" or (world.written(state.candidate) == state.weight and world.programmed)
 
 

@@ -65,8 +65,8 @@ def resume(world: World, _: Asked) -> State | str:
 
 
 def promote(world: World, request: Asked) -> State | str:
-    """The current step needs no further samples and no further soak; with BlueGreen, everybody switches."""
-    return _waive(world, request, world.state.weight or 100)
+    """The current step needs no further samples or pairs, and no soak; with BlueGreen, everybody switches."""
+    return _waive(world, request, 1 if world.state.phase == "Shadow" else world.state.weight or 100)
 
 
 def promote_full(world: World, request: Asked) -> State | str:
@@ -125,7 +125,7 @@ def _waive(world: World, request: Asked, weight: int) -> State | str:
     state = world.state
     if state.phase == "Preparing" and world.terms.gated and not is_shown(world):
         return f"{state.candidate} has not answered on all its pods yet"
-    if state.phase != "Canary" and not (state.phase == "Preparing" and is_shown(world)):
+    if state.phase not in ("Shadow", "Canary") and not (state.phase == "Preparing" and is_shown(world)):
         return "no candidate is taking its steps"
     if request.revision != state.candidate:
         return f"it must name the candidate that it is for: {request.verb}@{state.candidate}"

@@ -211,6 +211,14 @@ class World:
         """The revision's share in the observed table, in percent."""
         return self.table.weights().get(revision, 0) if self.table is not None else 0
 
+    def copied(self, revision: str) -> int:
+        """Percent of the requests of which the revision gets copies by the observed table."""
+        return self.table.copied(revision) if self.table is not None else 0
+
+    def borne(self, revision: str) -> int:
+        """Percent of the requests that the revision's pods bear by the observed table, for clients or as copies."""
+        return max(self.written(revision), self.copied(revision))
+
     def listed(self, revision: str) -> bool:
         """The observed table names it: it can be reached, by its share, by name, or in place of what failed."""
         return self.table is not None and revision in self.table.weights()

@@ -72,7 +72,8 @@ def _spec(deployment: Object) -> Hashable:
     spec, status = deployment["spec"], deployment.get("status") or {}
     request = (deployment["metadata"].get("annotations") or {}).get("understudy.dev/request", "")
     pending = request.partition(";")[0] if request != status.get("lastHandledRequest", "") else ""
-    return spec["engine"]["image"], spec["replicas"], spec["rollout"].get("strategy", ""), pending
+    rollout = spec["rollout"]
+    return spec["engine"]["image"], spec["replicas"], rollout.get("strategy", ""), "shadow" in rollout, pending
 
 
 def _registers(state: State) -> Hashable:
@@ -93,7 +94,7 @@ def _table(table: Object | None) -> Hashable:
     if table is None:
         return None
     parsed = parse_table(NAME, table["spec"])
-    return tuple((v.revision, v.weight) for v in parsed.variants), parsed.salt, parsed.cut
+    return tuple((v.revision, v.track, v.weight) for v in parsed.variants), parsed.salt, parsed.cut
 
 
 def _children(objects: Mapping[Ref, Object]) -> Hashable:
@@ -204,4 +205,4 @@ def _audited(node: Node, state: State) -> Hashable:
     drained = sorted((r, level(cluster.true_time - t, PATIENCE)) for r, t in out.items() if r in held)
     force = audit._forces.get((state.run, state.candidate, state.weight))
     proved = (level(force.lasted, 2.0), level(force.attempts, SAMPLES)) if force is not None else None
-    return tuple(drained), proved, tuple(sorted(audit._shares.items()))
+    return tuple(drained), proved, tuple(sorted(audit._shares.items())), level(audit._pairs, SAMPLES)

@@ -23,7 +23,7 @@ from understudy.plan.rollout import RULES
 from understudy.plan.rulebook import Rulebook
 
 # While one of these is tried, what the gateways count decides something.
-ON_TRIAL = ("Canary", "Promoting", "Watching")
+ON_TRIAL = ("Shadow", "Canary", "Promoting", "Watching")
 RESTS = ("Stable", "RolledBack")
 
 

@@ -121,6 +121,13 @@ def scale(replicas: int) -> Happening:
     return change
 
 
+def copies(node: Node) -> bool:
+    """The spec no longer asks for copies."""
+    rollout = node.cluster.deployment["spec"]["rollout"]
+    kept = {name: value for name, value in rollout.items() if name != "shadow"}
+    return _spend(node, kept != rollout, lambda c: c.edit(rollout=kept))
+
+
 def ask(verb: str) -> Happening:
     """A request by annotation; it is possible once there is a status to ask about."""
 
@@ -288,6 +295,22 @@ WORLDS: tuple[Small, ...] = (
     Small("asleep", {**BASICS, **SLEEP, **CRASHES}, left=2, traffic=("healthy",), deaths=False),
     Small("old views", BASICS, left=2, traffic=("healthy", "bad"), deaths=False, stale=3),
     Small("at once", {**BASICS, **CRASHES}, left=1, rollout=terms(strategy="Immediate", steps=None)),
+    Small(
+        "copies",
+        {**BASICS, **CRASHES, **PROMOTE, "copies": copies},
+        left=1,
+        rollout=terms(shadow={"percent": 50, "samples": SAMPLES}),
+    ),
+    Small(
+        "copies to two pods",
+        {**BASICS, **PODS, "streams": stream},
+        left=1,
+        replicas=2,
+        traffic=("healthy",),
+        deaths=False,
+        rollout=terms(shadow={"percent": 100, "samples": SAMPLES}),
+        at="Shadow",
+    ),
     Small("by hand", {**BASICS, **CRASHES, **PROMOTE}, left=1, rollout=terms(strategy="BlueGreen", steps=None)),
     Small(
         "rollbacks",

@@ -34,14 +34,14 @@ DEFAULT_STEPS = (Step(weight=10, soak="2m"), Step(weight=50, soak="5m"), Step(we
 
 
 class Shadow(BaseModel):
-    """Copies of live requests for the candidate before it answers anyone."""
+    """Copies of live requests for the candidate before it answers anyone. A change applies to a rollout in progress."""
 
     model_config = shape()
 
     percent: Annotated[int, Field(ge=1, le=100)] = 10
-    """Share of requests that is copied."""
+    """Share of requests that is copied; the candidate has as many pods as it needs, or more for the first step."""
     samples: Annotated[int, Field(ge=1, le=100_000)] = 200
-    """So many pairs are compared before the first step."""
+    """So many pairs of answers to one request, stable's and the candidate's, are compared before the first step."""
 
 
 class Capacity(BaseModel):
@@ -143,6 +143,10 @@ class Rollout(BaseModel):
             "remove autoPromoteAfter, or write strategy: BlueGreen",
         ),
         Cel(
+            "!has(self.shadow) || !has(self.strategy) || self.strategy == 'Canary'",
+            "remove shadow: it comes before the first step of strategy: Canary",
+        ),
+        Cel(
             "!has(self.capacity) || !has(self.capacity.mode) || self.capacity.mode != 'Recreate'"
             " || (has(self.strategy) && self.strategy == 'Immediate')",
             "capacity.mode: Recreate stops the old pods first and needs strategy: Immediate",
@@ -156,7 +160,7 @@ class Rollout(BaseModel):
     )
     """Weights, rising to 100; a change applies to a rollout in progress."""
     shadow: Shadow | None = None
-    """Copies of live requests before the first step."""
+    """Canary only: copies of live requests before the first step, of which the answers are compared and not shown."""
     auto_promote_after: Duration | None = None
     """BlueGreen only: switch by itself after this time."""
     capacity: Capacity = Capacity()

@@ -28,7 +28,7 @@ def thinned(world: World) -> Decision | None:
     """Too few pods for the share, for too long, by nobody's fault: back, and begin again by itself."""
     if world.elapsed("thin") < THIN_PATIENCE:
         return None
-    share = world.written(world.state.candidate)
+    share = world.borne(world.state.candidate)
     message = f"{world.candidate.serving} of {world.need(share)} pods that {share} % need, for {THIN_PATIENCE:.0f} s"
     return revert(world, "PodsLost", f"{world.state.candidate}: {message}")
 
@@ -36,11 +36,12 @@ def thinned(world: World) -> Decision | None:
 def starved(world: World) -> Decision | None:
     """Nobody talked to the candidate, and the terms say to go back then."""
     evidence, terms = world.evidence, world.terms
-    if evidence is None or not terms.no_data_reverts or evidence.subject[0] >= terms.min_samples:
+    wanted = terms.samples(world.state.weight)
+    if evidence is None or not terms.no_data_reverts or evidence.subject[0] >= wanted:
         return None
-    if evidence.lasted < terms.no_data_timeout or world.state.skip_to >= world.state.weight:
+    if evidence.lasted < terms.no_data_timeout or world.state.waived:
         return None
-    seen = f"{evidence.subject[0]} of {terms.min_samples} samples"
+    seen = f"{evidence.subject[0]} of {wanted} {'samples' if world.state.weight else 'pairs'}"
     return revert_failed(world, Fault("Inconclusive", f"{seen} after {terms.no_data_timeout:.0f} s"))
 
 
@@ -50,7 +51,7 @@ def stable_down(world: World) -> Decision | None:
     if world.elapsed("stable-down") < STABLE_DOWN_PATIENCE or candidate.proven == 0 or world.state.skip_to >= 100:
         return None
     message = f"{world.state.stable} has no ready pod; {candidate.name} takes over without further steps"
-    return move(world, "StableDown", message, warn=True, weight=100, skip_to=100)
+    return move(world, "StableDown", message, warn=True, phase="Canary", weight=100, skip_to=100)
 
 
 def unclear(world: World) -> Decision | None:
@@ -80,7 +81,7 @@ def too_few(world: World) -> Decision | None:
 
 def short_of_pods(world: World) -> Decision | None:
     """Pods for the present share are missing: no further until they are back."""
-    need = world.need(world.state.weight)
+    need = world.need(max(world.state.weight, world.borne(world.state.candidate)))
     if world.candidate.serving >= need:
         return None
     return hold(world, "PodsNotReady", f"{world.candidate.serving} of {need} pods of {world.candidate.name} are ready")

@@ -109,6 +109,15 @@ def unpromoted(world: World) -> Decision | None:
     return hold(world, "WaitingForPromote", f"{wait}, or {words(left)}") if left > 0 else None
 
 
+def shadow(world: World) -> Decision | None:
+    """Copies of requests come before the first step, if the terms say so."""
+    percent = world.terms.shadow_percent
+    if not percent:
+        return None
+    message = f"{world.state.candidate} answers; it gets copies of {percent} % of the requests, which nobody sees"
+    return move(world, "Shadow", message, phase="Shadow", exposed=True)
+
+
 def begin(world: World) -> Decision | None:
     """The first step."""
     weight = world.terms.next_weight(0)
@@ -124,7 +133,7 @@ def begin(world: World) -> Decision | None:
 
 def _wanted(world: World) -> int:
     """Pods that must have answered; the very first revision serves as soon as one does."""
-    return world.need(world.terms.next_weight(0)) if world.state.stable else 1
+    return world.need(world.terms.first_share()) if world.state.stable else 1
 
 
 PREPARING: Final[tuple[Rule, ...]] = (
@@ -144,5 +153,6 @@ PREPARING: Final[tuple[Rule, ...]] = (
     show,
     paused,
     unpromoted,
+    shadow,
     begin,
 )

@@ -1,4 +1,4 @@
-"""A candidate is being prepared or proved: rules that Preparing, Canary and Promoting share."""
+"""A candidate is being prepared or proved: rules that Preparing, Shadow, Canary and Promoting share."""
 
 from typing import Final
 

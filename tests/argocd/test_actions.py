@@ -41,6 +41,12 @@ def test_only_what_applies_is_offered(name: str, actions: set[str]) -> None:
     assert offered(dump(name)) == actions
 
 
+def test_a_candidate_in_shadow_can_be_promoted_past_it() -> None:
+    obj = dump("deployment-canary")
+    obj["status"]["phase"] = "Shadow"
+    assert offered(obj) == {"abort", "pause", "promote", "promote-full"}
+
+
 def test_a_blue_green_candidate_that_waits_for_the_word_can_be_promoted() -> None:
     obj = dump("deployment-canary")
     obj["status"]["phase"] = "Preparing"

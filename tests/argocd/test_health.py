@@ -50,6 +50,12 @@ def test_each_state_has_its_health(name: str, status: str, message: str) -> None
     assert shown["message"].startswith(message)
 
 
+def test_shadow_is_progress_and_says_what_is_waited_for() -> None:
+    obj = dump("deployment-canary")
+    obj["status"] |= {"phase": "Shadow", "plan": "41 of 200 pairs of answers (about 3 min at today's rate), then 10 %"}
+    assert health(obj) == {"status": "Progressing", "message": f"Shadow: {obj['status']['plan']}"}
+
+
 @pytest.mark.parametrize("name", ["deployment-stable", "model-declared", "guardrail-not-implemented"])
 def test_a_spec_that_the_operator_has_not_seen_is_progressing(name: str) -> None:
     obj = dump(name)

@@ -11,7 +11,7 @@ import yaml
 from tests.cli.conftest import Plugin
 from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, rolling, served_by, store
 from tests.engine.fake_api import status_error
-from tests.plan.world import serving
+from tests.plan.world import rollout, serving
 from understudy.domain.names import API_VERSION
 from understudy.kube.client import Object
 from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, GUARDRAIL, MODEL_DEPLOYMENT, SECRET
@@ -81,6 +81,16 @@ then       0 of 1 pods of {new} have answered; then 10 % of the conversations
 Nothing was written.
 """
     )
+
+
+def test_copies_before_the_first_step_are_told(kubectl: Plugin, folder: Path) -> None:
+    terms = rollout(shadow={"percent": 60, "samples": 200})
+    cluster = begun(kubectl, serving("v1", replicas=4, rollout=terms))
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v2"))))[1]
+    assert "Canary: copies of 60 % of the requests until 200 pairs of answers are compared, then 10 % for 3 s" in out
+    assert "Auto: 3 pods for the copies, 4 at the end, beside the 4 of" in out
+    assert "0 of 3 pods of" in out
+    assert "have answered; then copies of 60 % of the requests" in out
 
 
 def test_nothing_is_written(kubectl: Plugin, folder: Path) -> None:
@@ -206,7 +216,6 @@ def test_what_pods_ask_for_is_said(kubectl: Plugin, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"rollout": {"shadow": {"percent": 5}}}, "InvalidSpec: spec.rollout.shadow: shadowing is not available yet"),
         ({"engine": {"type": "vllm", "image": "v", "args": ["--port=1"]}}, "--port"),
         ({"podTemplate": {"hostNetwork": True}}, "InvalidSpec: spec.podTemplate"),
         (

@@ -1,6 +1,7 @@
 """`kubectl understudy status`: one screen and one table, for eyes and for machines."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from tests.cli.conftest import Plugin
 from tests.cli.plugin_world import NAME, Cluster, children, rolling, seen, served_by, stamped, worded
 from tests.engine.fake_api import status_error
 from tests.plan.parts import Behaviour
+from tests.plan.world import rollout, serving
 from understudy.cli.plugin import main, session, status_view
 from understudy.cli.plugin.cluster import of
 from understudy.cli.plugin.overview import Children, overview
@@ -41,6 +43,17 @@ REVISION   ROLE        CONVERSATIONS                PODS   MODEL   REQUESTS   FA
 c8f75c1a   candidate   ██████████░░░░░░░░░░  50 %   1/1    tiny    94         1
 at this weight: 94 samples (5 needed), 19 s under observation (1 min needed)"""
     )
+
+
+def test_in_shadow_pairs_are_shown() -> None:
+    terms = rollout(shadow={"percent": 50, "samples": 200})
+    cluster = serving("v1", rollout=terms)
+    cluster.apply("v2", rollout=terms)
+    said = screen(cluster.until_phase("Shadow").turns(12))
+    assert "tales/story   Shadow   Ready=False (WaitingForEvidence)" in said
+    assert re.search(r"plan +\d+ of 200 pairs of answers \(about .* at today's rate\), then 10 %", said)
+    assert re.search(r"candidate +░+   0 %   1/1    tiny    [1-9]\d+ +0", said)
+    assert re.search(r"copies: [1-9]\d+ pairs of answers compared \(200 needed\); nobody sees the candidate's", said)
 
 
 def test_a_rollout_that_failed_says_why_and_what_may_be_done() -> None:

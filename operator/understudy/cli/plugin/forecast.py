@@ -134,7 +134,11 @@ def _strategy(world: World, before: State) -> str:
         itself = f", or by itself after {words(terms.promote_after)}" if terms.promote_after is not None else ""
         return f"BlueGreen: all conversations at once by `promote`{itself}; only hard faults turn it back; {watch}"
     steps = ", ".join(f"{weight} % for {words(soak)}" for weight, soak in terms.steps)
-    return f"Canary: {steps}, each with at least {plural(terms.min_samples, 'request')} seen; {watch}"
+    copies = ""
+    if terms.shadow_percent:
+        pairs = plural(terms.shadow_samples, "pair")
+        copies = f"copies of {terms.shadow_percent} % of the requests until {pairs} of answers are compared, then "
+    return f"Canary: {copies}{steps}, each with at least {plural(terms.min_samples, 'request')} seen; {watch}"
 
 
 def _capacity(world: World, before: State, target: Wanted) -> str:
@@ -148,12 +152,11 @@ def _capacity(world: World, before: State, target: Wanted) -> str:
     if world.terms.recreate:
         gap = f"when those of {before.stable} are gone; nobody is served meanwhile"
         return f"Recreate: {plural(replicas, 'pod')} {gap}{each}"
-    first = max(1, math.ceil(world.terms.next_weight(0) * replicas / 100))
+    first = max(1, math.ceil(world.terms.first_share() * replicas / 100))
     mode = world.spec.rollout.capacity.mode
+    purpose = "copies" if world.terms.shadow_percent else "first step"
     steps = (
-        f"{plural(first, 'pod')} for the first step, {replicas} at the end"
-        if first < replicas
-        else plural(first, "pod")
+        f"{plural(first, 'pod')} for the {purpose}, {replicas} at the end" if first < replicas else plural(first, "pod")
     )
     return f"{mode}: {steps}, beside the {replicas} of {before.stable}: at most {2 * replicas} at once{each}"
 

@@ -20,6 +20,9 @@ _FINE_WHEN_TRUE: Final = frozenset({"Ready", "Available", "TrafficProgrammed", "
 # These say that work is under way, which the phase and the plan say better.
 _WORK: Final = frozenset({"Reconciling", "Progressing"})
 
+# Phases that count towards a next step.
+_BY_STEPS: Final = ("Shadow", "Canary")
+
 
 @dataclass(frozen=True, slots=True)
 class PodTrouble:
@@ -51,8 +54,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the present step is: samples and seconds under observation, of those that it takes."""
+    """How far the present step is: samples (pairs if so) and seconds under observation, of those that it takes."""
 
+    of_pairs: bool
     samples: int
     samples_wanted: int
     observed_seconds: float
@@ -161,10 +165,10 @@ def _shares(status: Mapping[str, Any]) -> tuple[int, int]:
 
 def _progress(state: State, agreed: Terms | None, children: Children) -> Progress | None:
     found = read_record(_record(children, trial_of(state).subject).get("status") or {})
-    if agreed is None or found is None or state.phase != "Canary" or found.evidence.tag != tag_of(state):
+    if agreed is None or found is None or state.phase not in _BY_STEPS or found.evidence.tag != tag_of(state):
         return None
-    seen = found.evidence
-    return Progress(seen.subject[0], agreed.min_samples, seen.soak, agreed.soak(state.weight))
+    seen, weight = found.evidence, state.weight
+    return Progress(not weight, seen.subject[0], agreed.samples(weight), seen.soak, agreed.soak(weight))
 
 
 def _parts(state: State, status: Mapping[str, Any], children: Children) -> tuple[Part, ...]:
@@ -202,10 +206,10 @@ def _parts(state: State, status: Mapping[str, Any], children: Children) -> tuple
 
 
 def _counted(state: State, children: Children) -> dict[str, tuple[int, int]]:
-    """Attempts and failed attempts since the present weight is served, by revision."""
+    """Attempts and failed attempts since the present weight is served, by revision; in Shadow, halves of pairs."""
     who = trial_of(state)
     found = read_record(_record(children, who.subject).get("status") or {})
-    if found is None or found.evidence.tag != tag_of(state) or state.phase != "Canary":
+    if found is None or found.evidence.tag != tag_of(state) or state.phase not in _BY_STEPS:
         return {}
     return {who.subject: found.evidence.subject, **({who.other: found.evidence.other} if who.other else {})}
 

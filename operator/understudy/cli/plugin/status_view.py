@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from understudy.cli.plugin.overview import Overview, Part
+from understudy.cli.plugin.overview import Overview, Part, Progress
 from understudy.cli.plugin.screen import Cell, Screen, Style, age, ago, plural
 from understudy.domain.duration import instant, words
 
@@ -118,15 +118,17 @@ def _revisions(seen: Overview, screen: Screen) -> list[str]:
         )
     lines = screen.columns(rows)
     if seen.progress is not None:
-        p = seen.progress
-        lines.append(
-            screen.paint(
-                f"at this weight: {p.samples} samples ({p.samples_wanted} needed), {words(p.observed_seconds)} "
-                f"under observation ({words(p.observed_seconds_wanted)} needed)",
-                "dim",
-            )
-        )
+        lines.append(screen.paint(_progress(seen.progress), "dim"))
     return lines
+
+
+def _progress(p: Progress) -> str:
+    if p.of_pairs:
+        return f"copies: {p.samples} pairs of answers compared ({p.samples_wanted} needed); nobody sees the candidate's"
+    return (
+        f"at this weight: {p.samples} samples ({p.samples_wanted} needed), {words(p.observed_seconds)} "
+        f"under observation ({words(p.observed_seconds_wanted)} needed)"
+    )
 
 
 def _share(part: Part, screen: Screen) -> str:

@@ -2,7 +2,7 @@
 local status = obj.status or {}
 local candidate = status.candidate ~= nil and status.candidate ~= ""
 local stable = status.stable ~= nil and status.stable ~= ""
-local promotable = candidate and status.phase == "Canary"
+local promotable = candidate and (status.phase == "Canary" or status.phase == "Shadow")
 -- BlueGreen: the candidate has answered and waits for the word.
 for _, condition in ipairs(status.conditions or {}) do
   if condition.type == "Reconciling" and condition.reason == "WaitingForPromote" then

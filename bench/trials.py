@@ -47,6 +47,44 @@ class Case:
         return max(1, math.ceil(self.weight * STABLE_PODS / 100))
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Pairs in Shadow, for a candidate with one pod: `rate` per second, `base` stable's rate of failures.
+
+    `ratio` is how many times as often the candidate fails; `common` is the share (0 to 1) of stable's failures that are
+    the request's doing, so that the candidate fails in the same pairs.
+    """
+
+    rate: float
+    base: float
+    common: float
+    ratio: float = 1.0
+    uneven: bool = False
+    tolerance: float = 1.5
+    seconds: float = 1200.0
+
+
+def run_pairs(case: Copies, chance: random.Random) -> float | None:
+    """Pairs until the verdict against the candidate; None if there is none."""
+    standard = Standard(case.tolerance, ALPHA, pod_luck(1, STABLE_PODS))
+    lucks = (UNEVEN if case.uneven else 0.0, UNEVEN / math.sqrt(STABLE_PODS) if case.uneven else 0.0)
+    mine, others = (math.exp(chance.gauss(0.0, luck)) for luck in lucks)
+    both = case.base * case.common
+    worse = max(0.0, case.base * case.ratio * mine - both)
+    better = max(0.0, case.base * others - both)
+    comparison, pairs = at_step(Comparison(), "shadow", mixed=True, standard=standard), 0
+    for _ in range(round(case.seconds / INTERVAL)):
+        count = _poisson(case.rate * INTERVAL, chance)
+        pairs += count
+        together = _binomial(count, both, chance)
+        alone = _binomial(count - together, worse / (1 - both), chance)
+        spared = _binomial(count - together - alone, better / (1 - both - worse), chance)
+        comparison = counted(comparison, (count, together + alone), (count, together + spared), INTERVAL, standard)
+        if evidence(comparison, standard) >= standard.threshold:
+            return float(pairs)
+    return None
+
+
 def run(case: Case, chance: random.Random) -> float | None:
     """Seconds from the beginning (or from when it turns bad) to the verdict against the candidate; None if none."""
     standard = Standard(case.tolerance, ALPHA, pod_luck(case.pods, STABLE_PODS))

@@ -6,6 +6,7 @@ Takes some minutes of one core; nothing but this process is used. The same seed 
 """
 
 import argparse
+import itertools
 import platform
 import random
 import statistics
@@ -19,10 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "operator")]
 
-from bench.trials import ALPHA, STABLE_PODS, UNEVEN, Case, run  # noqa: E402 - found by the path above
+from bench.trials import ALPHA, STABLE_PODS, UNEVEN, Case, Copies, run, run_pairs  # noqa: E402 - found by the path above
 
 WEIGHTS, RATES, BASES, TOLERANCES = (1, 10, 50), (2.0, 20.0, 200.0), (0.001, 0.01, 0.05), (1.25, 1.5)
 RATIOS = (2.0, 5.0, 10.0)
+PAIR_RATES, COMMON = (2.0, 20.0), (0.0, 0.9)
 USUAL = Case(weight=10, rate=20.0, base=0.01, tolerance=1.5)
 # Median seconds to the verdict at USUAL, by tolerance and ratio, and the rate of false verdicts, at most.
 IN_TIME = {(1.25, 5.0): 120.0, (1.5, 5.0): 180.0, (1.25, 10.0): 60.0, (1.5, 10.0): 60.0}
@@ -32,9 +34,12 @@ NEWLINE = "\n"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Runs of one case: the part that ended with a verdict (0 to 1), and the median seconds to it, None if never."""
+    """Runs of one case: the part that ended with a verdict (0 to 1), and the median time to it, None if never.
 
-    case: Case
+    The time is in seconds, of copies in pairs.
+    """
+
+    case: Case | Copies
     part: float
     median: float | None
 
@@ -46,10 +51,11 @@ class Bench:
         self.runs, self.seed, self.began, self.done = runs, seed, time.process_time(), 0
         self.commit = _commit()
 
-    def outcome(self, case: Case, runs: int = 0) -> Outcome:
+    def outcome(self, case: Case | Copies, runs: int = 0) -> Outcome:
         """A case run so often, each with a seed of its own."""
         count = runs or self.runs
-        times = [run(case, random.Random(f"{self.seed} {case} {i}")) for i in range(count)]
+        chances = (random.Random(f"{self.seed} {case} {i}") for i in range(count))
+        times = [run_pairs(case, c) if isinstance(case, Copies) else run(case, c) for c in chances]
         found = sorted(t for t in times if t is not None)
         self.done += 1
         if self.done % 10 == 0:
@@ -124,10 +130,28 @@ def special(bench: Bench) -> tuple[list[str], list[Outcome]]:
     return lines, outcomes
 
 
-def broken(null: list[Outcome], worse: list[Outcome], runs: int) -> list[str]:
+def copies(bench: Bench) -> tuple[list[str], list[Outcome]]:
+    """Shadow: false verdicts on healthy candidates and on the worst that is tolerated, and pairs to a verdict."""
+    lines = [
+        "| pairs/s | base errors | the request's doing | healthy | healthy, uneven pods | 1.5 times |"
+        + "".join(f" {r:.0f} times |" for r in RATIOS)
+    ]
+    lines.append("|--:|--:|--:|--:|--:|--:|" + "--:|" * len(RATIOS))
+    null = []
+    for rate, base, common in itertools.product(PAIR_RATES, BASES[1:], COMMON):
+        case = Copies(rate, base, common)
+        good = [bench.outcome(c) for c in (case, replace(case, uneven=True), replace(case, ratio=case.tolerance))]
+        bad = [bench.outcome(replace(case, ratio=ratio), max(1, bench.runs // 4)) for ratio in RATIOS]
+        null += good
+        where = f"| {rate:.0f} | {base:.1%} | {common:.0%} |"
+        lines.append(where + "".join(f" {o.part:.1%} |" for o in good) + "".join(f" {_time(o)} |" for o in bad))
+    return lines, null
+
+
+def broken(null: list[Outcome], worse: list[Outcome], pairs: list[Outcome], runs: int) -> list[str]:
     """Bounds that the figures break, as sentences. A cell may miss by chance by three standard errors."""
     slack = 3 * (FALSE_VERDICTS * (1 - FALSE_VERDICTS) / runs) ** 0.5
-    found = [f"{o.part:.2%} false verdicts at {o.case}" for o in null if o.part > FALSE_VERDICTS + slack]
+    found = [f"{o.part:.2%} false verdicts at {o.case}" for o in (*null, *pairs) if o.part > FALSE_VERDICTS + slack]
     for kind in (False, True):
         pooled = statistics.fmean(o.part for o in null if o.case.uneven is kind)
         if pooled > FALSE_VERDICTS:
@@ -140,15 +164,15 @@ def broken(null: list[Outcome], worse: list[Outcome], runs: int) -> list[str]:
     return found
 
 
-def page(bench: Bench, null: list[str], worse: list[str], extra: list[str], broke: list[str]) -> str:
+def page(bench: Bench, null: list[str], worse: list[str], extra: list[str], pairs: list[str], broke: list[str]) -> str:
     """The page with all tables and what they were made with."""
     took = (time.process_time() - bench.began) / 60
     fewer = max(1, bench.runs // 4)
     bounds = "All bounds hold." if not broke else "Bounds that do not hold: " + "; ".join(broke) + "."
     return f"""# The relative verdict, simulated
 Written by `bench/verdict.py`; `python bench/verdict.py --help` says how to repeat it. Commit {bench.commit}, seed
-{bench.seed}, {bench.runs} runs per cell of the first and last table and {fewer} of the second (but for the rows with
-a bound); {took:.1f} minutes of one core of an {_machine()}.
+{bench.seed}, {bench.runs} runs per cell, {fewer} where times are told (but for the rows with a bound and the special
+cases); {took:.1f} minutes of one core of an {_machine()}.
 
 Candidates are judged on errors alone, at alpha {ALPHA} (half of the default 0.01), for 20 minutes. Stable has
 {STABLE_PODS} pods, the candidate as many as its weight needs. Uneven: the logarithm of each pod's own rate of failures
@@ -172,6 +196,14 @@ What fails in bursts, many conversations at the same moment, looks like more evi
 bursts have shown it.
 
 {NEWLINE.join(extra)}
+
+## Shadow
+Pairs of answers to one request, compared until the verdict, for 20 minutes at most; the candidate has one pod,
+tolerance 1.5. Some of stable's failures are the request's doing: then the candidate fails in the same pairs, and that
+speaks for neither. The first three columns are false verdicts, 1.5 times being the worst that is tolerated; then come
+median numbers of pairs to the verdict, in brackets the part that was found at all.
+
+{NEWLINE.join(pairs)}
 """
 
 
@@ -187,9 +219,10 @@ def main() -> int:
     null_lines, null = healthy(bench)
     worse_lines, worse = detection(bench)
     extra_lines, _ = special(bench)
-    broke = broken(null, worse, given.runs)
+    pair_lines, pairs = copies(bench)
+    broke = broken(null, worse, pairs, given.runs)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(page(bench, null_lines, worse_lines, extra_lines, broke))
+    given.out.write_text(page(bench, null_lines, worse_lines, extra_lines, pair_lines, broke))
     for sentence in broke:
         print(sentence, file=sys.stderr)
     return 1 if broke and given.check else 0

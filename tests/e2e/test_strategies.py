@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster, eventually
 from tests.e2e.installation import create_key
-from tests.e2e.stage import Stage
+from tests.e2e.stage import FAST_ROLLOUT, Stage
 from tests.load.traffic import Traffic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -72,6 +72,43 @@ def test_blue_green_is_tried_by_name_and_switched_by_promote(stage: Stage, teste
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []
+
+
+SHADOW = {
+    **FAST_ROLLOUT,
+    "shadow": {"percent": 100, "samples": 40},
+    "analysis": {"minSamples": 20, "objectives": {"timeToFirstToken": "200ms"}},
+}
+
+
+def test_shadow_compares_answers_that_nobody_sees(stage: Stage) -> None:
+    # Given v1 that serves under load
+    args = ["--tokens=20", "--inter-token=0.02"]
+    v1 = stage.serving("story", *args, "--seed=1", replicas=2, rollout=SHADOW)
+    with Traffic(stage.base_url, stage.key, stage.served("story"), streams=40) as traffic:
+        # When v2 is asked for, which begins to answer too late
+        rehearsal = {**SHADOW, "shadow": {"percent": 100, "samples": 5000}}
+        stage.deployment("story", *args, "--seed=2", "--first-token=0.6", replicas=2, rollout=rehearsal)
+        stage.mark("verdict")
+        v2 = stage.phase("story", "Shadow", within=90)["candidate"]
+
+        # Then it goes back for that, and no client has met it
+        status = stage.phase("story", "RolledBack", within=180)
+        stage.elapsed("verdict")
+        assert [(f["revision"], f["class"]) for f in status["failed"]] == [(v2, "SlowerFirstToken")]
+        assert {r.revision for r in traffic.records if r.revision} == {v1}
+
+        # When v3 is asked for, which is as good as v1, then it passes Shadow before it gets a share
+        stage.deployment("story", *args, "--seed=3", replicas=2, rollout=SHADOW)
+        v3 = stage.phase("story", "Shadow", within=120)["candidate"]
+        assert v3 not in {r.revision for r in traffic.records}
+        assert stage.becomes_ready("story", within=240) == v3
+    print(traffic.report())
+    assert traffic.failed() == []
+    assert traffic.truncated() == []
+    records = {s["spec"]["revision"]: s["status"] for s in stage.cluster.list("msnap", stage.namespace)}
+    assert [(e["step"], e["verdict"]) for e in records[v3]["report"]][:2] == [("shadow", "Pass"), ("10 %", "Pass")]
+    assert " in pairs: " in records[v2]["failure"]["message"]
 
 
 def test_rollback_by_number_takes_everything_back_at_once_and_stays_there(stage: Stage) -> None:

@@ -435,10 +435,13 @@ def gateways_tell(cluster: Cluster, change: Callable[[Pairs], Pairs]) -> None:
 
 def test_the_report_says_how_alike_answers_are_and_what_gateways_had_no_time_for() -> None:
     cluster = shadowing()
-    gateways_tell(cluster, lambda pairs: replace(pairs, similarity=(2, 0, 0, 0, 0, 0, 0, 0, 1, 7), dropped=3))
+    gateways_tell(
+        cluster, lambda pairs: replace(pairs, similarity=(2, 0, 0, 0, 0, 0, 0, 0, 1, 7), dropped=3, other_finish=2)
+    )
     cluster.until_phase("Canary", limit=60)
+    alike = "have nine tenths of their words in common, or more"
     assert report(cluster)[0]["compared"][-2:] == [
-        "14 of 20 pairs of texts have nine tenths of their words in common, or more",
+        f"14 of 20 pairs of texts {alike}; 4 answers ended for another reason, 0 called other tools",
         "6 copies were not made or not compared, because a gateway was busy",
     ]
 

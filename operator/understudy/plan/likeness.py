@@ -18,10 +18,12 @@ def likeness(world: World) -> list[str]:
     """What there is to say about the pairs that no metric says, as sentences; none before there is any."""
     pairs = [answer.revisions.get(world.judged, _UNSEEN).pairs for answer in world.fleet.answers]
     texts, alike = sum(sum(p.similarity) for p in pairs), sum(sum(p.similarity[_ALIKE:]) for p in pairs)
+    finish, tools = sum(p.other_finish for p in pairs), sum(p.other_tools for p in pairs)
     dropped = sum(p.dropped for p in pairs)
     said = []
     if texts:
-        said.append(f"{alike} of {texts} pairs of texts have nine tenths of their words in common, or more")
+        common = f"{alike} of {texts} pairs of texts have nine tenths of their words in common, or more"
+        said.append(f"{common}; {finish} answers ended for another reason, {tools} called other tools")
     if dropped:
         said.append(f"{dropped} copies were not made or not compared, because a gateway was busy")
     return said

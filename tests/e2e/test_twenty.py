@@ -10,9 +10,9 @@ import pytest
 
 from local.faults import apiserver_stopped, kill_process_in_pod
 from tests.e2e.cluster import eventually
-from tests.e2e.installation import SYSTEM, epoch, gateways, leader, settled
+from tests.e2e.installation import SYSTEM, gateways, leader, settled
 from tests.e2e.stage import SIM_IMAGE, Stage
-from tests.e2e.twenty import CASES, PROBES, TAKEOVER, Case
+from tests.e2e.twenty import CASES, Case
 from tests.load.traffic import Record, Traffic, flips
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.proof, pytest.mark.timeout(600)]
@@ -24,7 +24,7 @@ ENGINE = ("--tokens=400", "--first-token=0.02", "--inter-token=0.05")
 def test_a_rollout_with_faults(stage: Stage, case: Case) -> None:
     # Given v1 that serves, and people who talk
     settled(stage.cluster)
-    v1 = stage.serving("story", *ENGINE, "--seed=1", replicas=2, rollout=case.rollout, probes=PROBES)
+    v1 = stage.serving("story", *ENGINE, "--seed=1", replicas=2, rollout=case.rollout, probes=case.probes)
     with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=4) as traffic:
         eventually("answers flow", lambda: sum(r.done for r in traffic.records) > 40, within=30)
 
@@ -39,7 +39,8 @@ def test_a_rollout_with_faults(stage: Stage, case: Case) -> None:
         # Then the one that must win serves alone, on every gateway, in time
         stage.mark(case.name)
         wins = v1 if case.reason else v2
-        eventually(f"every gateway serves {wins} alone", lambda: alone(stage, wins), case.bound + 60, every=0.05)
+        over = f"every gateway serves {wins} alone"
+        eventually(over, lambda: not preparing(stage) and alone(stage, wins), case.bound + 60, every=0.05)
         assert stage.elapsed(case.name) <= case.bound
 
         # and it is said why
@@ -72,7 +73,7 @@ def ask_for_v2(stage: Stage, case: Case) -> Any:
         "startupTimeout": "60s",
         "shutdownTimeout": "60s",
     }
-    return stage.deployment("story", replicas=2, rollout=case.rollout, probes=PROBES, engine=engine)["spec"]
+    return stage.deployment("story", replicas=2, rollout=case.rollout, probes=case.probes, engine=engine)["spec"]
 
 
 def comes_to(stage: Stage, when: str) -> str:
@@ -113,12 +114,10 @@ def befalls(stage: Stage, fault: str, pods: list[dict[str, Any]]) -> float | Non
     match fault.split():
         case ["crash"]:
             crash(pods)
+        case ["crash", "one"]:
+            crash(pods[:1])
         case ["leader", signal]:
-            before = epoch(stage.cluster)
-            stage.mark("takeover")
             kill_process_in_pod(_uid(stage, leader(stage.cluster)), "operator", signal)
-            eventually("another operator leads", lambda: epoch(stage.cluster) > before, within=30, every=0.2)
-            assert stage.elapsed("takeover") <= TAKEOVER
         case ["gateway", "SIGTERM"]:
             stage.cluster.delete("pod", gateways(stage.cluster)[0], SYSTEM)
         case ["gateway", "SIGKILL"]:
@@ -147,6 +146,11 @@ def _uid(stage: Stage, pod: str) -> str:
     found = stage.cluster.get("pod", pod, SYSTEM)
     assert found is not None
     return str(found["metadata"]["uid"])
+
+
+def preparing(stage: Stage) -> bool:
+    """Nothing has been decided: before BlueGreen's switch stable serves alone in any case."""
+    return bool(stage.status("story")["phase"] == "Preparing")
 
 
 def alone(stage: Stage, revision: str) -> bool:

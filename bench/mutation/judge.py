@@ -200,6 +200,8 @@ class Judge(Quick):
         first = _First()
         arguments = ["-x", *QUIETLY, *tests]
         pytest.main(arguments, plugins=[first])
+        if first.uncollected:
+            return 0
         return tests.index(first.failed) if first.failed else -1
 
 
@@ -208,6 +210,11 @@ class _First(Quick):
 
     def __init__(self) -> None:
         self.failed = ""
+        self.uncollected = False
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file of tests that can be imported no longer fails as a whole."""
+        self.uncollected |= report.failed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """For pytest."""

@@ -157,6 +157,7 @@ PROJECT = {
     "lib/shop/price.py": """
         LIMIT = 10
         HIDDEN = 5
+        NAMES = ("a", "b")
 
         def total(n):
             while n > LIMIT:
@@ -174,11 +175,16 @@ PROJECT = {
         def untold(n):
             return n * HIDDEN
 
+        def named():
+            return NAMES
+
         def never():
             return 1 < 2
         """,
     "tests/test_price.py": """
-        from shop.price import LIMIT, Till, total, untold
+        from shop.price import LIMIT, NAMES, Till, named, total, untold
+
+        FIRST, SECOND = NAMES
 
         def test_total():
             assert total(25) == 6
@@ -189,6 +195,9 @@ PROJECT = {
 
         def test_untold():
             untold(3)
+
+        def test_named():
+            assert len(named()) == 2
         """,
     "pytest.ini": "[pytest]\npythonpath = lib\naddopts = --import-mode=importlib\n",
     "tests/conftest.py": """
@@ -231,6 +240,9 @@ def test_mutants_are_caught_missed_never_run_or_endless(tmp_path: Path) -> None:
     assert seen["Till.open: not self.shut -> self.shut"] == "caught"
     # What is worked out at import is changed wherever it was copied to.
     assert seen["LIMIT: 10 -> 11"] == "caught"
+    # A file of tests that can be imported no longer notices too.
+    assert seen["NAMES: NAMES = ('a', 'b') -> NAMES = None"] == "caught"
+    assert seen["NAMES: 'a' -> 'XXaXX'"] == "survived"
     assert seen["untold: n * HIDDEN -> n / HIDDEN"] == "survived"
     assert seen["HIDDEN: 5 -> 6"] == "survived"
     assert seen["never: 1 < 2 -> 1 <= 2"] == "unreached"

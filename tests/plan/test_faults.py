@@ -84,6 +84,11 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
             "StartDeadline",
         ),
         (facts({"state": RUNNING}, READY, scheduled_for=900.0), None),
+        (facts(waiting("ContainerCreating"), scheduled_for=89.9), None),
+        (
+            facts({"state": RUNNING}, {**UNREADY, "lastTransitionTime": None}, scheduled_for=None, start_deadline=1.0),
+            None,
+        ),
         (facts({"state": RUNNING}, UNREADY, scheduled_for=900.0), "ProbeFailed"),
     ],
 )
@@ -126,3 +131,55 @@ def test_a_late_start_names_the_image_it_waits_for() -> None:
     silent = fault_of(facts(waiting("ImagePullBackOff"), scheduled_for=90.0), POD_FAULTS)
     assert silent is not None
     assert silent.message.endswith("(image: ImagePullBackOff)")
+
+
+def test_it_takes_thirty_seconds_until_three_pulls_have_failed_and_five_until_unready_counts() -> None:
+    # Numbers of the kubelet (its back-off), and of the page.
+    assert (THREE_PULLS, UNREADY_GRACE) == (30.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "docker.io/x:1: not found",
+        "rpc error: code = NotFound",
+        "manifest unknown",
+        "repository does not exist",
+        "pull access denied",
+        "401 Unauthorized",
+        "403 Forbidden",
+    ],
+)
+def test_every_word_of_a_registry_for_an_image_that_is_not_to_be_had_is_understood(said: str) -> None:
+    fault = fault_of(facts(waiting("ErrImagePull", said), scheduled_for=30.0), POD_FAULTS)
+    assert fault is not None
+    assert (fault.reason, fault.message) == ("ImagePull", f"pod: {said}")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (facts(ended(137, "OOMKilled")), "pod: the engine was killed for its memory (OOMKilled)"),
+        (facts(ended(143)), "pod: the engine was restarted because it did not answer its health probe"),
+        (facts(ended(139)), "pod: the engine ended with exit code 139"),
+        (facts(waiting("ErrImageNeverPull")), "pod: ErrImageNeverPull"),
+        (facts(waiting("InvalidImageName", "bad name")), "pod: bad name"),
+        (facts({"state": RUNNING}, UNREADY), "pod: was ready and fails its health probe now"),
+        (facts({}, scheduled_for=90.0), "pod: not ready 90 s after it was scheduled"),
+    ],
+)
+def test_a_fault_names_the_pod_and_what_it_did(given: PodFacts, message: str) -> None:
+    fault = fault_of(given, POD_FAULTS)
+    assert fault is not None
+    assert (fault.message, fault.safety) == (message, False)
+
+
+def test_an_end_without_a_code_is_a_restart_by_the_kubelet() -> None:
+    fault = fault_of(facts({"lastState": {"terminated": {"reason": "Completed"}}, "restartCount": 1}), POD_FAULTS)
+    assert fault is not None
+    assert fault.reason == "ProbeFailed"
+
+
+def test_a_pull_that_says_nothing_is_not_yet_known_to_be_in_vain() -> None:
+    silent = {"state": {"waiting": {"reason": "ErrImagePull"}}}
+    assert fault_of(facts(silent, scheduled_for=30.0), POD_FAULTS) is None

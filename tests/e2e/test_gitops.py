@@ -134,7 +134,7 @@ def test_argo_cd_and_the_operator_do_not_fight(stage: Stage, repository: Reposit
     assert quiet.failed() == []
 
     # When somebody runs the action
-    assert application.actions("ModelDeployment", "story") == {"pause", "retry"}
+    assert application.actions("ModelDeployment", "story") == {"pause", "retry", "rollback"}
     stage.mark("from the action to the start")
     application.run_action("retry", "ModelDeployment", "story")
     # Then v3 starts again, with the spec and the Application as they were

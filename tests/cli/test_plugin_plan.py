@@ -64,6 +64,7 @@ def test_an_edit_of_the_engine_would_be_rolled_out(kubectl: Plugin, folder: Path
     cluster.apply("v2", replicas=4)
     new = str(cluster.turn().status["target"]["revision"])  # type: ignore[index]
     steps = "10 % for 3 s, 50 % for 3 s, 100 % for 3 s, each with at least 5 requests seen"
+    next_step = f"then 10 % of the conversations. Surge: 1 more pod beside the 4 of {serves}"
     assert (
         out
         == f"""\
@@ -76,7 +77,7 @@ first      create ModelSnapshot story-{new}   record {new}
            create Secret story-{new}-key      engine key of {new}
            create Service story-{new}         Service of {new}
            create Deployment story-{new}      1 pods of {new}
-then       0 of 1 pods of {new} have answered; then 10 % of the conversations
+then       0 of 1 pods of {new} have answered; {next_step}
 
 Nothing was written.
 """

@@ -45,7 +45,7 @@ def test_placed_by_product_count_and_memory(gpus: Stage) -> None:
 
 def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(gpus: Stage) -> None:
     # Given both GPUs taken by v1
-    rollout = {**FAST_ROLLOUT, "deadlines": {"scheduling": "5s"}}
+    rollout = {**FAST_ROLLOUT, "deadlines": {"scheduling": "5s"}, "capacity": {"mode": "Surge"}}
     v1 = gpus.serving("story", "--seed=1", replicas=2, accelerator=ONE_L4, rollout=rollout)
     before = {p["metadata"]["uid"] for p in gpus.pods("story", v1)}
     with Traffic(gpus.base_url, gpus.key, gpus.served("story"), streams=8) as traffic:
@@ -66,6 +66,49 @@ def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(
         # Then it goes on by itself
         v2 = gpus.becomes_ready("story", within=120)
         assert v2 != v1
+    print(traffic.report())
+    assert traffic.failed() == []
+    assert traffic.truncated() == []
+
+
+def test_without_a_free_gpu_one_of_two_makes_way_and_the_rollout_goes_to_its_end(gpus: Stage) -> None:
+    # Given both GPUs taken by v1, and somebody who talks
+    rollout = {**FAST_ROLLOUT, "deadlines": {"scheduling": "5s"}}
+    v1 = gpus.serving("story", "--seed=1", replicas=2, accelerator=ONE_L4, rollout=rollout)
+    with Traffic(gpus.base_url, gpus.key, gpus.served("story"), streams=8) as traffic:
+        # When v2 is wanted on as many
+        gpus.deployment("story", "--seed=2", replicas=2, accelerator=ONE_L4, rollout=rollout)
+        said = gpus.becomes("story", "a candidate without a place", lambda s: "no node is found" in s["plan"], 30)[
+            "plan"
+        ]
+        assert "1 of 2 make way while the rest carry the load" in said
+        # Then one pod of v1 makes way, never both, until v2 is stable
+        status = gpus.phase("story", "Canary", within=120)
+        v2 = status["candidate"]
+        kept = [p for p in gpus.pods("story", v1) if "deletionTimestamp" not in p["metadata"]]
+        assert (len(kept), len(gpus.pods("story", v2))) == (1, 1)
+        assert gpus.becomes_ready("story", within=180) == v2
+    # And v2 has both GPUs
+    eventually("v1 has left", lambda: not gpus.pods("story", v1), within=60)
+    assert len(gpus.pods("story", v2)) == 2
+    print(traffic.report())
+    assert traffic.failed() == []
+    assert traffic.truncated() == []
+
+
+def test_a_candidate_that_fails_gives_its_gpu_back(gpus: Stage) -> None:
+    # Given both GPUs taken by v1
+    rollout = {**FAST_ROLLOUT, "capacity": {"mode": "Borrow"}}
+    v1 = gpus.serving("story", "--seed=1", replicas=2, accelerator=ONE_L4, rollout=rollout)
+    with Traffic(gpus.base_url, gpus.key, gpus.served("story"), streams=8) as traffic:
+        # When v2 borrows one of them and crashes
+        gpus.deployment("story", "--crash=now", replicas=2, accelerator=ONE_L4, rollout=rollout)
+        status = gpus.phase("story", "RolledBack", within=150)
+        # Then v1 has both again
+        assert status["stable"] == v1
+        assert [f["reason"] for f in status["failed"]] == ["EngineCrash"]
+        gpus.becomes("story", "both pods of v1 ready", lambda s: s["readyReplicas"] == s["replicas"] == 2, within=120)
+        assert len(gpus.pods("story", v1)) == 2
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []

@@ -168,6 +168,24 @@ class Audit:
             assert not others & {self.cluster.status["stable"], self.cluster.status["candidate"]}, "both would be there"
         if replicas == 0 and now > 0:
             self._check_stop(revision)
+        if 0 < replicas < now and revision == self.cluster.status.get("stable"):
+            self._check_loan(revision, replicas, now)
+
+    def _check_loan(self, revision: str, replicas: int, now: int) -> None:
+        """I3: pods of stable leave one by one, within the spec's bound, when the rest is there; and seldom again."""
+        cluster = self.cluster
+        spec, status = cluster.deployment["spec"], cluster.status
+        if replicas >= spec["replicas"] or revision in self.excused:
+            return
+        capacity = spec["rollout"].get("capacity", {})
+        most = capacity.get("maxUnavailable", 1) if capacity.get("mode", "Auto") in ("Auto", "Borrow") else 0
+        assert replicas >= spec["replicas"] - most, f"I3: {revision} would have {replicas} of {spec['replicas']} pods"
+        assert status["candidate"], f"I3: {revision} lends to nobody"
+        if status["phase"] == "Restoring":
+            return
+        assert replicas == now - 1, f"I3: {now - replicas} pods of {revision} leave at once"
+        assert cluster.ready_pods(revision) >= replicas, f"I3: a pod of {revision} leaves while others are missing"
+        assert cluster.gateways, f"I3: a pod of {revision} leaves and nobody knows the load"
 
     def _check_stop(self, revision: str) -> None:
         cluster = self.cluster

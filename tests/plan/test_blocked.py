@@ -63,7 +63,6 @@ def prompts(*schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 INVALID: list[tuple[dict[str, Any], str]] = [
-    ({"rollout": rollout(capacity={"mode": "Borrow"})}, "Borrow is not available yet; use Auto or Surge"),
     ({"engine": {"type": "sim", "image": "v2", "args": ["--port=1"]}}, "spec.engine.args[0]"),
     ({"podTemplate": {"labels": {"understudy.dev/x": "y"}}}, "understudy.dev/x"),
     (

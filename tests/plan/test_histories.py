@@ -49,6 +49,8 @@ STEPS: dict[str, Any] = {
         shadow={"percent": 100, "samples": 5000},
         analysis={"minSamples": 5, "noData": {"timeout": "20s", "then": "Revert"}, "ceilings": {"minRequests": 5}},
     ),
+    "surge": rollout(capacity={"mode": "Surge"}),
+    "borrow": rollout(capacity={"mode": "Borrow", "maxUnavailable": 2}),
 }
 
 
@@ -71,6 +73,8 @@ class History:
             self.turn()
         if where == "serving":
             return
+        if where == "lending":
+            self.cluster.capacity = 2
         self.cluster.long_streams = True
         if where == "Shadow":
             self.terms("copied")
@@ -78,6 +82,8 @@ class History:
         for _ in range(60):
             self.turn()
             if where in (self.cluster.phase, str(self.cluster.status["weights"]["candidate"]["programmed"])):
+                return
+            if where == "lending" and self.cluster.status["rollout"]["lent"]:
                 return
 
     def play(self, events: list[tuple[str, Any]]) -> None:
@@ -213,6 +219,9 @@ class History:
     def traffic(self, rate: int) -> None:
         self.cluster.rate = float(rate)
 
+    def power(self, rate: int) -> None:
+        self.cluster.pod_rate = float(rate)
+
     def streams(self, long: int) -> None:
         self.cluster.long_streams = bool(long)
 
@@ -222,6 +231,7 @@ class History:
         cluster.behaviours = {"slow": Behaviour(start=20.0)}
         cluster.nodes = dict.fromkeys(cluster.nodes, True)
         cluster.capacity, cluster.rate, cluster.long_streams = 20, 20.0, False
+        cluster.pod_rate = 100.0
         for gateway in cluster.gateways:
             gateway.silent, gateway.lag = False, 0.2
         if not cluster.gateways:
@@ -286,9 +296,10 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.model, (0, 1)),
     (History.traffic, (0, 1, 50)),
     (History.testers, (0, 5)),
+    (History.power, (2, 100)),
     (History.streams, (0, 1)),
 )
-BEGINNINGS = ("fresh", "serving", "Preparing", "Shadow", "10", "50", "100", "Promoting", "Watching")
+BEGINNINGS = ("fresh", "serving", "Preparing", "Shadow", "10", "50", "100", "Promoting", "Watching", "lending")
 EVENTS = st.one_of(*(st.tuples(st.just(act.__name__), st.sampled_from(values)) for act, values in HAPPENINGS))
 
 

@@ -76,6 +76,7 @@ def test_a_previous_revision_that_has_gone_cold_is_prepared_first() -> None:
 
 def test_a_restore_without_room_says_so() -> None:
     cluster = watched(replicas=2)
+    cluster.edit(rollout={**cluster.deployment["spec"]["rollout"], "capacity": {"mode": "Surge"}})
     cluster.capacity = 2
     for pod in cluster.pods_of("v1"):
         cluster.delete_pod(pod)

@@ -58,6 +58,7 @@ class Cluster:
         self.behaviours: dict[str, Behaviour] = {}
         self.gateways: list[Gateway] = []
         self.rate = 10.0
+        self.pod_rate = float("inf")  # requests a second that one pod answers in time
         self.testers = 0.0  # requests a second that ask for the candidate by name
         self.long_streams = False
         self.probed: tuple[Probe, ...] = ()
@@ -559,6 +560,9 @@ class Cluster:
                 continue
             behaviour = self.behaviours.get(images.get(variant.revision, ""), Behaviour())
             bad = count if not self.ready_pods(variant.revision) else self._part(key, count, behaviour.error_rate)
+            if share / seconds * len(self.gateways) > self.pod_rate * self.ready_pods(variant.revision):
+                where = (variant.revision, "crowded")
+                gateway.bad[where] = gateway.bad.get(where, 0) + count - bad
             for metric, rate in behaviour.bad.items():
                 where = (variant.revision, metric)
                 gateway.bad[where] = gateway.bad.get(where, 0) + self._part((*key, metric), count, rate)
@@ -607,6 +611,7 @@ class Cluster:
                 errors={"5xx": gateway.failed.get(r, 0)},
                 open_requests=gateway.open.get(r, 0),
                 usable_endpoints=self.ready_pods(r),
+                ttft=_first_tokens(gateway, r),
                 sample=_sample(gateway, r),
                 pairs=_pairs(gateway, r),
             )
@@ -655,6 +660,13 @@ def _pairs(gateway: Gateway, revision: str) -> Pairs:
         return {metric: gateway.bad_pairs.get((revision, who, metric), 0) for metric in PAIR_METRICS}
 
     return Pairs(gateway.pairs.get(revision, 0), bad("worse"), bad("better"), bad("both"))
+
+
+def _first_tokens(gateway: Gateway, revision: str) -> tuple[int, ...]:
+    """At once, or after half a minute where the pods have too many requests to share themselves among."""
+    late = gateway.bad.get((revision, "crowded"), 0)
+    answered = gateway.attempts.get(revision, 0) - gateway.failed.get(revision, 0)
+    return (answered - late, *(0 for _ in TTFT_BOUNDS[1:]), late)
 
 
 def _sample(gateway: Gateway, revision: str) -> Sample:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from understudy.domain.names import LABEL_REVISION
 from understudy.plan.actions import Action, Apply
+from understudy.plan.capacity import wanted as wanted_pods
 from understudy.plan.desired.children import (
     configmap_copy_manifest,
     engine_key_manifest,
@@ -70,7 +71,7 @@ def desired_replicas(world: World, revision: Revision) -> int:
         if state.phase == "Promoting" and world.terms.recreate:
             return revision.told  # it has made way
         # Scaled to zero in mid-rollout: back first, then down.
-        return wanted or (revision.told if busy else 0)
+        return world.carrying if wanted else (revision.told if busy else 0)
     if revision.name == state.previous:
         starved = any(pod.unschedulable for pod in world.stable.pods)
         return 0 if starved and not why_not(world, revision.name) else min(revision.told, wanted)
@@ -81,11 +82,11 @@ def desired_replicas(world: World, revision: Revision) -> int:
     if state.phase == "Preparing" and state.stable and world.terms.recreate:
         return 0
     if state.phase == "Restoring" or not state.stable:
-        return wanted or revision.told
-    # Pods that are there may be finishing requests of an earlier part: only a lowered spec takes them away.
-    first = world.terms.first_share() if state.phase in ("Preparing", "Shadow") else world.terms.next_weight(0)
-    wish = world.need(max(state.weight, first))
-    return max(wish, _needed_now(world), min(revision.told, wanted))
+        return world.carrying if wanted else revision.told
+    # Pods that are there may be finishing requests of an earlier part: only a lowered spec takes them away. While
+    # stable lends, one for which there is no place would only take the next that a pod of stable needs.
+    there = max(revision.placed, world.lent) if world.lent else revision.told
+    return max(wanted_pods(world), _needed_now(world), min(revision.told, there, wanted))
 
 
 def _replacing(world: World, revision: Revision) -> int:

@@ -15,7 +15,7 @@ from understudy.plan.memory import Clock, Memory
 from understudy.plan.observed import Now
 
 # Clocks by the beginning of their names whose start is kept in the status.
-LASTING: Final = ("blocked:", "drain:", "drop:", "shown")
+LASTING: Final = ("blocked:", "drain:", "drop:", "idle", "recalled", "shown")
 # A kept start that is off by more than this, in seconds, is another start, or the wall clock has jumped.
 _SLACK: Final = 2.0
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.domain.table import InvalidTableError, parse_table
 from understudy.plan.actions import Action, Apply, Delete
+from understudy.plan.capacity import BORROWING
 from understudy.plan.observed import Object
 from understudy.plan.routes import wrong_model
 from understudy.plan.world import World
@@ -66,12 +67,16 @@ def i2_weights_whole(draft: Draft) -> str:
 
 
 def i3_stable_keeps_its_pods(draft: Draft) -> str:
-    """Stable has all its pods until the commit, unless it makes way."""
-    state = draft.after.state
+    """Stable has all its pods but for those that it lends, within bounds, until the commit, unless it makes way."""
+    after, state = draft.after, draft.after.state
+    if state.lent and state.phase not in BORROWING:
+        return f"{state.lent} pods of {state.stable} would stay lent in {state.phase}"
+    if state.lent > draft.world.state.lent and state.lent > max(0, min(after.terms.lendable, after.replicas - 1)):
+        return f"{state.lent} of {after.replicas} pods of {state.stable} would be lent"
     wanted = _replicas(draft).get(state.stable)
-    if not state.candidate or wanted is None or wanted >= draft.world.replicas or _made_way(draft):
+    if not state.candidate or wanted is None or wanted >= after.carrying or _made_way(draft):
         return ""
-    return f"stable {state.stable} would have {wanted} of {draft.world.replicas} pods"
+    return f"stable {state.stable} would have {wanted} of {after.replicas} pods, {after.lent} of them lent"
 
 
 def i4_failed_stays_down(draft: Draft) -> str:

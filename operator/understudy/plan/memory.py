@@ -11,6 +11,7 @@ from typing import Final
 
 from understudy.api.v1alpha1.rollout import Metric
 from understudy.plan.counts import Counts
+from understudy.plan.load import Glance
 from understudy.plan.sequential import Comparison
 from understudy.plan.wanted import Reading
 
@@ -85,6 +86,7 @@ class Memory:
     cursors: Mapping[str, Cursor] = field(default_factory=dict)
     window: tuple[Block, ...] = ()
     comparisons: Mapping[Metric, Comparison] = field(default_factory=dict)
+    glances: tuple[Glance, ...] = ()
     persisted: float = float("-inf")
     told: float = float("-inf")
     reading: Reading | None = None

@@ -15,6 +15,7 @@ from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.domain.duration import instant, seconds
 from understudy.domain.names import ANNOTATION_REPLICAS, LABEL_REVISION
 from understudy.plan import clocks, guards, trial
+from understudy.plan.capacity import followed
 from understudy.plan.desired.pod import START_MARGIN
 from understudy.plan.faults import PodFacts, condition, fault_of
 from understudy.plan.memory import Clock
@@ -22,10 +23,10 @@ from understudy.plan.observed import Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView, programmed, view_fleet, view_table
 from understudy.plan.rulebook import Rulebook
 from understudy.plan.state import State, read_state
-from understudy.plan.strategy import terms
+from understudy.plan.strategy import Terms, terms
 from understudy.plan.target import resolve
 from understudy.plan.wanted import Blocked, Reading
-from understudy.plan.world import Pod, Revision, World
+from understudy.plan.world import Pod, Revision, World, lent
 
 
 def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
@@ -43,10 +44,12 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
     grouped = _by_revision(observed.pods)
     unguarded, unknown = guards.unguarded(observed, spec)
     kept = clocks.read_starts(deployment.get("status") or {})
-    stamps = _stamps(observed, spec, state, target, table, fleet, grouped, kept)
+    agreed = terms(spec.rollout, state.frozen if state.candidate or state.previous else {})
+    carrying = _carrying(state, agreed, table, spec)
+    stamps = _stamps(observed, spec, state, target, table, fleet, grouped, kept, carrying)
     if unknown:
         stamps["blocked:GuardrailNotFound"] = None
-    began = {**kept, **_losses(spec, state, table, grouped)}
+    began = {**kept, **_losses(state, grouped, carrying)}
     running = clocks.advance(observed.memory, observed.now, stamps, began)
     revisions = _revisions(observed, rules, spec, state, snapshots, grouped, running)
     world = World(
@@ -54,7 +57,7 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
         rules=rules,
         reading=reading,
         state=state,
-        terms=terms(spec.rollout, state.frozen if state.candidate or state.previous else {}),
+        terms=agreed,
         revisions=revisions,
         table=table,
         fleet=fleet,
@@ -65,10 +68,11 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
         window=(),
         comparisons={},
         judged="",
+        glances=(),
         unguarded=unguarded,
         unknown_guardrails=unknown,
     )
-    return trial.weigh(world)
+    return followed(trial.weigh(world))
 
 
 def _read(observed: Observed, state: State) -> Reading:
@@ -113,6 +117,7 @@ def _stamps(
     fleet: Fleet,
     grouped: Mapping[str, list[Object]],
     kept: Mapping[str, float],
+    carrying: int,
 ) -> dict[str, float | None]:
     """Which clocks run now, and since when where an object says so."""
     stamps: dict[str, float | None] = {}
@@ -123,12 +128,16 @@ def _stamps(
     if state.stable and spec.replicas and not serving.get(state.stable):
         stamps["stable-down"] = None
     # While stable has no pod either (an outage took both), going back to it would help nobody.
-    if serving.get(state.stable) and serving.get(state.candidate, 0) < _carrying(state, table, spec):
+    if serving.get(state.stable) and serving.get(state.candidate, 0) < carrying:
         stamps["thin"] = None
     if state.stable and not any(_completed(observed, pod) for pod in grouped.get(state.stable, ())):
         stamps["unanswered"] = None
     if fleet.settling:
         stamps["settling"] = None
+    if state.recalled:
+        stamps["recalled"] = None
+    if state.lent and _in_vain(state, spec, grouped):
+        stamps["idle"] = None
     if isinstance(target, Blocked):
         stamps[f"blocked:{target.reason}"] = None
     sure = fleet.acknowledged or fleet.size == 0
@@ -143,19 +152,24 @@ def _stamps(
     return stamps
 
 
-def _carrying(state: State, table: TableView | None, spec: ModelDeploymentSpec) -> int:
+def _in_vain(state: State, spec: ModelDeploymentSpec, grouped: Mapping[str, list[Object]]) -> bool:
+    """The pods that stable has lent are gone, and a pod of the candidate has no node all the same."""
+    statuses = (pod.get("status") or {} for pod in grouped.get(state.candidate, ()))
+    waiting = any(condition(status, "PodScheduled").get("status") != "True" for status in statuses)
+    return waiting and len(grouped.get(state.stable, ())) + state.lent <= spec.replicas
+
+
+def _carrying(state: State, agreed: Terms, table: TableView | None, spec: ModelDeploymentSpec) -> int:
     """Pods that the candidate's share in the table needs."""
     share = max(table.weights().get(state.candidate, 0), table.copied(state.candidate)) if table is not None else 0
-    return -(-share * spec.replicas // 100)
+    return -(-share * (spec.replicas - lent(state, agreed, spec.replicas)) // 100)
 
 
-def _losses(
-    spec: ModelDeploymentSpec, state: State, table: TableView | None, grouped: Mapping[str, list[Object]]
-) -> dict[str, float]:
+def _losses(state: State, grouped: Mapping[str, list[Object]], carrying: int) -> dict[str, float]:
     """Since when (Unix seconds) there are too few pods, as far as those that are there tell."""
     found = {
         "stable-down": _short_since(grouped.get(state.stable, ()), 1),
-        "thin": _short_since(grouped.get(state.candidate, ()), _carrying(state, table, spec)),
+        "thin": _short_since(grouped.get(state.candidate, ()), carrying),
     }
     return {name: since for name, since in found.items() if since is not None}
 

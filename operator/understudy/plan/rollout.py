@@ -7,6 +7,7 @@ first answer.
 from typing import Final
 
 from understudy.plan.analysis import HARD_CHECKS
+from understudy.plan.capacity import LOAN_CALLS, LOAN_GUARDS
 from understudy.plan.decision import Decision, first
 from understudy.plan.faults import POD_FAULTS
 from understudy.plan.phases.canary import CANARY
@@ -44,6 +45,8 @@ RULES: Final = Rulebook(
     hard_checks=HARD_CHECKS,
     relative_checks=RELATIVE_CHECKS,
     pod_faults=POD_FAULTS,
+    loan_guards=LOAN_GUARDS,
+    loan_calls=LOAN_CALLS,
 )
 
 

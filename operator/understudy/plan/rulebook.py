@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Rule = Callable[["World"], Optional["Decision"]]
 # A guard of a write: why it must not happen to this revision now, or "".
 Guard = Callable[["World", str], str]
+# A condition of the world that speaks for itself: what is the case, or "".
+Case = Callable[["World"], str]
 # A check of the revision on trial.
 Check = Callable[["World", "Bench"], Optional["Fault"]]
 # A fault of one pod.
@@ -34,3 +36,5 @@ class Rulebook:
     hard_checks: tuple[Check, ...]
     relative_checks: tuple[Check, ...]
     pod_faults: tuple[FaultRule, ...]
+    loan_guards: tuple[Case, ...]
+    loan_calls: tuple[Case, ...]

@@ -1,6 +1,7 @@
 """`status.plan`: what happens next, as one sentence for people."""
 
 from understudy.domain.duration import seconds, words
+from understudy.plan.capacity import told
 from understudy.plan.decision import Decision
 from understudy.plan.memory import Evidence
 from understudy.plan.relative import doubtful
@@ -15,10 +16,14 @@ def next_sentence(world: World, decision: Decision) -> str:
             return f"{_evidence(world, world.evidence)}, then {_then(world)}"
         case "WaitingForPromote":
             return f"{decision.message}; then 100 % of the conversations at once"
-        case "NotProgrammed" | "Scaling" | "NoGateway" | "Paused":
+        case "NotProgrammed" | "NoGateway" | "Paused":
             return f"{decision.message}; then {_then(world)}"
+        case "Scaling" | "TooMuchLoad":
+            return f"{decision.message}; then {_then(world)}{_places(world)}"
+        case "InsufficientGPU" | "InsufficientCapacity" if state.phase == "Canary":
+            return f"{decision.message}; then {_then(world)}{_places(world)}"
         case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" if state.stable:
-            return f"{decision.message}; then {_first(world)}"
+            return f"{decision.message}; then {_first(world)}{_places(world)}"
         case _:
             return decision.message
 
@@ -57,6 +62,11 @@ def _first(world: World) -> str:
     if percent:
         return f"copies of {percent} % of the requests"
     return f"{world.terms.next_weight(0)} % of the conversations"
+
+
+def _places(world: World) -> str:
+    place = told(world)
+    return f". {place}" if place else ""
 
 
 def _watch(world: World) -> str:

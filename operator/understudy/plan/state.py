@@ -60,7 +60,8 @@ class State:
     `weight` is the candidate's desired share in percent. `run` numbers the rollouts; `restarts` (by pod
     uid) is what had happened before this one, and is not held against it. `exposed` is True once this
     candidate may have had requests. `skip_to` is the weight up to which samples and
-    soak are waived; 1 or more in Shadow waives pairs. `frozen` is the rollout's configuration as it was when the
+    soak are waived; 1 or more in Shadow waives pairs. `lent` of stable's pods make way for the candidate; `recalled`
+    is True once they had to be called back. `frozen` is the rollout's configuration as it was when the
     candidate was chosen.
     """
 
@@ -78,6 +79,8 @@ class State:
     restarts: Mapping[str, int] = field(default_factory=dict)
     exposed: bool = False
     skip_to: int = 0
+    lent: int = 0
+    recalled: bool = False
     frozen: Mapping[str, Any] = field(default_factory=dict)
 
     def failure(self, revision: str) -> Failure | None:
@@ -153,6 +156,8 @@ def read_state(status: Mapping[str, Any]) -> State | None:
         restarts={str(uid): int(count) for uid, count in (own.get("restarts") or {}).items()},
         exposed=bool(own.get("exposed", False)),
         skip_to=int(own.get("skipTo", 0)),
+        lent=int(own.get("lent", 0)),
+        recalled=bool(own.get("recalled", False)),
         frozen=own.get("frozen") or {},
     )
 
@@ -189,6 +194,8 @@ def state_fields(state: State) -> dict[str, Any]:
             "restarts": dict(state.restarts),
             "exposed": state.exposed,
             "skipTo": state.skip_to,
+            "lent": state.lent,
+            "recalled": state.recalled,
             "frozen": dict(state.frozen),
             "left": [f.revision for f in state.failed if f.left],
             "request": {"applied": state.request.applied, "message": state.request.message},

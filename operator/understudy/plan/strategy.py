@@ -1,7 +1,8 @@
 """The terms of a rollout: what the spec says about how a candidate takes over, as numbers.
 
-Strategy, analysis and deadlines freeze when the candidate is chosen; steps, shadow, autoPromoteAfter, watch and drain
-apply live: who waits for pairs may ask for more copies or fewer pairs, which begins nothing anew.
+Strategy, analysis, deadlines and Recreate freeze when the candidate is chosen; steps, shadow, autoPromoteAfter, the
+rest of capacity, watch and drain apply live: who waits for pairs or places may ask for more copies, fewer pairs or
+more pods of stable, which begins nothing anew.
 """
 
 from collections.abc import Mapping
@@ -22,14 +23,18 @@ class Terms:
 
     `tolerance`, `alpha` and `metrics` are those of the relative verdict, `first_token` and `between_tokens` the
     response times that count as good. `gated`: the switch waits for `promote`, or for `promote_after` seconds if
-    that is not None. `recreate`: the old pods are gone before the new ones come. Before the first step the candidate
-    gets copies of `shadow_percent` of the requests (0 = none) until `shadow_samples` pairs of answers were compared.
+    that is not None. `recreate`: the old pods are gone before the new ones come. `lendable`: so many of stable's pods
+    may make way while a candidate finds no node, after it has waited for `patience` seconds. Before the first step the
+    candidate gets copies of `shadow_percent` of the requests (0 = none) until `shadow_samples` pairs of answers were
+    compared.
     """
 
     immediate: bool
     gated: bool
     promote_after: float | None
     recreate: bool
+    lendable: int
+    patience: float
     shadow_percent: int
     shadow_samples: int
     steps: tuple[tuple[int, float], ...]
@@ -82,19 +87,24 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
     fixed = Rollout.model_validate({**to_manifest(rollout), **frozen})
     analysis = fixed.analysis
     at_once = fixed.strategy != "Canary"
+    recreate = fixed.strategy == "Immediate" and fixed.capacity.mode == "Recreate"
+    capacity, scheduling = rollout.capacity, seconds(fixed.deadlines.scheduling)
     shadow = None if at_once else rollout.shadow
     return Terms(
         immediate=fixed.strategy == "Immediate",
         gated=fixed.strategy == "BlueGreen",
         promote_after=seconds(rollout.auto_promote_after) if rollout.auto_promote_after is not None else None,
-        recreate=fixed.strategy == "Immediate" and fixed.capacity.mode == "Recreate",
+        recreate=recreate,
+        lendable=capacity.max_unavailable if capacity.mode in ("Auto", "Borrow") and not recreate else 0,
+        # A pod that waits is the cluster autoscaler's signal: with Auto it has all its time to make room.
+        patience=scheduling if capacity.mode == "Auto" else 0.0,
         shadow_percent=shadow.percent if shadow is not None else 0,
         shadow_samples=shadow.samples if shadow is not None else 0,
         steps=tuple((s.weight, seconds(s.soak)) for s in (_AT_ONCE if at_once else rollout.steps)),
         min_samples=0 if at_once else analysis.min_samples,
         error_rate=analysis.ceilings.error_rate,
         min_requests=analysis.ceilings.min_requests,
-        scheduling=seconds(fixed.deadlines.scheduling),
+        scheduling=scheduling,
         no_data_timeout=seconds(analysis.no_data.timeout),
         no_data_reverts=analysis.no_data.then == "Revert",
         watch=seconds(rollout.watch),

@@ -1,7 +1,6 @@
 """What the spec asks for: a revision, or the reason why it cannot become one now."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.plan.desired.children import snapshot_manifest
@@ -12,15 +11,13 @@ from understudy.plan.probing import refused
 from understudy.plan.state import State
 from understudy.plan.wanted import Blocked, Wanted
 
-NOT_AVAILABLE: Final = "is not available yet"
-
 
 def resolve(observed: Observed, spec: ModelDeploymentSpec, state: State) -> Wanted | Blocked:
     """The revision that the spec asks for, with its record; Blocked says what to write or to wait for.
 
     A record that exists is used as it is, so that its pods come back exactly as they were.
     """
-    for refusal in (*unavailable(spec), *_unusable(spec)):
+    for refusal in _unusable(spec):
         return Blocked("InvalidSpec", refusal.message, passing=False)
     if observed.model is None:
         missing = f"Model {spec.model_ref.name} does not exist in namespace {observed.key.namespace}"
@@ -40,14 +37,6 @@ def resolve(observed: Observed, spec: ModelDeploymentSpec, state: State) -> Want
         clash = f"another revision is already called {rendered.revision}; change any field that shapes the pod"
         return Blocked("InvalidSpec", clash, passing=False)
     return Wanted(rendered.revision, rendered.model, snapshot)
-
-
-def unavailable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:
-    """Parts of the API that this release does not carry out, and must not silently treat as something else."""
-    rollout = spec.rollout
-    if rollout.capacity.mode == "Borrow":
-        problem = f"{rollout.capacity.mode} {NOT_AVAILABLE}"
-        yield Refusal("spec.rollout.capacity.mode", problem, "use Auto or Surge, which add pods before they take any")
 
 
 def _unusable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:

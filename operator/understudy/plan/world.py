@@ -14,6 +14,7 @@ from understudy.api.v1alpha1.rollout import Metric
 from understudy.domain.duration import seconds
 from understudy.domain.names import child_name
 from understudy.plan.faults import Fault
+from understudy.plan.load import Glance
 from understudy.plan.memory import Block, Clock, Cursor, Evidence
 from understudy.plan.observed import Now, Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView
@@ -74,6 +75,16 @@ class Revision:
         return sum(pod.proven for pod in self.pods)
 
     @property
+    def placed(self) -> int:
+        """Pods that have a node and are not on their way out."""
+        return sum(pod.waiting_for is None and not pod.disrupted for pod in self.pods)
+
+    @property
+    def unschedulable(self) -> tuple[Pod, ...]:
+        """Pods of which the scheduler has said that there is no node for them."""
+        return tuple(pod for pod in self.pods if pod.unschedulable)
+
+    @property
     def fault(self) -> Fault | None:
         """The first fault of any pod."""
         return next((pod.fault for pod in self.pods if pod.fault is not None), None)
@@ -104,6 +115,11 @@ class Revision:
         return self.wanted > 0 or bool(self.pods)
 
 
+def lent(state: State, terms: Terms, replicas: int) -> int:
+    """Pods of stable that make way: never all of `replicas`, and never more than the spec allows today."""
+    return max(0, min(state.lent, terms.lendable, replicas - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything a rule may read.
@@ -111,7 +127,8 @@ class World:
     `reading` is the spec and what it asks for; `terms` how a rollout goes (frozen ones while one is in
     progress); `unguarded` says why nothing may be served newly ("" = it may); `evidence` belongs to
     the current weight, `window` to the last half minute, `comparisons` to the whole rollout; `judged` is
-    the revision that they are about, "" if none is on trial.
+    the revision that they are about, "" if none is on trial. `glances` are at stable while the candidate wants its
+    pods.
     """
 
     observed: Observed
@@ -129,6 +146,7 @@ class World:
     window: tuple[Block, ...]
     comparisons: Mapping[Metric, Comparison]
     judged: str
+    glances: tuple[Glance, ...]
     unguarded: str
     unknown_guardrails: tuple[str, ...]
 
@@ -184,9 +202,19 @@ class World:
         """Seconds that open requests may take to end."""
         return seconds(self.spec.rollout.drain)
 
+    @property
+    def lent(self) -> int:
+        """Pods of stable that make way for the candidate."""
+        return lent(self.state, self.terms, self.replicas)
+
+    @property
+    def carrying(self) -> int:
+        """Pods that carry the whole load: all that the spec asks for but those that are lent."""
+        return self.replicas - self.lent
+
     def need(self, weight: int) -> int:
         """Ready pods that carry `weight` percent of the conversations; at least one."""
-        return max(1, math.ceil(weight * self.replicas / 100))
+        return max(1, math.ceil(weight * self.carrying / 100))
 
     def revision(self, name: str) -> Revision:
         """The revision's children; an empty one if nothing of it exists."""

@@ -15,7 +15,9 @@ from tests.plan.world import GRACE, NAME, Cluster, Ref
 from understudy.domain.duration import instant
 from understudy.domain.names import ANNOTATION_REPLICAS
 from understudy.domain.table import parse_table
+from understudy.plan.capacity import LATE_TO_LEND, LATE_TO_RECALL, REST
 from understudy.plan.evidence import read_record
+from understudy.plan.load import SPAN, load, part
 from understudy.plan.memory import Evidence, Memory
 from understudy.plan.observed import Object
 from understudy.plan.state import ROLLED_BACK, State, read_state
@@ -40,6 +42,7 @@ def key_of(node: Node) -> Hashable:
         tuple(sorted(_pod(cluster, pod, state) for pod in cluster.pods.values())),
         tuple(sorted(cluster.nodes.items())),
         cluster.capacity,
+        cluster.pod_rate,
         tuple(sorted((image, repr(how)) for image, how in cluster.behaviours.items())),
         tuple(sorted(_gateway(cluster, gateway, state) for gateway in cluster.gateways)),
         _recorded(cluster, state),
@@ -80,14 +83,14 @@ def _registers(state: State) -> Hashable:
     telling = ("WrongModelIdentity", ROLLED_BACK)
     failed = sorted((f.revision, f.reason if f.reason in telling else "", f.left) for f in state.failed)
     frozen = state.frozen.get("strategy", ""), (state.frozen.get("capacity") or {}).get("mode", "")
-    place = (state.phase, state.stable, state.candidate, state.previous, state.weight)
+    place = (state.phase, state.stable, state.candidate, state.previous, state.weight, state.lent, state.recalled)
     return (*place, state.pinned, state.paused, state.exposed, state.skip_to, frozen, tuple(failed))
 
 
 def _since(cluster: Cluster, status: Mapping[str, Any]) -> Hashable:
     """Which of the clocks that the status keeps are over."""
     kept = (status.get("rollout") or {}).get("since") or {}
-    return tuple(sorted((name, level(cluster.wall - instant(start), PATIENCE)) for name, start in kept.items()))
+    return tuple(sorted((name, level(cluster.wall - instant(start), PATIENCE, REST)) for name, start in kept.items()))
 
 
 def _table(table: Object | None) -> Hashable:
@@ -186,12 +189,19 @@ def _memory(memory: Memory | None, state: State, process: str) -> Hashable:
         return None
     own = memory.trial == trial_name(state)
     clocks = sorted(
-        (n, level(c.elapsed, PATIENCE)) for n, c in memory.clocks.items() if c.stamp is None and n not in SAID
+        (n, level(c.elapsed, PATIENCE, REST)) for n, c in memory.clocks.items() if c.stamp is None and n not in SAID
     )
     window: frozenset[tuple[bool, bool]] = frozenset()
     if own:
         window = frozenset((_bad(b.subject), _bad(b.other)) for b in memory.window if b.subject[0])
-    return tuple(clocks), own, _evidence(memory.evidence, state) if own else None, tuple(sorted(window))
+    return tuple(clocks), own, _evidence(memory.evidence, state) if own else None, tuple(sorted(window)), _seen(memory)
+
+
+def _seen(memory: Memory) -> Hashable:
+    """What is known of the waiting of stable's clients."""
+    seen = load(memory.glances)
+    late = level(part(seen.exceeding(1.0, 1.0)), LATE_TO_LEND, LATE_TO_RECALL)
+    return bool(memory.glances), level(seen.lasted, SPAN), seen.blind, late
 
 
 def _bad(counts: tuple[int, int]) -> bool:

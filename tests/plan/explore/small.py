@@ -15,6 +15,7 @@ from tests.plan.explore.fork import Node
 from tests.plan.explore.key import SAMPLES
 from tests.plan.parts import Behaviour
 from tests.plan.world import Cluster, rollout
+from understudy.plan.capacity import REST
 
 SHORT, LONG = 5.0, 40.0
 REQUESTS = 40  # in every step with traffic, whatever its length
@@ -56,6 +57,7 @@ class Small:
     left: int = 3
     replicas: int = 1
     gateways: int = 1
+    places: int = 8
     rollout: Mapping[str, Any] = field(default_factory=terms)
     traffic: tuple[str, ...] = ("none", "healthy", "bad", "both bad")
     deaths: bool = True
@@ -69,6 +71,7 @@ class Small:
         If `at` is "", the deployment has just been made and no operator has seen it yet.
         """
         cluster.behaviours = dict.fromkeys(REVISIONS, GOOD)
+        cluster.capacity = self.places
         cluster.apply_model()
         engine = {"type": "sim", "image": REVISIONS[0], "startupTimeout": "1s", "shutdownTimeout": "1s"}
         cluster.apply(replicas=self.replicas, rollout=dict(self.rollout), engine=engine)
@@ -205,6 +208,26 @@ def room(slots: int) -> Happening:
     return change
 
 
+def more_room(node: Node) -> bool:
+    """The nodes have twice the places of two pods, or just these again."""
+    node.cluster.capacity = 2 if node.cluster.capacity == 4 else 4
+    return True
+
+
+def crowd(node: Node) -> bool:
+    """No pod answers in time any more, or all do again."""
+    node.cluster.pod_rate = 0.1 if node.cluster.pod_rate > 1.0 else 100.0
+    return True
+
+
+def rest(node: Node) -> bool:
+    """As long goes by as nothing is lent again after it was called back."""
+    lately = node.cluster.says("Stalled")[1] == "InsufficientCapacity" and node.cluster.status["rollout"]["recalled"]
+    if lately:
+        node.audit.lapse(REST)
+    return bool(lately)
+
+
 def _image(node: Node, register: str) -> str:
     return node.cluster.image(register)
 
@@ -330,6 +353,19 @@ WORLDS: tuple[Small, ...] = (
             at=phase,
         )
         for phase in ("Stable", "Replacing", "Watching")
+    ),
+    *(
+        Small(
+            name,
+            {**BASICS, **CRASHES, "room for four": more_room, "crowded": crowd, "ten minutes": rest},
+            left=1,
+            replicas=2,
+            places=2,
+            traffic=("healthy",),
+            deaths=deaths,
+            rollout=terms(capacity={"mode": mode}),
+        )
+        for name, mode, deaths in (("too few places", "Borrow", True), ("a node may come", "Auto", False))
     ),
     Small("first revision", {**BASICS, **CRASHES}, left=2, traffic=("healthy",), at=""),
     Small("restores", {**BASICS, **IMPOSTORS}, left=1, traffic=("healthy",), deaths=False, at="Watching"),

@@ -55,9 +55,10 @@ class Capacity(BaseModel):
     )
 
     mode: Literal["Auto", "Surge", "Borrow", "Recreate"] = "Auto"
-    """Surge adds pods; Borrow takes some of stable's; Auto tries Surge, then Borrow; Recreate stops the old first."""
+    """Surge adds pods; Borrow takes some of stable's where no node is found, while the rest carry the load; Auto gives
+    a node the time of deadlines.scheduling to come before it borrows; Recreate stops the old first."""
     max_unavailable: Annotated[int, Field(ge=1, le=1000)] = 1
-    """So many of stable's pods may be borrowed."""
+    """So many of stable's pods may be borrowed; with no free place at all, half of them are needed."""
 
 
 class Deadlines(BaseModel):

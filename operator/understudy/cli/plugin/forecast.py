@@ -158,7 +158,10 @@ def _capacity(world: World, before: State, target: Wanted) -> str:
     steps = (
         f"{plural(first, 'pod')} for the {purpose}, {replicas} at the end" if first < replicas else plural(first, "pod")
     )
-    return f"{mode}: {steps}, beside the {replicas} of {before.stable}: at most {2 * replicas} at once{each}"
+    half = math.ceil(replicas / 2)
+    lends = half <= min(world.terms.lendable, replicas - 1)
+    way = f"; without room {half} of them {'makes' if half == 1 else 'make'} way" if lends else ""
+    return f"{mode}: {steps}, beside the {replicas} of {before.stable}: at most {2 * replicas} at once{way}{each}"
 
 
 def _asks(target: Wanted) -> str:

@@ -3,12 +3,15 @@
 from typing import Final
 
 from understudy.plan.analysis import lacking
+from understudy.plan.capacity import too_heavy
 from understudy.plan.decision import Decision, hold, move, revert, revert_failed
 from understudy.plan.faults import Fault
 from understudy.plan.phases.resting import unguarded
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
+    call_back,
     failing,
+    lend,
     paused,
     scaled_to_zero,
     superseded,
@@ -98,6 +101,13 @@ def unproven(world: World) -> Decision | None:
     return hold(world, "WaitingForEvidence", wait) if wait else None
 
 
+def overburdened(world: World) -> Decision | None:
+    """What the candidate has of pods, while some of stable's are lent, would not carry the next share."""
+    state = world.state
+    why = too_heavy(world, world.terms.next_weight(state.weight)) if state.weight < 100 else ""
+    return hold(world, "TooMuchLoad", why) if why else None
+
+
 def step_on(world: World) -> Decision | None:
     """The next share."""
     state = world.state
@@ -116,6 +126,7 @@ CANARY: Final[tuple[Rule, ...]] = (
     failing,
     scaled_to_zero,
     superseded,
+    call_back,
     thinned,
     starved,
     stable_down,
@@ -123,11 +134,13 @@ CANARY: Final[tuple[Rule, ...]] = (
     unclear,
     unguarded,
     no_gateway,
+    lend,
     too_few,
     short_of_pods,
     unsettled,
     unprogrammed,
     unproven,
+    overburdened,
     step_on,
     pass_all,
 )

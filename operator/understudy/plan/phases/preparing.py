@@ -7,7 +7,9 @@ from understudy.plan.analysis import hard_fault
 from understudy.plan.decision import Decision, hold, move
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
+    call_back,
     failing,
+    lend,
     paused,
     podless,
     scaled_to_zero,
@@ -140,6 +142,7 @@ PREPARING: Final[tuple[Rule, ...]] = (
     failing,
     scaled_to_zero,
     superseded,
+    call_back,
     releasing,
     weightless,
     paused_before,
@@ -147,6 +150,7 @@ PREPARING: Final[tuple[Rule, ...]] = (
     debut,
     failing_alone,
     not_made,
+    lend,
     without_node,
     starting,
     unsettled,

@@ -7,6 +7,7 @@ There is no third move: if the restored revision fails too, a human decides.
 from typing import Final
 
 from understudy.plan.analysis import judge, pod_fault, wrong_identity
+from understudy.plan.capacity import short
 from understudy.plan.decision import Decision, effective, hold, move, revert
 from understudy.plan.faults import Fault
 from understudy.plan.phases.promoting import enthrone
@@ -48,6 +49,17 @@ def drifted_cold(world: World) -> Decision | None:
     return hold(world, "ConfigDrifted", what, stalled=True)
 
 
+def making_room(world: World) -> Decision | None:
+    """It finds no node: of the pods of what failed so many make way as the spec allows."""
+    state, count = world.state, world.lent + 1
+    least = min(world.terms.lendable, world.replicas - 1)
+    leaving = len(world.stable.pods) > world.carrying
+    if is_warm(world) or not short(world) or leaving or count > least:
+        return None
+    message = f"{count} of {world.replicas} pods of {state.stable}, which failed, make way for {state.candidate}"
+    return move(world, "Borrowed", message, lent=count)
+
+
 def cold(world: World) -> Decision | None:
     """It has to come up first."""
     if is_warm(world):
@@ -83,4 +95,13 @@ def _commit(world: World, why: str) -> Decision:
     return move(world, "Restored", message, state=enthrone(world, state, why), previous="", phase="RolledBack")
 
 
-RESTORING: Final[tuple[Rule, ...]] = (asleep, given_up, failed_too, drifted_cold, cold, unwritten, commit)
+RESTORING: Final[tuple[Rule, ...]] = (
+    asleep,
+    given_up,
+    failed_too,
+    drifted_cold,
+    making_room,
+    cold,
+    unwritten,
+    commit,
+)

@@ -14,7 +14,16 @@ from understudy.plan.phases.canary import (
     unproven,
 )
 from understudy.plan.phases.resting import unguarded
-from understudy.plan.phases.trying import failing, paused, scaled_to_zero, superseded, unscheduled, unsettled
+from understudy.plan.phases.trying import (
+    call_back,
+    failing,
+    lend,
+    paused,
+    scaled_to_zero,
+    superseded,
+    unscheduled,
+    unsettled,
+)
 from understudy.plan.rulebook import Rule
 from understudy.plan.world import World
 
@@ -45,6 +54,7 @@ SHADOW: Final[tuple[Rule, ...]] = (
     failing,
     scaled_to_zero,
     superseded,
+    call_back,
     thinned,
     starved,
     stable_down,
@@ -52,6 +62,7 @@ SHADOW: Final[tuple[Rule, ...]] = (
     unclear,
     unguarded,
     no_gateway,
+    lend,
     uncopied,
     short_of_pods,
     unsettled,

@@ -1,9 +1,11 @@
 """A candidate is being prepared or proved: rules that Preparing, Shadow, Canary and Promoting share."""
 
+from dataclasses import replace
 from typing import Final
 
 from understudy.plan.analysis import hard_fault, suspicion
-from understudy.plan.decision import Decision, effective, hold, revert, revert_failed
+from understudy.plan.capacity import short, why_no_loan, why_recalled
+from understudy.plan.decision import Decision, effective, hold, move, revert, revert_failed, turned_back
 from understudy.plan.world import Revision, World
 
 # So long must stable have no pod before a candidate that has proved itself takes everything, in seconds.
@@ -47,15 +49,34 @@ def paused(world: World) -> Decision | None:
     return hold(world, "Paused", "paused; request `resume` to go on")
 
 
+def lend(world: World) -> Decision | None:
+    """The candidate has no place for its pods, and one of stable's can be spared: it makes way."""
+    if not short(world) or why_no_loan(world):
+        return None
+    state, count = world.state, world.lent + 1
+    message = f"{count} of {world.replicas} pods of {state.stable} make way for {state.candidate}, which finds no node"
+    return move(world, "Borrowed", message, lent=count, recalled=False)
+
+
+def call_back(world: World) -> Decision | None:
+    """Stable needs its pods back, or they were lent in vain: back, and later once more; nobody is to blame."""
+    why = why_recalled(world)
+    if not why:
+        return None
+    state = replace(turned_back(world, world.state), recalled=True)
+    return move(world, "LoanCalled", f"{world.state.candidate} gives back its places: {why}", warn=True, state=state)
+
+
 def unscheduled(world: World, revision: Revision) -> Decision | None:
     """Pods find no node: waiting, and after the deadline saying so; never the revision's fault."""
-    waiting = [pod for pod in revision.pods if pod.unschedulable]
-    if not waiting:
+    if not revision.unschedulable:
         return None
-    longest = max(waiting, key=lambda pod: pod.waiting_for or 0.0)
+    longest = max(revision.unschedulable, key=lambda pod: pod.waiting_for or 0.0)
     reason = "InsufficientGPU" if world.spec.accelerator is not None else "InsufficientCapacity"
     stalled = (longest.waiting_for or 0.0) >= world.terms.scheduling
-    return hold(world, reason, f"{longest.name}: {longest.unschedulable}", stalled=stalled)
+    trying = world.state.phase in ("Preparing", "Shadow", "Canary")
+    why = why_no_loan(world) if trying and short(world) else ""
+    return hold(world, reason, f"{longest.name}: {longest.unschedulable}{'; ' if why else ''}{why}", stalled=stalled)
 
 
 def podless(world: World, revision: Revision) -> Decision | None:

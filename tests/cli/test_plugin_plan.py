@@ -13,8 +13,8 @@ from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, rolling, served_by,
 from tests.engine.fake_api import status_error
 from tests.plan.world import rollout, serving
 from understudy.domain.names import API_VERSION
-from understudy.kube.client import Object
-from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, GUARDRAIL, MODEL_DEPLOYMENT, SECRET
+from understudy.kube.client import Object, Page, Scope
+from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, GUARDRAIL, MODEL_DEPLOYMENT, NODE, POD, SECRET
 
 OPERATOR: Object = {
     "metadata": {
@@ -212,6 +212,46 @@ def test_what_pods_ask_for_is_said(kubectl: Plugin, folder: Path) -> None:
         cluster, resources={"requests": {"cpu": "2", "memory": "4Gi"}}, accelerator={"resource": "nvidia.com/gpu"}
     )
     assert "each asks for cpu 2, memory 4Gi, nvidia.com/gpu 1" in kubectl.run("plan", "-f", written(folder, sized))[1]
+
+
+def one_gpu(kubectl: Plugin) -> None:
+    for name, gpus in (("node-a", "1"), ("node-b", "0")):
+        status = {"allocatable": {"nvidia.com/gpu": gpus}, "conditions": [{"type": "Ready", "status": "True"}]}
+        store(kubectl.api, NODE, {"metadata": {"name": name, "namespace": ""}, "spec": {}, "status": status})
+
+
+def test_where_there_is_room_for_more_is_foreseen(kubectl: Plugin, folder: Path) -> None:
+    accelerator = {"resource": "nvidia.com/gpu"}
+    cluster = begun(kubectl, serving("v1", replicas=2, accelerator=accelerator))
+    planned = written(folder, manifest(cluster, **engine(cluster, image="v2")))
+    serves = cluster.revision("v1")
+    one_gpu(kubectl)
+    out = kubectl.run("plan", "-f", planned)[1]
+    assert "Surge: 1 more pod fits on node node-a" in out
+    assert f"beside the 2 of {serves}: at most 4 at once; without room 1 of them makes way" in out
+    # When somebody else takes it
+    spec = {"nodeName": "node-a", "containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
+    store(kubectl.api, POD, {"metadata": {"name": "trainer", "namespace": "science"}, "spec": spec})
+    out = kubectl.run("plan", "-f", planned)[1]
+    assert f"no node has a free nvidia.com/gpu; if that lasts for 30 s, 1 of 2 pods of {serves} makes way" in out
+
+
+@pytest.mark.parametrize("code", [403, 500])
+def test_pods_of_others_that_may_not_be_listed_are_noted(kubectl: Plugin, folder: Path, code: int) -> None:
+    cluster = begun(kubectl, serving("v1", accelerator={"resource": "nvidia.com/gpu"}))
+    one_gpu(kubectl)
+    planned = written(folder, manifest(cluster, **engine(cluster, image="v2")))
+    listing = kubectl.api.list_page
+
+    async def refusing(scope: Scope, *, limit: int = 500, continue_token: str = "") -> Page:
+        if scope.resource == POD and not scope.namespace:
+            raise status_error(code, "Forbidden" if code == 403 else "InternalError")
+        return await listing(scope, limit=limit, continue_token=continue_token)
+
+    kubectl.api.list_page = refusing  # type: ignore[method-assign]
+    status, out, _ = kubectl.run("plan", "-f", planned)
+    assert ("where there is room for more is not foreseen" in out) is (code == 403)
+    assert (status == 0) is (code == 403)
 
 
 @pytest.mark.parametrize(

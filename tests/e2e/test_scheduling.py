@@ -78,10 +78,10 @@ def test_without_a_free_gpu_one_of_two_makes_way_and_the_rollout_goes_to_its_end
     with Traffic(gpus.base_url, gpus.key, gpus.served("story"), streams=8) as traffic:
         # When v2 is wanted on as many
         gpus.deployment("story", "--seed=2", replicas=2, accelerator=ONE_L4, rollout=rollout)
-        said = gpus.becomes("story", "a candidate without a place", lambda s: "no node is found" in s["plan"], 30)[
+        said = gpus.becomes("story", "no place", lambda s: "no node has a free NVIDIA-L4" in s["plan"], within=30)[
             "plan"
         ]
-        assert "1 of 2 make way while the rest carry the load" in said
+        assert f"1 of 2 pods of {v1} makes way while the rest carry the load" in said
         # Then one pod of v1 makes way, never both, until v2 is stable
         status = gpus.phase("story", "Canary", within=120)
         v2 = status["candidate"]

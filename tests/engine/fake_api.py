@@ -462,8 +462,9 @@ def _in_scope(scope: Scope, obj: Object) -> bool:
         if (key not in labels) or (equals and labels[key] != value):
             return False
     for term in filter(None, scope.field_selector.split(",")):
-        key, _, value = term.partition("!=")
-        if str(_get(obj, tuple(key.split("."))) or "") == value:
+        unequal = "!=" in term
+        key, _, value = term.partition("!=" if unequal else "=")
+        if (str(_get(obj, tuple(key.split("."))) or "") == value) is unequal:
             return False
     return True
 

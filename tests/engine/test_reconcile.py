@@ -20,6 +20,7 @@ from understudy.engine.contents import ConfigMapContents
 from understudy.engine.events import EventRecorder
 from understudy.engine.executor import Executor
 from understudy.engine.gateways import GatewayPoller
+from understudy.engine.holders import Holders
 from understudy.engine.observe import Sources
 from understudy.engine.prober import Prober
 from understudy.engine.queue import WorkQueue
@@ -75,6 +76,7 @@ class Stage:
         self.reconciler = Reconciler(
             sources,
             ConfigMapContents(self.api, self.cache),
+            Holders(self.api, self.cache, virtual.now),
             Executor(self.api, self.cache, self.recorder, self.metrics, virtual.now),
             self.queue,
             self.metrics,

@@ -273,6 +273,8 @@ async def test_selectors_leave_out_what_they_should(world: World) -> None:
     names = [item["metadata"]["name"] for item in (await world.api.list_page(by_field)).items]
     assert "plain" in names
     assert "labelled" not in names
+    exactly = Scope(CONFIG_MAP, world.namespace, field_selector="metadata.name=plain")
+    assert [item["metadata"]["name"] for item in (await world.api.list_page(exactly)).items] == ["plain"]
 
 
 async def _take(events: AsyncGenerator[WatchEvent, None], count: int) -> list[tuple[str, str]]:

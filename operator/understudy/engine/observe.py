@@ -4,6 +4,7 @@
  cache ── ModelDeployment, Model, snapshots, table, pools, services, keys, pods, nodes, guardrails
    └───── hashes of the ConfigMaps and Secrets that spec, model and snapshots name
  contents ─ the ConfigMaps that the spec names (read beforehand; nothing here waits)
+ holders ── accelerators that are taken on each node (likewise)
  waker ──── who else claims the served names        ┐
  cache ──── whose table serves them now             ┴─► name_holders
  poller ─── every gateway pod with its latest answer
@@ -22,6 +23,7 @@ from understudy.domain.names import LABEL_REVISION, policy_name
 from understudy.engine.cache import Cache
 from understudy.engine.clock import Clock
 from understudy.engine.gateways import GatewayPoller
+from understudy.engine.holders import Taken
 from understudy.engine.prober import Prober
 from understudy.engine.references import Reference
 from understudy.engine.wake import Waker, claimed_names, model_name, table_names
@@ -66,7 +68,12 @@ class Carried:
 
 
 def observe(
-    sources: Sources, key: Key, epoch: int, configmaps: Mapping[str, Object], carried: Carried = Carried()
+    sources: Sources,
+    key: Key,
+    epoch: int,
+    configmaps: Mapping[str, Object],
+    carried: Carried = Carried(),
+    taken: Taken | None = None,
 ) -> Observed:
     """The world as the plan of one ModelDeployment sees it; `configmaps` are those its spec names, whole."""
     cache = sources.cache
@@ -89,6 +96,7 @@ def observe(
         engine_keys=_by_revision(cache.children(SECRET, key)),
         pods=tuple(cache.children(POD, key)),
         nodes=tuple(cache.all(NODE)),
+        taken=taken,
         references={
             reference: _hash(cache, key.namespace, reference)
             for reference in sorted({found for obj in named for found in sources.waker.named_by(obj)})

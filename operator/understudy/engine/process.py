@@ -24,6 +24,7 @@ from understudy.engine.events import EventRecorder
 from understudy.engine.executor import Executor
 from understudy.engine.gateways import GatewayPoller, StateSource, is_gateway
 from understudy.engine.health import Health, serve
+from understudy.engine.holders import Holders
 from understudy.engine.keys import kept_keys, publish, tend
 from understudy.engine.leader import Elector
 from understudy.engine.observe import Sources
@@ -268,6 +269,7 @@ class OperatorProcess:
         return Reconciler(
             Sources(self.cache, self.waker, self.poller, self.prober, self.clock, settings),
             ConfigMapContents(self._client, self.cache),
+            Holders(self._client, self.cache, self.clock.monotonic),
             self.executor,
             self.queue,
             self.metrics,

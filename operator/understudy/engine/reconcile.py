@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from understudy.domain.key import Key
 from understudy.engine.contents import ConfigMapContents
 from understudy.engine.executor import Executor, Result
+from understudy.engine.holders import Holders
 from understudy.engine.observe import Carried, Sources, observe
 from understudy.engine.queue import ShutDownError, WorkQueue
 from understudy.engine.wake import Work
@@ -47,6 +48,7 @@ class Reconciler:
 
     sources: Sources
     contents: ConfigMapContents
+    holders: Holders
     executor: Executor
     queue: WorkQueue[Work]
     metrics: OperatorMetrics
@@ -117,10 +119,11 @@ class Reconciler:
         cached = self.sources.cache.get(MODEL_DEPLOYMENT, key.namespace, key.name)
         named = self.sources.waker.named_by(cached) if cached is not None else ()
         configmaps = await self.contents.read(key.namespace, named)
+        taken = await self.holders.read(key, cached)
         if self.sources.cache.behind(key):  # reading took time; another pass may not have, but be sure
             return Conflict()
         before = self._carried.get(key, Carried())
-        observed = observe(self.sources, key, self.epoch, configmaps, before)
+        observed = observe(self.sources, key, self.epoch, configmaps, before, taken)
         decided = self.decide(observed)
         self._say(key, decided)
         if decided.violated:

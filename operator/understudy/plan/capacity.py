@@ -59,24 +59,6 @@ def enough(world: World) -> int:
     return max(0, -(-(world.replicas - beside) // 2))
 
 
-def told(world: World) -> str:
-    """Where the pods come from that the candidate still needs, as a sentence; "" while it needs none."""
-    state, missing = world.state, wanted(world) - world.candidate.placed
-    if state.phase not in ("Preparing", "Shadow", "Canary") or not state.stable or world.terms.recreate:
-        return ""
-    if world.lent:
-        return f"Borrow: {world.lent} of {world.replicas} pods of {state.stable} have made way"
-    if missing <= 0:
-        return ""
-    more = f"Surge: {missing} more pod{'s' if missing > 1 else ''} beside the {world.stable.wanted} of {state.stable}"
-    if not world.terms.lendable or world.replicas < 2 or dead_end(world):
-        return more
-    wait = f" for {words(world.terms.patience)}" if world.terms.patience else ""
-    return (
-        f"{more}; if no node is found{wait}, {enough(world)} of {world.replicas} make way while the rest carry the load"
-    )
-
-
 def not_allowed(world: World) -> str:
     """Stable's pods are not the candidate's to have, or there is only one."""
     if not world.terms.lendable:

@@ -109,7 +109,8 @@ class Observed:
     `deployment` is None once the resource is gone. `pools`, `services` are by revision (8 hex).
     `references` maps (kind, name) of each ConfigMap or Secret in the namespace that the spec or a
     snapshot names to the SHA-256 of its content, None when it does not exist. `name_holders` maps each
-    served name that another deployment holds to that deployment.
+    served name that another deployment holds to that deployment. `taken` are the accelerators that pods of anybody
+    hold on each node that has some, by resource; None if that is not known, or nobody needs to know.
     """
 
     key: Key
@@ -125,6 +126,7 @@ class Observed:
     engine_keys: Mapping[str, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     nodes: tuple[Object, ...] = ()
+    taken: Mapping[str, Mapping[str, int]] | None = None
     references: Mapping[tuple[Literal["ConfigMap", "Secret"], str], str | None] = field(default_factory=dict)
     configmaps: Mapping[str, Object] = field(default_factory=dict)
     guardrails: tuple[Object, ...] = ()

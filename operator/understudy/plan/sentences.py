@@ -1,9 +1,9 @@
 """`status.plan`: what happens next, as one sentence for people."""
 
 from understudy.domain.duration import seconds, words
-from understudy.plan.capacity import told
 from understudy.plan.decision import Decision
 from understudy.plan.memory import Evidence
+from understudy.plan.places import told
 from understudy.plan.relative import doubtful
 from understudy.plan.world import World
 

@@ -16,6 +16,7 @@ from understudy.domain.names import LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REV
 from understudy.engine.cache import Cache
 from understudy.engine.clock import Clock
 from understudy.engine.gateways import GatewayPoller
+from understudy.engine.holders import Taken, resource_of, taken
 from understudy.engine.observe import Sources, observe
 from understudy.engine.prober import Prober
 from understudy.engine.references import Reference, references
@@ -144,7 +145,7 @@ async def gather(reader: Reader, files: Manifests, deployment: Object, settings:
         if resource in _NEIGHBOURS and obj["metadata"]["namespace"] == key.namespace:
             _lay_over(world, resource, obj)
     configmaps = await _contents(world)
-    observed = observe(_sources(world, settings), key, 0, configmaps)
+    observed = observe(_sources(world, settings), key, 0, configmaps, taken=await _taken(world, deployment))
     whole = not {resource.plural for resource in _OWN} & {*world.hidden}
     return Gathered(replace(observed, engine_keys=_standing_keys(observed)), whole, tuple(_notes(world, whole=whole)))
 
@@ -184,6 +185,18 @@ def _lay_over(world: World, resource: Resource, obj: Object) -> None:
     # A dry run answers with the version that is stored, which the cache would take for the same object.
     kind = {"apiVersion": resource.api_version, "kind": resource.kind}
     _put(world, resource, [{**kind, **obj, "metadata": {**meta, "resourceVersion": "file"}}])
+
+
+async def _taken(world: World, deployment: Object) -> Taken | None:
+    """Accelerators that are in use on each node; what may not be known is left out, and noted."""
+    resource = resource_of(deployment)
+    try:
+        return await taken(world.reader.client, world.cache.all(NODE), resource) if resource else None
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        world.notes.append("you may not list pods of all namespaces: where there is room for more is not foreseen")
+        return None
 
 
 async def _contents(world: World) -> dict[str, Object]:

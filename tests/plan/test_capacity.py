@@ -350,6 +350,23 @@ def test_whatever_ends_the_rollout_gives_back(happen: Callable[[Cluster], None])
     assert cluster.replicas()["v1"] == (cluster.deployment["spec"]["replicas"] or 1)
 
 
+def test_more_copies_want_more_pods_and_another_of_stable_makes_way() -> None:
+    cluster = lending(4, 4, most=2, shadow={"percent": 10, "samples": 100_000})
+    cluster.until_phase("Shadow").turns(3)
+    assert lent(cluster) == 1
+    cluster.edit(rollout=terms(most=2, shadow={"percent": 60, "samples": 10}))
+    cluster.until(lambda c: lent(c) == 2)
+    assert cluster.phase == "Shadow"
+    cluster.until_phase("Watching")
+
+
+def test_a_load_that_rises_while_only_copies_are_answered_calls_back_as_well() -> None:
+    cluster = lending(shadow={"percent": 10, "samples": 100_000}).until_phase("Shadow")
+    cluster.pod_rate = 4.0
+    cluster.until_phase("Reverting", limit=60)
+    assert (lent(cluster), cluster.replicas()["v1"], cluster.status["failed"]) == (0, 2, [])
+
+
 @pytest.mark.parametrize("strategy", ["Immediate", "BlueGreen"])
 def test_all_at_once_needs_as_many_as_carry_everything(strategy: str) -> None:
     settings = terms(strategy=strategy)

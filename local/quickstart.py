@@ -77,7 +77,7 @@ def _try(key: str) -> Iterator[str] | None:
     try:
         answer = urllib.request.urlopen(request, timeout=120)
     except urllib.error.HTTPError as error:
-        if error.code in (401, 404, 503):
+        if error.code in (401, 404, 503, 504):
             return None
         raise CommandFailed(f"the gateway answered {error.code}: {error.read().decode(errors='replace')}") from error
     except OSError:

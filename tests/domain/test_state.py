@@ -41,7 +41,7 @@ REVISION = RevisionState(
 
 @pytest.mark.parametrize("rejected", [("", 0), ("spec.epoch: too low", 4)])
 def test_a_state_survives_the_way(rejected: tuple[str, int]) -> None:
-    deployment = DeploymentState("uid", 3, 7, rejected[0], rejected[1], {"6f1c9a02": REVISION})
+    deployment = DeploymentState("uid", 3, 7, rejected[0], rejected[1], {"6f1c9a02": REVISION}, waiting=5)
     state = GatewayState("start", 12.5, {"stories/story": deployment})
     assert parse_state(dump_state(state)) == state
 
@@ -52,6 +52,12 @@ def test_what_an_older_gateway_does_not_count_is_nothing(field: str, nothing: Sa
     raw = dump_state(state)
     del raw["deployments"]["stories/story"]["revisions"]["6f1c9a02"][field]
     assert getattr(parse_state(raw).deployments["stories/story"].revisions["6f1c9a02"], field) == nothing
+
+
+def test_an_older_gateway_tells_of_nobody_who_waits() -> None:
+    raw = dump_state(GatewayState("start", 1.0, {"stories/story": DeploymentState(waiting=3)}))
+    del raw["deployments"]["stories/story"]["waiting"]
+    assert parse_state(raw).deployments["stories/story"].waiting == 0
 
 
 def test_pairs_are_told_by_every_metric_also_before_the_first() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from understudy.domain.table import InvalidTableError, Shadow, Table, Timeouts, Variant, parse_table, table_spec
+from understudy.domain.table import InvalidTableError, Queue, Shadow, Table, Timeouts, Variant, parse_table, table_spec
 
 STABLE, CANARY = "6f1c9a02", "a90b1234"
 
@@ -33,6 +33,7 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
         salt=CANARY,
         retired=True,
         timeouts=Timeouts(5.0, 6.0, 7.0),
+        queue=Queue(7, 8.0, 9),
         session_from_user=True,
         cut=("0a1b2c3d",),
         extra_fields=("guided_decoding_backend",),
@@ -51,7 +52,13 @@ def test_the_settings_of_a_shadow_are_written_as_they_were_and_only_where_there_
 def test_what_is_left_out_has_its_default() -> None:
     table = parse_table("story", {"epoch": 0})
     assert table == Table(epoch=0, served_names=(), variants=())
-    assert not {"shadow", "extraFields", "mediaHosts"}.intersection(table_spec(table))
+    assert not {"queue", "shadow", "extraFields", "mediaHosts"}.intersection(table_spec(table))
+
+
+def test_pods_without_a_bound_are_written_without_one() -> None:
+    table = Table(epoch=3, served_names=(), variants=(), queue=Queue(0, 1.5))
+    assert table_spec(table)["queue"] == {"max": 0, "deadlineSeconds": 1.5}
+    assert parse_table("story", table_spec(table)) == table
 
 
 def shadowed(variants: int = 1, **changed: Any) -> dict[str, Any]:
@@ -76,6 +83,10 @@ def test_a_shadow_has_no_share_and_keeps_no_text_unless_asked_to(percent: int) -
     ("changed", "says"),
     [
         ({"epoch": -1}, "spec.epoch"),
+        ({"queue": {"max": -1}}, "spec.queue.max: want a whole number from 0 to 100000"),
+        ({"queue": {"perPod": True}}, "spec.queue.perPod: want a whole number from 0 to 100000"),
+        ({"queue": {"perPod": 0.5}}, "spec.queue.perPod: want a whole number from 0 to 100000"),
+        ({"queue": {"deadlineSeconds": 0}}, "spec.queue.deadlineSeconds: want seconds between 0 and 86400"),
         ({"cut": ["xyz"]}, "spec.cut: revision 'xyz' is not 8 hexadecimal digits"),
         ({"cut": ["0a1b2c3d", CANARY]}, f"spec.cut: {CANARY} is a variant too"),
         ({"extraFields": ["priority"]}, "spec.extraFields: priority is never passed on"),

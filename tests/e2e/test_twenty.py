@@ -164,9 +164,9 @@ def alone(stage: Stage, revision: str) -> bool:
 
 
 def excused(case: Case, record: Record, killed: list[float]) -> bool:
-    """A refusal that may be: of a killed gateway until its endpoint is taken away, and in a declared gap (503)."""
+    """A refusal that may be: of a killed gateway until its endpoint is taken away, and in a declared gap (503, 504)."""
     refused = any(at - 1 <= (record.ended or 0) <= at + 10 for at in killed)
-    return refused or (case.gap and record.status == 503)
+    return refused or (case.gap and record.status in (503, 504))
 
 
 def may_be_cut(case: Case, record: Record, v2: str, killed: list[float]) -> bool:

@@ -43,7 +43,7 @@ class Gateway:
 
     async def waits(self, number: int = 1) -> None:
         """Wait until exactly so many requests wait for an engine."""
-        await until(lambda: len(self.plane.waiting) == number)
+        await until(lambda: len(self.plane.queue) == number)
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:

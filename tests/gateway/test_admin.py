@@ -177,6 +177,7 @@ async def test_metrics_tell_what_state_tells() -> None:
         f'understudy_usable_endpoints{{{labels},revision="{STABLE}"}} 1.0',
         f'understudy_time_to_first_token_seconds_bucket{{{labels},le="+Inf",revision="{STABLE}"}} 1.0',
         f"understudy_table_generation{{{labels}}} 1.0",
+        f"understudy_waiting_requests{{{labels}}} 0.0",
         'understudy_refused_total{kind="invalid_api_key"} 1.0',
         'understudy_conversations_total{kind="header"} 1.0',
         "understudy_failovers_total 2.0",

@@ -71,6 +71,34 @@ def test_the_right_to_ask_for_the_candidate_is_given_by_a_flag(capsys: pytest.Ca
     assert rights == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("flags", "priority"), [((), 5), (("--priority", "0"), 0), (("--priority", "9"), 9), (("--priority", "5"), 5)]
+)
+def test_a_priority_is_given_by_a_flag(
+    flags: tuple[str, ...], priority: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tester", *flags) == 0
+    manifest = yaml.safe_load(capsys.readouterr().out)
+    world = world_of(snapshot([table()], [], []))
+    AccessKeys(world).put({"metadata": manifest["metadata"], "data": encoded(manifest["stringData"])})
+    assert [key.priority for key in world.compile().keys.values()] == [priority]
+
+
+def test_a_priority_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("tester", "--priority", "10")
+    assert "0..9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("written", ["10", "-1", "high", "٣"])
+def test_a_key_whose_priority_cannot_be_read_has_the_usual_one(written: str, caplog: pytest.LogCaptureFixture) -> None:
+    world = world_of(snapshot([table()], [], []))
+    data = encoded({"hash": "0" * 64, "namespaces": "*", "names": "*", "priority": written})
+    AccessKeys(world).put({"metadata": {"namespace": "understudy-system", "name": "k"}, "data": data})
+    assert [key.priority for key in world.compile().keys.values()] == [5]
+    assert "data.priority is not a digit" in caplog.text
+
+
 def encoded(data: dict[str, str]) -> dict[str, str]:
     return {field: b64encode(value.encode()).decode() for field, value in data.items()}
 

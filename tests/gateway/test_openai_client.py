@@ -87,7 +87,7 @@ async def test_errors_are_the_clients_own_exceptions() -> None:
 async def test_the_client_retries_what_may_be_retried_and_nothing_else() -> None:
     async with (
         engine(answers_status(500)) as e,
-        gateway(snapshot([table()], [endpoints(STABLE, [e.port])]), wait_seconds=0.05) as g,
+        gateway(snapshot([table(queue={"deadlineSeconds": 0.05})], [endpoints(STABLE, [e.port])])) as g,
     ):
         async with talking(g, retries=1) as client:
             with pytest.raises(openai.InternalServerError):

@@ -121,9 +121,9 @@ async def test_too_many_wrong_keys_are_not_tried_again() -> None:
 )
 async def test_what_another_moment_may_undo_is_tried_again(code: str, options: dict[str, Any]) -> None:
     async with engine(options.pop("script", None)) as e:
-        tables = [table(timeouts={"firstTokenSeconds": 0.1, "wholeSeconds": 0.3})]
+        tables = [table(timeouts={"firstTokenSeconds": 0.1, "wholeSeconds": 0.3}, queue={"deadlineSeconds": 0.05})]
         document = snapshot(tables, [endpoints(STABLE, [e.port])])
-        async with gateway(document, wait_seconds=0.05, **options) as g, talking(g, retries=RETRIES) as client:
+        async with gateway(document, **options) as g, talking(g, retries=RETRIES) as client:
             with pytest.raises(openai.InternalServerError) as raised:
                 await chats(stream=True)(client)
             assert sum(g.plane.refused.values()) == 1 + RETRIES
@@ -132,7 +132,7 @@ async def test_what_another_moment_may_undo_is_tried_again(code: str, options: d
 
 
 async def test_a_name_without_an_engine_says_when_to_come_again() -> None:
-    async with gateway(snapshot([table()]), wait_seconds=0.05) as g, talking(g, retries=RETRIES) as client:
+    async with gateway(snapshot([table(queue={"max": 0})])) as g, talking(g, retries=RETRIES) as client:
         with pytest.raises(openai.InternalServerError) as raised:
             await chats()(client)
         assert (raised.value.status_code, raised.value.code) == (503, "no_capacity")

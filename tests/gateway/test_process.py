@@ -107,7 +107,7 @@ async def test_a_restarted_gateway_serves_what_it_knew_while_the_api_server_is_a
         api.put(TABLES, table_object(table()))
         api.put(SLICES, slice_object(endpoints(STABLE, [e.port])))
         api.put(SECRETS, key_secret("key", HASH))
-        flags = (f"--api-server={api.url}", f"--state-dir={tmp_path}", "--wait=100ms")
+        flags = (f"--api-server={api.url}", f"--state-dir={tmp_path}")
         async with process(*flags) as p:
             await readiness(p, 200)
             assert (await ask(p.port)).status == 200

@@ -27,8 +27,11 @@ from understudy.gateway.policy.balance import FAILURES_IN_A_ROW
 BODIES = [pytest.param(chat(), id="whole"), pytest.param(chat(stream=True), id="stream")]
 
 
-def pool(*ports: int) -> dict[str, Any]:
-    return snapshot([table()], [endpoints(STABLE, ports)])
+SHORT = {"deadlineSeconds": 0.1}
+
+
+def pool(*ports: int, **more: Any) -> dict[str, Any]:
+    return snapshot([table(**more)], [endpoints(STABLE, ports)])
 
 
 def rollout(stable: list[int], canary: list[int], weight: int = 100, **more: Any) -> dict[str, Any]:
@@ -265,9 +268,9 @@ async def test_a_request_that_ends_two_engines_is_poison_and_nobody_is_blamed() 
 
 async def test_stable_never_falls_to_the_candidate() -> None:
     dead = await closed_port()
-    async with engine() as candidate, gateway(rollout([dead], [candidate.port], weight=0), wait_seconds=0.2) as g:
+    async with engine() as candidate, gateway(rollout([dead], [candidate.port], weight=0, queue=SHORT)) as g:
         answer = await ask(g.port)
-        assert (answer.status, answer.code) == (503, "no_capacity")
+        assert (answer.status, answer.code) == (504, "queue_timeout")
         assert candidate.asked == []
 
 
@@ -309,7 +312,7 @@ def _later(g: Gateway, seconds: float) -> Any:
 
 
 async def test_a_request_waits_for_an_engine_to_come() -> None:
-    async with engine() as e, gateway(pool(), wait_seconds=30) as g:
+    async with engine() as e, gateway(pool()) as g:
         asking = asyncio.ensure_future(ask(g.port))
         await g.waits()
         g.change(snapshot([], [endpoints(STABLE, [e.port])]))
@@ -319,41 +322,15 @@ async def test_a_request_waits_for_an_engine_to_come() -> None:
 async def test_a_request_waits_for_a_table_with_a_variant() -> None:
     async with engine() as e:
         empty = snapshot([table({})], [endpoints(STABLE, [e.port])])
-        async with gateway(empty, wait_seconds=30) as g:
+        async with gateway(empty) as g:
             asking = asyncio.ensure_future(ask(g.port, chat(stream=True)))
             await g.waits()
             g.change(snapshot([table(generation=2)]))
             assert (await asking).done
 
 
-async def test_waiting_has_an_end() -> None:
-    async with gateway(pool(), wait_seconds=0.1) as g:
-        answer = await ask(g.port)
-        assert (answer.status, answer.code) == (503, "no_capacity")
-        assert int(answer.fields["retry-after"]) > 0
-        assert not g.plane.waiting
-
-
-async def test_few_may_wait() -> None:
-    async with gateway(pool(), wait_seconds=30, max_waiting=2) as g:
-        waiting = [asyncio.ensure_future(ask(g.port)) for _ in range(2)]
-        await g.waits(2)
-        assert (await ask(g.port)).status == 503
-        for task in waiting:
-            task.cancel()
-
-
-async def test_who_waits_and_goes_is_forgotten() -> None:
-    async with gateway(pool(), wait_seconds=30) as g:
-        async with client(g.port) as c:
-            asking = asyncio.ensure_future(c.ask())
-            await g.waits()
-            asking.cancel()
-        await g.waits(0)
-
-
 async def test_an_engine_that_restarts_is_waited_for() -> None:
-    async with engine() as e, gateway(pool(e.port), wait_seconds=30) as g:
+    async with engine() as e, gateway(pool(e.port)) as g:
         assert (await ask(g.port)).status == 200
         await e.kill()
         asking = asyncio.ensure_future(ask(g.port))
@@ -364,7 +341,7 @@ async def test_an_engine_that_restarts_is_waited_for() -> None:
 
 
 async def test_a_queued_request_goes_by_the_table_of_its_dispatch() -> None:
-    async with engine() as stable, gateway(rollout([], [], weight=100), wait_seconds=30) as g:
+    async with engine() as stable, gateway(rollout([], [], weight=100)) as g:
         asking = asyncio.ensure_future(ask(g.port))
         await g.waits()
         g.change(snapshot([table(generation=2)], [endpoints(STABLE, [stable.port])]))

@@ -336,7 +336,7 @@ async def test_pods_that_die_one_after_the_other_fail_no_request() -> None:
 
 
 async def test_a_mistake_over_one_request_ends_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with engine() as e, gateway(snapshot([table()], []), wait_seconds=30) as g:
+    async with engine() as e, gateway(snapshot([table()], [])) as g:
         async with client(g.port) as c:
             await c.send(request())
             await g.waits()
@@ -399,13 +399,13 @@ async def test_who_has_not_got_a_word_of_it_is_answered_by_stable(stream: bool) 
 
 async def test_with_nobody_else_to_answer_it_is_refused_cleanly() -> None:
     async with engine(hangs) as bad:
-        document = snapshot([table({CANARY: 100})], [endpoints(CANARY, [bad.port])])
-        async with gateway(document, wait_seconds=0.1) as g, client(g.port) as c:
+        document = snapshot([table({CANARY: 100}, queue={"deadlineSeconds": 0.1})], [endpoints(CANARY, [bad.port])])
+        async with gateway(document) as g, client(g.port) as c:
             await c.send(request(chat()))
             await bad.request()
             g.change(withdrawn(9) | {"endpoints": []})
             answer = await c.answer()
-            assert (answer.status, answer.code) == (503, "no_capacity")
+            assert (answer.status, answer.code) == (504, "queue_timeout")
 
 
 async def test_streams_of_stable_and_of_other_deployments_go_on() -> None:

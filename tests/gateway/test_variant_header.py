@@ -44,10 +44,10 @@ async def test_a_failing_candidate_is_not_covered_by_stable() -> None:
     async with (
         engine(answers_status(500)) as bad,
         engine() as good,
-        gateway(document({STABLE: good.port, CANARY: bad.port}), wait_seconds=0.1) as g,
+        gateway(document({STABLE: good.port, CANARY: bad.port}, queue={"deadlineSeconds": 0.1})) as g,
     ):
         answer = await ask(g.port, x_understudy_variant="candidate", x_session_id="tester")
-        assert answer.status in (502, 503)
+        assert answer.status in (502, 504)
         assert good.asked == []
         # Nor does it cost the conversation anything: nobody is pinned.
         assert g.plane.failovers == 0
@@ -61,7 +61,7 @@ async def test_without_a_candidate_there_is_nobody_to_ask() -> None:
 
 
 async def test_a_candidate_that_is_withdrawn_while_it_is_waited_for_is_not_replaced_by_stable() -> None:
-    async with engine() as e, gateway(document({STABLE: e.port}), wait_seconds=30) as g:
+    async with engine() as e, gateway(document({STABLE: e.port})) as g:
         asking = asyncio.ensure_future(ask(g.port, x_understudy_variant="candidate"))
         await g.waits()
         g.change(document({STABLE: e.port}, {STABLE: 100}, generation=2))
@@ -78,4 +78,4 @@ async def test_two_such_headers_are_no_request() -> None:
 
 async def test_the_right_outlives_a_restart_of_the_gateway() -> None:
     async with gateway(document({})) as g:
-        assert [key["choosesVariant"] for key in dump(g.world)["keys"]] == [True]
+        assert [(key["choosesVariant"], key["priority"]) for key in dump(g.world)["keys"]] == [(True, 5)]

@@ -17,6 +17,7 @@ from tests.gateway.worlds import (
     variant_of,
     world_of,
 )
+from understudy.domain.keys import USUAL
 from understudy.domain.names import engine_key
 from understudy.domain.state import DeploymentState
 from understudy.gateway.objects import addresses_of
@@ -264,11 +265,17 @@ def test_a_shadow_takes_no_conversations() -> None:
     assert [v.revision for v in entry.variants] == [STABLE, CANARY]
 
 
+def test_a_key_in_a_snapshot_of_an_older_gateway_has_the_usual_priority() -> None:
+    key = access_key()
+    del key["priority"]
+    assert [k.priority for k in world_of(snapshot(keys=[key])).routes.keys.values()] == [USUAL]
+
+
 def test_a_snapshot_holds_everything_that_is_needed() -> None:
     document = snapshot(
         [table({STABLE: 90, CANARY: 10}), table(name="other", namespace="b", names=())],
         [endpoints(STABLE, [1, 2]), endpoints(CANARY, [3], ready=False)],
-        [access_key(), access_key("us-2", source="understudy-system/two", namespaces="b", names="x,y")],
+        [access_key(), access_key("us-2", source="understudy-system/two", namespaces="b", names="x,y", priority=9)],
     )
     first = world_of(document)
     assert dump(first) == document

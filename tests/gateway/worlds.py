@@ -78,11 +78,12 @@ def access_key(
     namespaces: str = "*",
     names: str = "*",
     chooses: bool = False,
+    priority: int = 5,
 ) -> dict[str, Any]:
     """A key as its Secret tells of it; `chooses`: it may ask for the candidate."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     scopes = {"namespaces": namespaces.split(","), "names": names.split(",")}
-    return {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses}
+    return {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses, "priority": priority}
 
 
 def snapshot(

@@ -6,6 +6,7 @@ import pytest
 
 from tests.plan.parts import Behaviour
 from tests.plan.world import Cluster, rollout, serving
+from understudy.domain.table import Queue
 
 
 def new(image: str = "v1", **spec: object) -> Cluster:
@@ -37,6 +38,16 @@ def test_what_clients_may_send_is_in_the_table_and_changes_with_the_spec_alone()
     cluster.apply("v1", api={})
     cluster.turns(2)
     assert (cluster.table.extra_fields, cluster.table.media_hosts) == ((), ())
+    assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
+
+
+def test_how_requests_wait_is_in_the_table_and_changes_with_the_spec_alone() -> None:
+    cluster = new(queue={"max": 7, "deadline": "90s", "perPod": 32}).until_phase("Stable")
+    assert cluster.table is not None
+    assert cluster.table.queue == Queue(7, 90.0, 32)
+    cluster.apply("v1", queue={})
+    cluster.turns(2)
+    assert cluster.table.queue == Queue(200, 60.0, 0)
     assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
 
 

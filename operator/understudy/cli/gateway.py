@@ -53,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _time(times, "--connect-timeout", limits.connect_seconds, "for a connection to an engine")
     _time(times, "--idle-timeout", limits.idle_seconds, "for the next request on a connection")
     _time(times, "--slow-reader-timeout", limits.slow_reader_seconds, "for a client that reads nothing")
-    _time(times, "--wait", limits.wait_seconds, "for an engine, when none is ready")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 
 
@@ -130,6 +129,5 @@ def _settings(args: argparse.Namespace) -> Settings:
             connect_seconds=args.connect_timeout,
             idle_seconds=args.idle_timeout,
             slow_reader_seconds=args.slow_reader_timeout,
-            wait_seconds=args.wait,
         ),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from understudy.domain.keys import HIGHEST, LOWEST, USUAL
 from understudy.domain.names import LABEL_ACCESS_KEY, LABEL_MANAGED_BY, MANAGED_BY
 
 _PREFIX = "us-"
@@ -62,6 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the key may ask for the candidate of a rollout: x-understudy-variant: candidate",
     )
     create.add_argument(
+        "--priority",
+        type=int,
+        choices=range(LOWEST, HIGHEST + 1),
+        default=USUAL,
+        metavar="0..9",
+        help="of requests that wait for a pod, those of a higher priority go first (default: %(default)s)",
+    )
+    create.add_argument(
         *("-o", "--output"),
         choices=("yaml", "json", "json-with-key"),
         default="yaml",
@@ -81,7 +90,15 @@ def run(args: argparse.Namespace) -> int:
         if not _SCOPE.fullmatch(getattr(args, flag)):
             return _refuse(f"--{flag}: want a comma list without spaces, or '*' (quoted, for the shell)")
     key = _PREFIX + secrets.token_urlsafe(32)
-    manifest = key_manifest(key, name, args.namespace, args.namespaces, args.names, choose_variant=args.choose_variant)
+    manifest = key_manifest(
+        key,
+        name,
+        args.namespace,
+        args.namespaces,
+        args.names,
+        choose_variant=args.choose_variant,
+        priority=args.priority,
+    )
     if args.output == "json-with-key":
         print(json.dumps({"key": key, "secret": manifest}, indent=2))
         return 0
@@ -95,7 +112,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def key_manifest(
-    key: str, name: str, namespace: str, namespaces: str, names: str, *, choose_variant: bool = False
+    key: str,
+    name: str,
+    namespace: str,
+    namespaces: str,
+    names: str,
+    *,
+    choose_variant: bool = False,
+    priority: int = USUAL,
 ) -> dict[str, Any]:
     """The Secret for `key`; `namespaces` and `names` are comma lists or `*`."""
     return {
@@ -112,6 +136,7 @@ def key_manifest(
             "namespaces": namespaces,
             "names": names,
             **({"choosesVariant": "true"} if choose_variant else {}),
+            **({"priority": str(priority)} if priority != USUAL else {}),
         },
     }
 

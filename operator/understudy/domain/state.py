@@ -94,6 +94,7 @@ class DeploymentState:
 
     `table_uid` and `table_generation` name the RoutingTable that is live there; empty and 0 before the first.
     `rejected` is the reason for which a newer table was refused, or empty.
+    `waiting` is a gauge: requests that wait for an endpoint; above 0 without one, pods are asked for.
     """
 
     table_uid: str = ""
@@ -102,6 +103,7 @@ class DeploymentState:
     rejected: str = ""
     rejected_generation: int = 0
     revisions: Mapping[str, RevisionState] = field(default_factory=dict)
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ def _dump_deployment(value: DeploymentState) -> dict[str, Any]:
         "tableRejected": {"reason": value.rejected, "generation": value.rejected_generation}
         if value.rejected
         else None,
+        "waiting": value.waiting,
         "revisions": {
             revision: {
                 "attempts": r.attempts,
@@ -168,6 +171,8 @@ def _parse_deployment(raw: Mapping[str, Any]) -> DeploymentState:
         rejected=str(rejected.get("reason", "")),
         rejected_generation=int(rejected.get("generation", 0)),
         revisions={str(revision): _parse_revision(value) for revision, value in raw["revisions"].items()},
+        # Gateways of an older version do not tell.
+        waiting=int(raw.get("waiting", 0)),
     )
 
 

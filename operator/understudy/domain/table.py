@@ -43,6 +43,18 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """How requests wait for a pod: at most `max` of them in one gateway, each at most `deadline` seconds.
+
+    A pod with `per_pod` open requests of that gateway is full; 0: it never is.
+    """
+
+    max: int = 200
+    deadline: float = 60.0
+    per_pod: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Shadow:
     """How requests that stable answers are copied to the variant of track `shadow`, whose answers nobody sees.
 
@@ -60,7 +72,7 @@ class Shadow:
 class Table:
     """One deployment's routing: names, variants, and the leader's epoch that wrote it.
 
-    No variants means that nothing serves yet: the gateway answers 503 with Retry-After.
+    No variants means that nothing serves yet: requests wait.
     `salt` is the candidate's revision, also while it is watched after its promotion, empty without one: it makes
     each rollout's split its own, and has gateways sample what becomes of conversations.
     `cut` are revisions of which no further word may reach a client: their open streams end with an error.
@@ -74,6 +86,7 @@ class Table:
     salt: str = ""
     retired: bool = False
     timeouts: Timeouts = Timeouts()
+    queue: Queue = Queue()
     session_from_user: bool = False
     cut: tuple[str, ...] = ()
     shadow: Shadow | None = None
@@ -118,6 +131,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
             between_tokens=_seconds(limits, timeouts, "betweenTokensSeconds", 30.0),
             whole=_seconds(limits, timeouts, "wholeSeconds", 1800.0),
         ),
+        queue=_queue(spec.get("queue", {})),
         session_from_user=bool(spec.get("sessionFromUser", False)),
         cut=cut,
         shadow=_shadow(spec.get("shadow"), [v for v in variants if v.track == "shadow"]),
@@ -144,6 +158,10 @@ def table_spec(table: Table) -> dict[str, Any]:
         "sessionFromUser": table.session_from_user,
         "cut": list(table.cut),
     }
+    if table.queue != Queue():
+        spec["queue"] = {"max": table.queue.max, "deadlineSeconds": table.queue.deadline}
+        if table.queue.per_pod:
+            spec["queue"]["perPod"] = table.queue.per_pod
     if table.shadow is not None:
         spec["shadow"] = {
             "percent": table.shadow.percent,
@@ -167,6 +185,14 @@ def _variant(deployment: str, item: Mapping[str, Any]) -> Variant:
     if item.get("service") != child_name(deployment, revision):
         raise InvalidTableError(f"spec.variants[{revision}].service: want {child_name(deployment, revision)!r}")
     return Variant(revision=revision, track=track, weight=weight, service=child_name(deployment, revision))
+
+
+def _queue(settings: Mapping[str, Any]) -> Queue:
+    most, per_pod = settings.get("max", 200), settings.get("perPod", 0)
+    for name, count in (("max", most), ("perPod", per_pod)):
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= 100_000:
+            raise InvalidTableError(f"spec.queue.{name}: want a whole number from 0 to 100000")
+    return Queue(most, _seconds("spec.queue", settings, "deadlineSeconds", 60.0), per_pod)
 
 
 def _shadow(settings: Mapping[str, Any] | None, variants: Sequence[Variant]) -> Shadow | None:

@@ -108,7 +108,7 @@ class Admin:
     def state(self, *, only_active: bool = False) -> GatewayState:
         """What `/state` says."""
         now = self._plane.clock()
-        deployments = self._plane.world.state(now, only_active=only_active)
+        deployments = self._plane.world.state(now, self._plane.queue.waiting(), only_active=only_active)
         return GatewayState(start_id=self._start_id, uptime=now - self._began, deployments=deployments)
 
     async def start(self) -> None:

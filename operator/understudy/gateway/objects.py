@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from understudy.domain.keys import USUAL
 from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD, MASTER_KEY_STAMP, master_id
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
@@ -14,6 +15,7 @@ from understudy.gateway.world import World
 LOG: Final = logging.getLogger(__name__)
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_PRIORITY: Final = re.compile(r"[0-9]")
 
 
 class Tables:
@@ -83,7 +85,12 @@ class AccessKeys:
         if _HASH.fullmatch(digest):
             scopes = (_list(_text(data, "namespaces")), _list(_text(data, "names")))
             chooses = _text(data, "choosesVariant").lower() == "true"
-            self._world.set_key(f"{namespace}/{name}", digest, *scopes, chooses=chooses)
+            priority = _text(data, "priority") or str(USUAL)
+            if not _PRIORITY.fullmatch(priority):
+                LOG.warning("Secret %s/%s: data.priority is not a digit; it counts as %d", namespace, name, USUAL)
+                priority = str(USUAL)
+            secret = f"{namespace}/{name}"
+            self._world.set_key(secret, digest, *scopes, chooses=chooses, priority=int(priority))
         else:
             LOG.warning("Secret %s/%s: data.hash is not a SHA-256 in hexadecimal digits", namespace, name)
             self._world.key_gone(f"{namespace}/{name}")

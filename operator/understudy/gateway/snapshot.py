@@ -6,7 +6,7 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
     {"version": 1,
      "master": "<hex of the key that engine keys are derived from; absent: engines are asked without a key>",
      "keys": [{"secret": "key-a", "hash": "<hex SHA-256 of the key's text>", "namespaces": ["*"], "names": ["*"],
-               "choosesVariant": false}],
+               "choosesVariant": false, "priority": 5}],
      "tables": [{"namespace": "default", "name": "story", "uid": "u1", "generation": 1,
                  "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",
                           "variants": [{"revision": "6f1c9a02", "track": "stable", "weight": 90,
@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import orjson
 
+from understudy.domain.keys import USUAL
 from understudy.domain.names import ENGINE_PORT
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
@@ -47,8 +48,9 @@ def dump(world: World) -> dict[str, Any]:
                 "namespaces": list(namespaces),
                 "names": list(names),
                 "choosesVariant": chooses,
+                "priority": priority,
             }
-            for secret, (digest, namespaces, names, chooses) in world.key_scopes.items()
+            for secret, (digest, namespaces, names, chooses, priority) in world.key_scopes.items()
         ],
         "tables": [
             {
@@ -84,7 +86,9 @@ def load(document: Mapping[str, Any], world: World) -> None:
         world.set_master(bytes.fromhex(document.get("master", "")), kept)
         for key in document.get("keys", ()):
             chooses = key.get("choosesVariant", False) is True
-            world.set_key(key["secret"], key["hash"], key["namespaces"], key["names"], chooses=chooses)
+            priority = int(key.get("priority", USUAL))
+            named = (key["secret"], key["hash"], key["namespaces"], key["names"])
+            world.set_key(*named, chooses=chooses, priority=priority)
         for table in document.get("tables", ()):
             world.set_table(
                 table["namespace"], table["name"], table.get("uid", ""), table.get("generation", 1), table["spec"]

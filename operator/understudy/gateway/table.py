@@ -10,7 +10,7 @@ from typing import Final
 
 from understudy.domain.names import child_name, engine_key, kept_key_field
 from understudy.domain.table import Shadow, Table, Track
-from understudy.gateway.policy.balance import Endpoint
+from understudy.gateway.policy.balance import UNBOUNDED, Endpoint
 from understudy.gateway.policy.conversation import thresholds
 from understudy.gateway.policy.evidence import Counters, Evidence
 from understudy.gateway.policy.keys import AccessKey
@@ -82,7 +82,7 @@ class Mirror:
 class Entry:
     """One deployment. `split` is in the order of `ends`; `stable` is where failures of the candidate go.
 
-    `cut` are the revisions whose open answers must end.
+    `cut` are the revisions whose open answers must end. An endpoint with `most` open requests is full.
     """
 
     key: str
@@ -93,6 +93,7 @@ class Entry:
     stable: Variant | None
     cut: frozenset[str]
     shadow: Mirror | None
+    most: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -190,6 +191,7 @@ def compile_entry(
         stable=stable,
         cut=cut,
         shadow=_mirror(served.table.shadow, variants),
+        most=served.table.queue.per_pod or UNBOUNDED,
     )
 
 

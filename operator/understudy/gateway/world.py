@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from understudy.domain.keys import USUAL
 from understudy.domain.state import DeploymentState
 from understudy.domain.table import InvalidTableError, parse_table
 from understudy.gateway.policy.balance import usable
@@ -16,6 +17,7 @@ from understudy.gateway.policy.keys import AccessKey, make_key
 from understudy.gateway.table import Address, Endpoints, Entry, Routes, Served, compile_entry, compile_routes
 
 DELETION_DELAY: Final = 60.0
+_NOBODY: Final[Mapping[str, int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class World:
         self.specs: dict[str, Mapping[str, Any]] = {}
         self.rejected: dict[str, Rejected] = {}
         self.slices: dict[tuple[str, str], dict[str, tuple[Address, ...]]] = {}
-        self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], bool]] = {}
+        self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], bool, int]] = {}
         self.master = b""
         self.kept: Mapping[str, str] = {}
         self.version = 0
@@ -109,11 +111,18 @@ class World:
         self._touch_service(namespace, service)
 
     def set_key(
-        self, secret: str, digest: str, namespaces: Iterable[str], names: Iterable[str], *, chooses: bool = False
+        self,
+        secret: str,
+        digest: str,
+        namespaces: Iterable[str],
+        names: Iterable[str],
+        *,
+        chooses: bool = False,
+        priority: int = USUAL,
     ) -> None:
-        """Take one access key; `secret` names where it came from, `chooses` is the right to ask for the candidate."""
+        """Take one access key; `secret` names where it came from, the rest is as in AccessKey."""
         self._keys_dirty = True
-        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses)
+        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority)
 
     def key_gone(self, secret: str) -> None:
         """Revoke the access key of `secret`."""
@@ -142,8 +151,8 @@ class World:
         if self._keys_dirty:
             self._keys_dirty = False
             self._keys = {
-                digest: make_key(digest, namespaces, names, self.master, chooses=chooses)
-                for digest, namespaces, names, chooses in self.key_scopes.values()
+                digest: make_key(digest, namespaces, names, self.master, chooses=chooses, priority=priority)
+                for digest, namespaces, names, chooses, priority in self.key_scopes.values()
             }
         self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1
@@ -158,21 +167,26 @@ class World:
             found[variant.revision] = [address for name in sorted(slices) for address in slices[name]]
         return found
 
-    def state(self, now: float, *, only_active: bool = False) -> dict[str, DeploymentState]:
-        """Every deployment as said on `/state`; `only_active` leaves out those with one variant and no other work."""
+    def state(
+        self, now: float, waiting: Mapping[str, int] = _NOBODY, *, only_active: bool = False
+    ) -> dict[str, DeploymentState]:
+        """Every deployment as said on `/state`; `waiting` counts requests that wait by deployment.
+
+        `only_active` leaves out those with one variant and no other work, for which nobody waits.
+        """
         states = {}
         for key in {**self.tables, **self.rejected, **self.evidence.by_deployment}:
-            state = self._deployment_state(key, now)
+            state = self._deployment_state(key, now, waiting.get(key, 0))
             working = sum(1 for r in state.revisions.values() if r.open_requests)
             if key not in self.tables and key not in self.rejected and not working:
                 continue
             served = self.tables.get(key)
             still = served is not None and len(served.table.variants) == 1 and working <= 1
-            if not only_active or state.rejected or not still:
+            if not only_active or state.rejected or state.waiting or not still:
                 states[key] = state
         return states
 
-    def _deployment_state(self, key: str, now: float) -> DeploymentState:
+    def _deployment_state(self, key: str, now: float, waiting: int) -> DeploymentState:
         entry = self._entries.get(key)
         counts = {} if entry is None else {v.revision: usable(v.endpoints, now) for v in entry.variants}
         rejected = self.rejected.get(key)
@@ -184,6 +198,7 @@ class World:
             rejected=rejected.reason if rejected else "",
             rejected_generation=rejected.generation if rejected else 0,
             revisions={revision: c.state(counts.get(revision, 0)) for revision, c in counters.items()},
+            waiting=waiting,
         )
 
     def _drop(self, key: str) -> None:

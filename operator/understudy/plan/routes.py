@@ -5,7 +5,7 @@ from typing import Final
 
 from understudy.domain.duration import seconds
 from understudy.domain.names import child_name
-from understudy.domain.table import Shadow, Table, Timeouts, Track, Variant
+from understudy.domain.table import Queue, Shadow, Table, Timeouts, Track, Variant
 from understudy.plan.names import served
 from understudy.plan.rulebook import Guard
 from understudy.plan.state import State
@@ -120,6 +120,7 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
             between_tokens=seconds(spec.timeouts.between_tokens),
             whole=seconds(spec.timeouts.whole),
         ),
+        queue=Queue(spec.queue.max, seconds(spec.queue.deadline), spec.queue.per_pod or 0),
         session_from_user=spec.session.from_user,
         extra_fields=spec.api.extra_fields,
         media_hosts=spec.api.media_hosts,

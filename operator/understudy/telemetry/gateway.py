@@ -51,6 +51,7 @@ def _by_revision(state: GatewayState) -> Iterator[Metric]:
     tokens = CounterMetricFamily("understudy_tokens", "Tokens by direction", labels=(*_LABELS, "direction"))
     opened = GaugeMetricFamily("understudy_open_requests", "Requests under way", labels=_LABELS)
     usable = GaugeMetricFamily("understudy_usable_endpoints", "Endpoints that may take requests", labels=_LABELS)
+    waiting = GaugeMetricFamily("understudy_waiting_requests", "Requests that wait for an endpoint", labels=_LABELS[:1])
     weights = GaugeMetricFamily("understudy_table_generation", "Generation of the table served by", labels=_LABELS[:1])
     ttft = HistogramMetricFamily(
         "understudy_time_to_first_token_seconds", "From sending to the first content", labels=_LABELS
@@ -66,6 +67,7 @@ def _by_revision(state: GatewayState) -> Iterator[Metric]:
     )
     for deployment, table in state.deployments.items():
         weights.add_metric([deployment], table.table_generation)
+        waiting.add_metric([deployment], table.waiting)
         for revision, r in table.revisions.items():
             labels = [deployment, revision]
             attempts.add_metric(labels, r.attempts)
@@ -88,7 +90,7 @@ def _by_revision(state: GatewayState) -> Iterator[Metric]:
             for half, counts in (("shadow", r.pairs.worse), ("stable", r.pairs.better), ("both", r.pairs.both)):
                 for metric, count in counts.items():
                     bad.add_metric([*labels, metric, half], count)
-    yield from (attempts, errors, rejected, empty, tokens, opened, usable, weights, ttft, itl)
+    yield from (attempts, errors, rejected, empty, tokens, opened, usable, weights, waiting, ttft, itl)
     yield from (pairs, dropped, bad, differing)
 
 

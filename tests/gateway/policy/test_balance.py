@@ -128,3 +128,20 @@ def test_the_last_resort_is_whoever_has_been_out_longest() -> None:
     assert pick_ejected([first, second], (second,)) is first
     assert pick_ejected([first, second], (first, second)) is None
     assert second.address == "10.0.0.1:8001"
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_one_that_is_full_is_not_picked(count: int) -> None:
+    endpoints = some(count, open=3)
+    assert pick(endpoints, NOW, (), (0.5, 0.5), most=3) is None
+    assert pick(endpoints, NOW, (), (0.5, 0.5), most=4) is not None
+    endpoints[-1].open = 2
+    assert pick(endpoints, NOW, (), (0.0, 0.0), most=3) is endpoints[-1]
+
+
+def test_nobody_asks_an_ejected_one_while_another_is_merely_full() -> None:
+    out, full = some(2)
+    eject(out, NOW)
+    full.open = 3
+    assert pick_ejected([out, full], (), most=3) is None
+    assert pick_ejected([out, full], (full,), most=3) is out

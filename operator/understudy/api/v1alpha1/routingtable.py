@@ -44,6 +44,19 @@ class TableTimeouts(BaseModel):
     """Until the end of the answer."""
 
 
+class TableQueue(BaseModel):
+    """How requests wait for a pod, in each gateway."""
+
+    model_config = shape()
+
+    max: Annotated[int, Field(ge=0, le=100_000)] = 200
+    """So many may wait."""
+    deadline_seconds: Seconds = 60.0
+    """So long may one wait."""
+    per_pod: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """A pod with so many open requests is full; 0: it never is."""
+
+
 _SUM = Cel(
     "self.filter(v, v.track != 'shadow').size() == 0"
     " || self.filter(v, v.track != 'shadow').map(v, v.weight).sum() == 100",
@@ -87,13 +100,15 @@ class RoutingTableSpec(BaseModel):
     served_names: Annotated[tuple[ServedName, ...], Field(max_length=17), ATOMIC] = ()
     """Names that clients put in `model`."""
     variants: Annotated[tuple[Variant, ...], Field(max_length=3), list_map("revision"), _SUM, _SHADOW] = ()
-    """Revisions that serve; none means that requests wait, then get 503 with Retry-After."""
+    """Revisions that serve; none means that requests wait, then get 504."""
     salt: Annotated[str, Field(pattern="^([0-9a-f]{8})?$", max_length=8)] = ""
     """The candidate's revision, until its watch is over: makes each rollout's split of conversations its own."""
     retired: bool = False
     """The deployment is being deleted: gateways may drop the table with the object."""
     timeouts: TableTimeouts = TableTimeouts()
     """Limits of one request."""
+    queue: TableQueue = TableQueue()
+    """How requests wait for a pod."""
     session_from_user: bool = False
     """Take the request's `user` as the conversation, when it gives nothing better."""
     cut: Annotated[tuple[Revision, ...], Field(max_length=10), ATOMIC] = ()

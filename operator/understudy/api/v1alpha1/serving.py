@@ -57,9 +57,11 @@ class Queue(BaseModel):
     model_config = shape()
 
     max: Annotated[int, Field(ge=0, le=100_000)] = 200
-    """So many may wait."""
+    """So many may wait in each gateway."""
     deadline: RequestTimeout = "60s"
     """So long may one wait."""
+    per_pod: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """A pod with so many open requests of one gateway is full; unset: requests go to pods however many they have."""
 
 
 class Timeouts(BaseModel):

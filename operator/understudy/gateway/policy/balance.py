@@ -4,12 +4,14 @@ An endpoint goes out at once on a refused or reset connection, and after some fa
 comes back by time, one trial request per interval, because slices tell of a killed process a second late.
 """
 
+import sys
 from collections.abc import Collection, Sequence
 from typing import Final
 
 EJECTION: Final = 1.0
 LONGEST_EJECTION: Final = 30.0
 FAILURES_IN_A_ROW: Final = 5
+UNBOUNDED: Final = sys.maxsize
 
 
 class Endpoint:
@@ -33,9 +35,16 @@ class Endpoint:
 
 
 def pick(
-    endpoints: Sequence[Endpoint], now: float, tried: Collection[Endpoint], draw: tuple[float, float]
+    endpoints: Sequence[Endpoint],
+    now: float,
+    tried: Collection[Endpoint],
+    draw: tuple[float, float],
+    most: int = UNBOUNDED,
 ) -> Endpoint | None:
-    """The endpoint to use, or None when every one is out or was tried; `draw` are two numbers in [0, 1)."""
+    """The endpoint to use, or None when every one is out, was tried, or has `most` open requests.
+
+    `draw` are two numbers in [0, 1).
+    """
     count = len(endpoints)
     if count > 1:
         first = int(draw[0] * count)
@@ -43,18 +52,26 @@ def pick(
         a = endpoints[first]
         b = endpoints[second if second < first else second + 1]
         if a.out_until <= now and b.out_until <= now and a not in tried and b not in tried:
-            return _admit(a if (a.open, a.tokens) <= (b.open, b.tokens) else b, now)
-    elif count == 1 and endpoints[0].out_until <= now and endpoints[0] not in tried:
-        return _admit(endpoints[0], now)
-    usable = [e for e in endpoints if e.out_until <= now and e not in tried]
+            lighter = a if (a.open, a.tokens) <= (b.open, b.tokens) else b
+            if lighter.open < most:
+                return _admit(lighter, now)
+    elif count == 1:
+        only = endpoints[0]
+        return _admit(only, now) if only.out_until <= now and only.open < most and only not in tried else None
+    usable = [e for e in endpoints if e.out_until <= now and e.open < most and e not in tried]
     if not usable:
         return None
     return _admit(min(usable, key=_load), now)
 
 
-def pick_ejected(endpoints: Sequence[Endpoint], tried: Collection[Endpoint]) -> Endpoint | None:
-    """The last resort when a variant has nothing better: the untried endpoint that has been out longest."""
+def pick_ejected(endpoints: Sequence[Endpoint], tried: Collection[Endpoint], most: int = UNBOUNDED) -> Endpoint | None:
+    """The last resort when a variant has nothing better: the untried endpoint that has been out longest.
+
+    None while one of them has `most` open requests: it answers, and will have fewer.
+    """
     left = [e for e in endpoints if e not in tried]
+    if any(e.open >= most for e in left):
+        return None
     return min(left, key=_return_time) if left else None
 
 

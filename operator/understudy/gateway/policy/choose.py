@@ -58,11 +58,11 @@ def asks_for_candidate(field: bytes | None, key: AccessKey) -> bool | Refusal:
 def choose_candidate(
     entry: Entry, now: float, tried: Collection[Endpoint], draw: tuple[float, float]
 ) -> tuple[Variant, Endpoint] | Refusal | None:
-    """An endpoint of the candidate and of nothing else; a refusal if the table has none, None while none is ready."""
+    """An endpoint of the candidate and of nothing else; a refusal if the table has none, None while none is free."""
     variant = next((v for v in entry.split if v.track == "canary"), None)
     if variant is None:
         return NO_CANDIDATE
-    endpoint = pick(variant.endpoints, now, tried, draw)
+    endpoint = pick(variant.endpoints, now, tried, draw, entry.most)
     return None if endpoint is None else (variant, endpoint)
 
 
@@ -87,17 +87,18 @@ def choose_endpoint(
 
     `desperate` takes even stable's ejected and unready endpoints: asking one of those beats not asking at all.
     """
-    endpoint = pick(variant.endpoints, now, tried, draw)
+    endpoint = pick(variant.endpoints, now, tried, draw, entry.most)
     if endpoint is not None:
         return variant, endpoint
     stable = entry.stable
     if stable is not None and stable is not variant:
         variant = stable
-        endpoint = pick(stable.endpoints, now, tried, draw)
+        endpoint = pick(stable.endpoints, now, tried, draw, entry.most)
         if endpoint is not None:
             return stable, endpoint
     if desperate:
-        endpoint = pick_ejected(variant.endpoints, tried) or pick_ejected(variant.last_resort, tried)
+        endpoint = pick_ejected(variant.endpoints, tried, entry.most)
+        endpoint = endpoint or pick_ejected(variant.last_resort, tried, entry.most)
         if endpoint is not None:
             return variant, endpoint
     return None

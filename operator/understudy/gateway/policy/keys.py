@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from understudy.domain.keys import USUAL
 from understudy.gateway.policy.refusal import Refusal
 
 ANY: Final = "*"
@@ -17,7 +18,8 @@ _MAX_ADDRESSES: Final = 10_000
 class AccessKey:
     """Who asks. `hash` is the hexadecimal SHA-256 of the key's text; `salt` separates tenants' prefix caches.
 
-    `chooses` is the right to ask for the candidate by name, whatever its share.
+    `chooses` is the right to ask for the candidate by name, whatever its share. Of requests that wait, those of a
+    higher `priority`, 0 to 9, go first.
     """
 
     hash: str
@@ -25,6 +27,7 @@ class AccessKey:
     names: frozenset[str]
     salt: str = ""
     chooses: bool = False
+    priority: int = USUAL
 
     def allows(self, namespace: str, names: Iterable[str]) -> bool:
         """Whether the key reaches a deployment of `namespace` that goes by any of `names`."""
@@ -38,11 +41,17 @@ EVERYBODY: Final = AccessKey(hash="", namespaces=frozenset({ANY}), names=frozens
 
 
 def make_key(
-    digest: str, namespaces: Iterable[str], names: Iterable[str], master: bytes, *, chooses: bool = False
+    digest: str,
+    namespaces: Iterable[str],
+    names: Iterable[str],
+    master: bytes,
+    *,
+    chooses: bool = False,
+    priority: int = USUAL,
 ) -> AccessKey:
     """An access key with its tenant's cache salt: HMAC-SHA256 under the installation's master key."""
     salt = hmac.new(master, b"cache-salt " + digest.encode(), hashlib.sha256).hexdigest()[:32]
-    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses)
+    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses, priority)
 
 
 def find_key(keys: Mapping[str, AccessKey], authorization: bytes | None) -> AccessKey | Refusal:

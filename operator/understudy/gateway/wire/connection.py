@@ -69,6 +69,10 @@ class Connection(asyncio.Protocol):
             return bool(self._buffer) or self._unsent_bytes() > 0
         return True
 
+    def holder(self) -> str:
+        """Whose share of memory, and of turns, the present request takes: its key's, or its address's without one."""
+        return self.key.hash or self.address
+
     # Asyncio's callbacks.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -188,14 +192,10 @@ class Connection(asyncio.Protocol):
         return None
 
     def _reserve(self, size: int) -> bool:
-        if not self.plane.bodies.take(self._holder(), size):
+        if not self.plane.bodies.take(self.holder(), size):
             return False
         self._reserved += size
         return True
-
-    def _holder(self) -> str:
-        """Whose share of the memory for bodies a body is counted to."""
-        return self.key.hash or self.address
 
     def _await_body(self, head: Head, rest: bytes) -> None:
         now = self.plane.clock()
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
             self.answer(200, list_models(self.plane.world.routes, self.key), b"")
             return
         if body:
-            lent = lend(self.plane.documents, self._holder(), body)
+            lent = lend(self.plane.documents, self.holder(), body)
             if isinstance(lent, Refusal):
                 self.refuse(lent)
                 return
@@ -383,10 +383,10 @@ class Connection(asyncio.Protocol):
 
     def _release(self) -> None:
         if self._reserved:
-            self.plane.bodies.give(self._holder(), self._reserved)
+            self.plane.bodies.give(self.holder(), self._reserved)
             self._reserved = 0
         if self._read_into:
-            self.plane.documents.give(self._holder(), self._read_into)
+            self.plane.documents.give(self.holder(), self._read_into)
             self._read_into = 0
 
     def _unsent_bytes(self) -> int:

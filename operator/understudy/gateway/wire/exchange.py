@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
+from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, eject, failed, succeeded
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
 from understudy.gateway.policy.evidence import ErrorKind
@@ -37,8 +37,10 @@ from understudy.gateway.wire.shadow import Pair, Request
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
 
+_DIRECT: Final = "direct"
 _DEFAULT_OUTPUT: Final = 256
 _NO_CAPACITY: Final = Refusal(503, "no_capacity", "no engine is ready for this model at the moment", retry_after=2)
+_NO_TURN: Final = Refusal(504, "queue_timeout", "no engine was free for this model for as long as requests may wait")
 _STALLED: Final = Refusal(504, "engine_stalled", "the engine stopped in the middle of its answer")
 _WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from another model than it should: ask again")
 _TOO_LONG: Final = Refusal(504, "deadline", "the answer took longer than this deployment allows")
@@ -52,7 +54,7 @@ class Exchange:
 
     __slots__ = (
         "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
-        "_entry_key", "_head", "_key", "_load", "_operation", "_pair", "_payload", "_payload_model",
+        "_entry_key", "_head", "_key", "_line", "_load", "_operation", "_pair", "_payload", "_payload_model", "_queue",
         "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until",
         "client", "name", "plane", "responses", "stream", "wants_usage",
     )  # fmt: skip
@@ -95,8 +97,11 @@ class Exchange:
         trace = traceparent(fields.get(b"traceparent"))
         self._traceparent = b"traceparent: %b\r\n" % trace if trace is not None else b""
         self._timeouts = entry.served.table.timeouts
+        self._queue = entry.served.table.queue
         self._whole_until = plane.clock() + self._timeouts.whole
         self._wait_until = 0.0
+        # The line in which it waits, if it does.
+        self._line = ""
         self._attempt: Attempt | None = None
         self._course = Course()
         self._charges: list[tuple[Attempt, ErrorKind]] = []
@@ -124,11 +129,10 @@ class Exchange:
     def dispatch(self) -> None:
         """Choose variant and endpoint by the table of this moment and begin an attempt, or wait for one to choose."""
         plane = self.plane
-        plane.waiting.pop(self, None)
         now = plane.clock()
         entry = plane.world.routes.deployments.get(self._entry_key)
         if entry is None or not entry.split:
-            self._wait(now)
+            self._wait(now, "stable")
             return
         if self._direct:
             self._dispatch_direct(entry, now)
@@ -136,10 +140,13 @@ class Exchange:
         variant = entry.split[0]
         if len(entry.split) > 1:
             variant = choose_variant(entry, self._position(entry), plane.pins)
+        if self._is_behind(entry, variant.track):
+            self._wait(now, variant.track)
+            return
         draw = (plane.random(), plane.random())
         chosen = choose_endpoint(entry, variant, now, self._course.tried, draw, desperate=self._desperate)
         if chosen is None:
-            self._wait(now)
+            self._wait(now, variant.track)
             return
         if chosen[0] is not variant:
             self._pin(entry)
@@ -162,11 +169,14 @@ class Exchange:
 
     def _dispatch_direct(self, entry: Entry, now: float) -> None:
         plane = self.plane
+        if self._is_behind(entry, _DIRECT):
+            self._wait(now, _DIRECT)
+            return
         chosen = choose_candidate(entry, now, self._course.tried, (plane.random(), plane.random()))
         if isinstance(chosen, Refusal):
             self._refuse(chosen)
         elif chosen is None:
-            self._wait(now)
+            self._wait(now, _DIRECT)
         else:
             # No lot sent it there, so it is no fair sample of what the candidate does.
             self._begin(*chosen, now, reuse=True, sampled=False, half=None)
@@ -194,23 +204,44 @@ class Exchange:
             self.plane.failovers += 1
             self.plane.pins.add(entry, self._position(entry))
 
-    def _wait(self, now: float) -> None:
-        plane = self.plane
+    def _is_behind(self, entry: Entry, part: str) -> bool:
+        """Whether a new request has to let others go first: where endpoints can be full, and some wait for one."""
+        if entry.most == UNBOUNDED or self._line or self._course.tried:
+            return False
+        return self.plane.queue.holds(self._entry_key, part)
+
+    def _wait(self, now: float, part: str) -> None:
+        if self._line:
+            return
         if not self._wait_until:
-            self._wait_until = now + plane.limits.wait_seconds
-        if now >= self._wait_until or len(plane.waiting) >= plane.limits.max_waiting:
+            self._wait_until = min(now + self._queue.deadline, self._whole_until)
+        if now >= self._wait_until:
+            self._refuse(_NO_TURN)
+            return
+        if not self.plane.queue.enter(self, self._entry_key, part, self._key.priority, self._queue.max):
             self._refuse(_NO_CAPACITY)
             return
+        self._line = part
         # Whoever was tried may be tried again: what wakes this request is news.
         self._course.tried.clear()
         self._course.connects = 0
         self._desperate = False
-        plane.waiting[self] = None
         self.client.deadline = self._wait_until
+
+    def _leave(self, *, served: bool) -> None:
+        line, self._line = self._line, ""
+        if line:
+            self.plane.queue.leave(self, self._entry_key, line, served=served)
+
+    def crowded_out(self) -> None:
+        """It waits no more: the line was full, and somebody else had a better right to its place."""
+        self._line = ""
+        self._refuse(_NO_CAPACITY)
 
     def _begin(
         self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool, sampled: bool, half: Half | None
     ) -> None:
+        self._leave(served=True)
         if variant.model != self._payload_model:
             self._payload_model = self._document["model"] = variant.model
             self._payload = orjson.dumps(self._document)
@@ -363,6 +394,7 @@ class Exchange:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.over(clean=clean)
+            self.plane.queue.freed(self._entry_key)
         return attempt
 
     def _poisoned(self, now: float) -> None:
@@ -384,7 +416,7 @@ class Exchange:
         self._charges.clear()
 
     def _refuse(self, refusal: Refusal) -> None:
-        self.plane.waiting.pop(self, None)
+        self._leave(served=False)
         self._settle()
         self.client.refuse(refusal, self._request_fields)
         self._close_pair()
@@ -407,15 +439,15 @@ class Exchange:
 
     def cancel(self) -> None:
         """The client is gone: the engine is told by the end of its connection."""
-        self.plane.waiting.pop(self, None)
+        self._leave(served=False)
         self._discard_pair()
         self._end_attempt(clean=False)
         self._settle()
 
     def expired(self, now: float) -> None:
         """The deadline that was set last has passed."""
-        if self in self.plane.waiting:
-            self._refuse(_NO_CAPACITY)
+        if self._line:
+            self._refuse(_NO_TURN)
         elif self._spoke:
             late = now >= self._whole_until
             self.cut(None if late else "truncated", _TOO_LONG if late else _STALLED)

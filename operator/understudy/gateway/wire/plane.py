@@ -15,6 +15,7 @@ from understudy.gateway.policy.keys import FailedKeys
 from understudy.gateway.policy.retry import Poisons, RetryBudget
 from understudy.gateway.policy.shares import Shares
 from understudy.gateway.wire.ids import RequestIds
+from understudy.gateway.wire.queue import Queue
 from understudy.gateway.wire.shadow import Shadows
 from understudy.gateway.wire.upstream import Pool
 from understudy.gateway.world import World
@@ -22,7 +23,6 @@ from understudy.gateway.world import World
 if TYPE_CHECKING:
     from understudy.gateway.spool import Spool
     from understudy.gateway.wire.connection import Connection
-    from understudy.gateway.wire.exchange import Exchange
 
 LOG: Final = logging.getLogger(__name__)
 # How late a timeout may fire: one sweep over all connections is far cheaper than a timer for each.
@@ -43,8 +43,6 @@ class Limits:
     last_idle_seconds: float = 5.0
     # Below the five seconds after which vLLM closes an idle connection.
     upstream_idle_seconds: float = 4.0
-    wait_seconds: float = 5.0
-    max_waiting: int = 1000
     max_body: int = 32 * 1024 * 1024
     body_pool: int = 64 * 1024 * 1024
     # What bodies are read into: an object takes far more memory than its text.
@@ -59,8 +57,8 @@ class Plane:
 
     __slots__ = (
         "_empty", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents", "draining",
-        "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "random", "refused",
-        "retries", "samples", "shadows", "waiting", "world",
+        "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "queue", "random",
+        "refused", "retries", "samples", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -73,7 +71,7 @@ class Plane:
         self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds)
         self.connections: set[Connection] = set()
         self._empty = asyncio.Event()
-        self.waiting: dict[Exchange, None] = {}
+        self.queue = Queue(self._isolated)
         self.draining = False
         self.bodies = Shares(limits.body_pool)
         self.documents = Shares(limits.document_pool)
@@ -98,12 +96,7 @@ class Plane:
                 if connection.exchange is not None:
                     self._isolated(connection.exchange.rerouted, connection)
         self.shadows.rerouted()
-        self.wake()
-
-    def wake(self) -> None:
-        """Try again for every request that waits for an endpoint."""
-        for exchange in tuple(self.waiting):
-            self._isolated(exchange.dispatch, exchange.client)
+        self.queue.rerouted()
 
     def sweep(self) -> None:
         """Let everything whose time is over end; called every SWEEP_SECONDS."""
@@ -113,8 +106,7 @@ class Plane:
                 self._isolated(partial(connection.expired, now), connection)
         self.shadows.sweep(now)
         self.pool.sweep(now)
-        if self.waiting:
-            self.wake()
+        self.queue.look()
 
     def _isolated(self, action: Callable[[], None], client: "Connection") -> None:
         """A mistake over one request ends that client's connection and nobody else's."""
@@ -150,7 +142,6 @@ class Plane:
         """What metrics show beside the evidence: name to help text and values by kind ("" for a single one)."""
         return {
             "understudy_connections": ("Clients connected", {"": len(self.connections)}),
-            "understudy_waiting_requests": ("Requests that wait for an engine", {"": len(self.waiting)}),
             "understudy_body_bytes": ("Request bodies in memory", {"": self.bodies.used}),
             "understudy_document_bytes": (
                 "Memory set aside for what request bodies are read into",

@@ -20,9 +20,11 @@ from tests.gateway.engines import (
     sends,
     stream_bytes,
 )
-from tests.gateway.gateways import Gateway, gateway
+from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
+from understudy.domain.table import Timeouts
 from understudy.gateway.policy.balance import FAILURES_IN_A_ROW
+from understudy.gateway.wire.plane import SWEEP_SECONDS, Limits
 
 BODIES = [pytest.param(chat(), id="whole"), pytest.param(chat(stream=True), id="stream")]
 
@@ -293,6 +295,42 @@ async def test_failures_in_a_row_open_the_breaker() -> None:
         assert g.state(CANARY).usable_endpoints == 0
 
 
+async def test_a_first_token_that_does_not_come_counts_for_the_breaker() -> None:
+    limits = {"firstTokenSeconds": 0.05}
+    async with engine(hangs) as bad, engine() as good, gateway(rollout([good.port], [bad.port], timeouts=limits)) as g:
+        for i in range(FAILURES_IN_A_ROW + 2):
+            assert (await ask(g.port, chat(stream=True), x_session_id=str(i))).status == 200
+        assert len(bad.asked) == FAILURES_IN_A_ROW
+        assert g.state(CANARY).usable_endpoints == 0
+
+
+@pytest.mark.parametrize("ends", ["deadline", "client"])
+async def test_a_long_healthy_stream_never_opens_the_breaker_however_it_ends(ends: str) -> None:
+    limits = {"firstTokenSeconds": 0.1, "betweenTokensSeconds": 5, "wholeSeconds": 0.4}
+    async with engine(answers_well(*["x"] * 1000, pace=0.02)) as e, gateway(pool(e.port, timeouts=limits)) as g:
+        for _ in range(FAILURES_IN_A_ROW + 1):
+            async with client(g.port) as c:
+                await c.send(request(chat(stream=True)))
+                await c.until(b"x")
+                if ends == "deadline":
+                    assert (await c.answer()).events[-1]["error"]["code"] == "deadline"
+            assert g.state(STABLE).usable_endpoints == 1
+        assert errors(g, STABLE) == {}
+
+
+async def test_a_half_open_breaker_lets_one_request_through_and_the_others_go_elsewhere() -> None:
+    async with engine(resets) as bad, engine() as good, gateway(pool(bad.port, good.port)) as g:
+        while not bad.asked:
+            await ask(g.port)
+        bad.script = hangs
+        g.plane.clock = _later(g, 1.1)
+        asking = [asyncio.ensure_future(ask(g.port)) for _ in range(40)]
+        await until(lambda: sum(task.done() for task in asking) == 39)
+        assert len(bad.asked) == 2
+        for task in asking:
+            task.cancel()
+
+
 async def test_an_engine_that_recovers_gets_requests_again() -> None:
     async with engine(resets) as e, engine() as other, gateway(pool(e.port, other.port)) as g:
         while not e.asked:
@@ -458,6 +496,29 @@ async def test_a_stream_that_goes_on_for_too_long_is_cut_and_nobody_is_blamed() 
             answer = await ask(g.port, chat(stream=True))
             assert answer.events[-1]["error"]["code"] == "deadline"
             assert errors(g, STABLE) == {}
+
+
+async def test_each_deployment_has_limits_of_its_own() -> None:
+    async with engine(hangs) as e:
+        tables = [
+            table(timeouts={"firstTokenSeconds": 0.1}),
+            table({CANARY: 100}, name="patient", names=["patient"], timeouts={"firstTokenSeconds": 30}),
+        ]
+        slices = [endpoints(STABLE, [e.port]), endpoints(CANARY, [e.port], name="patient")]
+        async with gateway(snapshot(tables, slices)) as g:
+            patient = asyncio.ensure_future(ask(g.port, chat(stream=True) | {"model": "patient"}))
+            assert (await ask(g.port, chat(stream=True))).code in ("first_token_timeout", "no_capacity")
+            assert not patient.done()
+            patient.cancel()
+
+
+def test_limits_are_those_that_are_documented_and_connections_end_before_engines_end_them() -> None:
+    limits, times = Limits(), Timeouts()
+    assert (limits.header_seconds, limits.body_seconds, limits.body_rate, limits.connect_seconds) == (10, 30, 1024, 2)
+    assert (limits.slow_reader_seconds, limits.idle_seconds) == (60, 75)
+    assert (times.first_token, times.between_tokens, times.whole) == (60, 30, 1800)
+    # vLLM's VLLM_HTTP_TIMEOUT_KEEP_ALIVE: a connection that it is about to close must not be taken for a request.
+    assert limits.upstream_idle_seconds + SWEEP_SECONDS < 5
 
 
 async def test_after_the_end_mark_nothing_can_go_wrong() -> None:

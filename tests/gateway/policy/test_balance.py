@@ -8,7 +8,9 @@ from understudy.gateway.policy.balance import (
     EJECTION,
     FAILURES_IN_A_ROW,
     LONGEST_EJECTION,
+    REMEMBERED,
     Endpoint,
+    acquitted,
     eject,
     failed,
     pick,
@@ -145,3 +147,52 @@ def test_nobody_asks_an_ejected_one_while_another_is_merely_full() -> None:
     full.open = 3
     assert pick_ejected([out, full], (), most=3) is None
     assert pick_ejected([out, full], (full,), most=3) is out
+
+
+def flap(endpoint: Endpoint, now: float) -> float:
+    """It fails, is tried once, answers, and fails again; how long it stays out then."""
+    eject(endpoint, now)
+    out = endpoint.out_until - now
+    succeeded(endpoint)
+    return out
+
+
+def test_one_that_comes_and_goes_stays_out_for_longer_each_time_up_to_a_bound() -> None:
+    endpoint, now, outs = some(1)[0], NOW, []
+    for _ in range(7):
+        outs.append(flap(endpoint, now))
+        now += outs[-1] + 1
+    assert outs == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_one_that_has_been_well_for_a_while_goes_out_as_if_for_the_first_time() -> None:
+    endpoint = some(1)[0]
+    for _ in range(3):
+        flap(endpoint, NOW)
+    back = endpoint.was_out_until
+    assert flap(endpoint, back + REMEMBERED) == EJECTION
+
+
+def test_a_trial_that_fails_does_not_lengthen_its_interval_twice() -> None:
+    endpoint = some(1)[0]
+    eject(endpoint, NOW)
+    assert pick([endpoint], NOW + EJECTION, (), (0, 0)) is endpoint
+    until = endpoint.out_until
+    eject(endpoint, NOW + EJECTION)
+    assert endpoint.out_until == until == NOW + 3 * EJECTION
+
+
+def test_a_trial_that_takes_longer_than_its_interval_to_fail_is_followed_by_one_of_the_same_length() -> None:
+    endpoint = some(1)[0]
+    eject(endpoint, NOW)
+    assert pick([endpoint], NOW + EJECTION, (), (0, 0)) is endpoint
+    late = NOW + 10 * EJECTION
+    eject(endpoint, late)
+    assert endpoint.out_until == late + 2 * EJECTION
+
+
+def test_nothing_is_remembered_of_one_that_was_not_to_blame() -> None:
+    endpoint = some(1)[0]
+    eject(endpoint, NOW)
+    acquitted(endpoint)
+    assert (usable([endpoint], NOW), flap(endpoint, NOW)) == (1, EJECTION)

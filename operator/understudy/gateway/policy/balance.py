@@ -1,7 +1,8 @@
 """Which endpoint of a variant takes a request: the less loaded of two drawn at random, never one that is out.
 
 An endpoint goes out at once on a refused or reset connection, and after some failures in a row otherwise; it
-comes back by time, one trial request per interval, because slices tell of a killed process a second late.
+comes back by time, one trial request per interval, because slices tell of a killed process a second late. One that
+comes back only to go out again is left alone for longer each time.
 """
 
 import sys
@@ -10,6 +11,8 @@ from typing import Final
 
 EJECTION: Final = 1.0
 LONGEST_EJECTION: Final = 30.0
+# Whoever has been back for so long and goes out has done so for the first time.
+REMEMBERED: Final = 60.0
 FAILURES_IN_A_ROW: Final = 5
 UNBOUNDED: Final = sys.maxsize
 
@@ -18,10 +21,10 @@ class Endpoint:
     """One engine pod as this gateway sees it. Compared by identity; lives as long as its slice names it.
 
     `open` requests and their estimated `tokens` are its load. `out_until` is the monotonic time in seconds
-    before which it gets nothing, 0 when it is in good standing.
+    before which it gets nothing, 0 when it is in good standing; `was_out_until` is the last such time there was.
     """
 
-    __slots__ = ("address", "ejection", "failures", "host", "open", "out_until", "port", "tokens")
+    __slots__ = ("address", "ejection", "failures", "host", "open", "out_until", "port", "tokens", "was_out_until")
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
@@ -31,6 +34,7 @@ class Endpoint:
         self.tokens = 0
         self.failures = 0
         self.out_until = 0.0
+        self.was_out_until = -REMEMBERED
         self.ejection = EJECTION
 
 
@@ -83,7 +87,11 @@ def usable(endpoints: Sequence[Endpoint], now: float) -> int:
 def eject(endpoint: Endpoint, now: float) -> None:
     """Out at once. Of many requests that fail together only the first counts."""
     if endpoint.out_until <= now:
-        endpoint.out_until = now + endpoint.ejection
+        if now - endpoint.was_out_until >= REMEMBERED:
+            endpoint.ejection = EJECTION
+        elif not endpoint.out_until:
+            endpoint.ejection = min(endpoint.ejection * 2, LONGEST_EJECTION)
+        _put_out(endpoint, now)
     endpoint.failures = 0
 
 
@@ -98,15 +106,24 @@ def succeeded(endpoint: Endpoint) -> None:
     """Good standing again."""
     endpoint.failures = 0
     endpoint.out_until = 0.0
-    endpoint.ejection = EJECTION
+
+
+def acquitted(endpoint: Endpoint) -> None:
+    """It was not to blame: good standing, and nothing is remembered."""
+    succeeded(endpoint)
+    endpoint.was_out_until = -REMEMBERED
 
 
 def _admit(endpoint: Endpoint, now: float) -> Endpoint:
     # One trial per interval, and twice as long until the next: only success brings the endpoint back.
     if endpoint.out_until:
         endpoint.ejection = min(endpoint.ejection * 2, LONGEST_EJECTION)
-        endpoint.out_until = now + endpoint.ejection
+        _put_out(endpoint, now)
     return endpoint
+
+
+def _put_out(endpoint: Endpoint, now: float) -> None:
+    endpoint.out_until = endpoint.was_out_until = now + endpoint.ejection
 
 
 def _load(endpoint: Endpoint) -> tuple[int, int]:

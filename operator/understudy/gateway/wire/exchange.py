@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, eject, failed, succeeded
+from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted, eject, failed
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
 from understudy.gateway.policy.evidence import ErrorKind
@@ -399,7 +399,7 @@ class Exchange:
 
     def _poisoned(self, now: float) -> None:
         for attempt, _ in self._charges:
-            succeeded(attempt.endpoint)
+            acquitted(attempt.endpoint)
         self._charges.clear()
         self._discard_pair()
         self.plane.poisons.add(self._digest(), now)

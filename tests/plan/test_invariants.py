@@ -99,6 +99,22 @@ def stepped(world: World) -> Draft:
     return draft(world, weight=100)
 
 
+def copying(world: World) -> Apply:
+    """A table by which the candidate gets copies."""
+    whole = table({world.state.candidate: 0, world.state.stable: 100})
+    shadow, stable = whole.obj["spec"]["variants"]
+    settings = {"percent": 10, "firstTokenSeconds": 2.0, "betweenTokensSeconds": 0.2}
+    spec = {**whole.obj["spec"], "variants": [{**shadow, "track": "shadow"}, stable], "shadow": settings}
+    return replace(whole, obj={**whole.obj, "spec": spec})
+
+
+def rehearsed(world: World, pairs: int) -> Draft:
+    """The first step after so many pairs of a hundred."""
+    terms = replace(world.terms, shadow_percent=10, shadow_samples=100)
+    shadowed = replace(world.moved(replace(world.state, phase="Shadow", weight=0)), terms=terms)
+    return draft(evidence(shadowed, soak=0.0, subject=(pairs, 0)), phase="Canary", weight=10)
+
+
 Made = Callable[[World], Draft]
 
 BROKEN: list[tuple[str, Made]] = [
@@ -108,6 +124,7 @@ BROKEN: list[tuple[str, Made]] = [
     ("I2", lambda w: draft(w, table({w.state.candidate: 50, NOBODY: 50}))),
     ("I2", lambda w: draft(w, table({}))),
     ("I2", lambda w: draft(w, candidate=w.state.stable)),
+    ("I2", lambda w: draft(w, copying(w))),
     ("I3", lambda w: draft(w, pool(w.state.stable, 1))),
     ("I3", lambda w: Draft(w, replace(making_way(w), state=w.state), (pool(w.state.stable, 0),))),
     ("I3", lambda w: draft(w, pool(w.state.stable, 0), lent=1)),
@@ -128,6 +145,7 @@ BROKEN: list[tuple[str, Made]] = [
     ("I9", lambda w: draft(w, deletion(w, w.state.candidate, version=""))),
     ("I11", lambda w: stepped(evidence(w, subject=(4, 0)))),
     ("I11", lambda w: stepped(evidence(w, soak=2.0))),
+    ("I11", lambda w: rehearsed(w, 99)),
     ("I11", lambda w: stepped(evidence(w, counted=False))),
     ("I11", lambda w: stepped(replace(evidence(w), evidence=None))),
     ("I11", lambda w: stepped(replace(evidence(w), programmed=False))),
@@ -151,6 +169,8 @@ def replaced(world: World, *actions: Action, **registers: Any) -> Draft:
 
 FINE: list[tuple[str, Made]] = [
     ("no writes", lambda w: draft(w)),
+    ("enough pairs", lambda w: rehearsed(w, 100)),
+    ("copies in Shadow", lambda w: draft(w, copying(w), phase="Shadow", weight=0)),
     ("an event", lambda w: draft(w, Emit("Normal", "X", "y"))),
     ("the table as it is", lambda w: draft(w, table({w.state.candidate: 50, w.state.stable: 50}))),
     ("pods as they are", lambda w: draft(w, pool(w.state.stable, 2), pool(w.state.candidate, 1))),

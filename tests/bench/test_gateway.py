@@ -29,7 +29,8 @@ def test_each_chunk_of_a_stream_is_timed(name: str) -> None:
     found = measure(PEERS[name], STREAMS, seconds=0.5, warmup=0.1)
 
     assert found["errors"] == found["lost"] == 0
-    assert found["chunks"] > found["requests"] * STREAMS.tokens * 0.9 > 0
+    # Of a stream that was under way when the measuring began only the rest has been timed.
+    assert found["chunks"] >= (found["requests"] - STREAMS.connections) * STREAMS.tokens > 0
     assert 0 < found["transit"]["p50"] < 1000
 
 

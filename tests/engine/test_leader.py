@@ -99,7 +99,8 @@ def test_after_a_kill_the_standby_takes_over_within_fifteen_seconds() -> None:
             await asyncio.sleep(33)
         killed_at = virtual.now()
         assert await standby == 2
-        assert 8 <= virtual.now() - killed_at <= 12.1
+        # The last renewal is seen within 2 s, lasts for 10 s, and within 2 s more it is seen that it is over.
+        assert 8 <= virtual.now() - killed_at <= 14
 
     virtual.run(main())
 

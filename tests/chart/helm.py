@@ -40,6 +40,7 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
         "gateway": {"podDisruptionBudget": False},
     },
     "open-engines": {"networkPolicy": {"engines": False}},
+    "tls": {"gateway": {"tls": {"secretName": "models-example-tls"}, "service": {"port": 443}}},
     "own-certificate": {"adminTls": {"existingSecret": "mine"}},
     "placed": {
         component: {

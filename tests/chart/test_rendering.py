@@ -158,6 +158,18 @@ def test_a_certificate_of_ones_own_is_mounted_instead(helm: Helm) -> None:
     assert mounted == {"mine"}
 
 
+def test_clients_are_served_by_tls_from_a_secret_where_one_is_named(helm: Helm) -> None:
+    for values, secret in (({}, None), (VALUE_SETS["tls"], "models-example-tls")):
+        objects = helm.render(values)
+        pod, args = _pod(helm, "gateway", dict(values)), _args(helm, "gateway", dict(values))
+        mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        mounted = None if args.tls_dir is None else volumes[mounts[str(args.tls_dir)]]["secret"]
+        assert (mounted and mounted["secretName"], "tls" in volumes) == (secret, secret is not None)
+        (port,) = only(objects, "Service", "understudy-gateway")["spec"]["ports"]
+        assert port.get("appProtocol") == ("https" if secret else None)
+
+
 def test_crds_are_those_of_the_crds_folder_and_stay_on_uninstall(helm: Helm) -> None:
     rendered = {obj["metadata"]["name"]: obj for obj in of_kind(helm.render({}), "CustomResourceDefinition")}
     for path in (ROOT / "crds").glob("*.yaml"):
@@ -183,6 +195,11 @@ def test_one_pod_survives_voluntary_disruptions_where_there_are_two(helm: Helm) 
         ({}, f"http://understudy-gateway.{SYSTEM}:8080"),
         ({"gateway": {"service": {"port": 80}}}, f"http://understudy-gateway.{SYSTEM}"),
         ({"gateway": {"url": "https://models.example"}}, "https://models.example"),
+        ({"gateway": {"tls": {"secretName": "mine"}}}, f"https://understudy-gateway.{SYSTEM}:8080"),
+        (
+            {"gateway": {"tls": {"secretName": "mine"}, "service": {"port": 443}}},
+            f"https://understudy-gateway.{SYSTEM}",
+        ),
     ],
 )
 def test_the_operator_knows_the_gateways_address(helm: Helm, values: dict[str, Any], url: str) -> None:

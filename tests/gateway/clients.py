@@ -1,6 +1,7 @@
 """Clients that see every byte."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -118,9 +119,12 @@ class Client:
 
 
 @asynccontextmanager
-async def client(port: int) -> AsyncIterator[Client]:
-    """A connection to the gateway."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=16 * 1024 * 1024)
+async def client(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
+    """A connection to the gateway; `tls` trusts a certificate of localhost."""
+    name = None if tls is None else "localhost"
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, limit=16 * 1024 * 1024, ssl=tls, server_hostname=name
+    )
     try:
         yield Client(reader, writer)
     finally:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.domain.state import RevisionState
+from understudy.gateway.pair import Pair
+from understudy.gateway.process import protocols
 from understudy.gateway.snapshot import load
 from understudy.gateway.spool import Spool
 from understudy.gateway.wire import plane as plane_module
-from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.plane import Limits, Plane
 from understudy.gateway.world import World
 
@@ -57,15 +58,20 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def gateway(
-    document: Mapping[str, Any], *, open_access: bool = False, spool: Spool | None = None, **limits: Any
+    document: Mapping[str, Any],
+    *,
+    open_access: bool = False,
+    spool: Spool | None = None,
+    pair: Pair | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Gateway]:
-    """A gateway that knows `document`; `limits` are fields of Limits."""
+    """A gateway that knows `document`, and speaks TLS if it has a `pair`; `limits` are fields of Limits."""
     world = World()
     load(document, world)
     world.compile()
     plane = Plane(world, Limits(**limits), open_access=open_access, spool=spool)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(plane), "127.0.0.1", 0)
+    server = await loop.create_server(protocols(plane, pair), "127.0.0.1", 0)
     sweeping = asyncio.ensure_future(_sweep(plane))
     try:
         yield Gateway(server.sockets[0].getsockname()[1], plane, world, server)

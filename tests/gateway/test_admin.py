@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.gateway.certificates import NAME, certify
 from tests.gateway.clients import ask, chat
 from tests.gateway.engines import answers_status, engine
 from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
@@ -20,6 +20,7 @@ from tests.gateway.processes import free_ports
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
 from understudy.domain.state import parse_state
 from understudy.gateway import admin as admin_module
+from understudy.gateway import pair as pair_module
 from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.kubeapi import ApiServer
 
@@ -46,7 +47,7 @@ class Admins:
 
     @property
     def _name(self) -> str | None:
-        return "understudy-gateway.understudy-system.svc" if self._tls is not None else None
+        return NAME if self._tls is not None else None
 
 
 @asynccontextmanager
@@ -225,23 +226,10 @@ async def test_only_what_moves_may_be_asked_for() -> None:
         assert set(whole.deployments) == {"default/story", "default/moving", "default/odd"}
 
 
-def certify(folder: Path, name: str) -> ssl.SSLContext:
-    """A self-signed certificate for the gateways' name, and a client that trusts only it."""
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-keyout", folder / "tls.key", "-out", folder / "tls.crt", "-days", "2", "-subj", f"/CN={name}",
-            "-addext", "subjectAltName=DNS:understudy-gateway.understudy-system.svc",
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return ssl.create_default_context(cafile=str(folder / "tls.crt"))
-
-
 async def test_tls_is_for_the_gateways_name_and_is_renewed_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin_module, "_RELOAD_SECONDS", 0.01)
+    monkeypatch.setattr(pair_module, "LOOK_SECONDS", 0.01)
     trust = certify(tmp_path, "first")
     async with gateway(snapshot()) as g, serving(g, tls=trust, tls_dir=tmp_path, auth="none") as a:
         assert (await a.get("/state"))[0] == 200
@@ -260,6 +248,25 @@ async def test_tls_is_for_the_gateways_name_and_is_renewed_while_it_runs(
                 return False
 
         await until(renewed)
+        lines = (await a.get("/metrics"))[1].splitlines()
+        counts = dict(line.rsplit(" ", 1) for line in lines if line.startswith("understudy_tls_"))
+        # How often depends on when it looks: openssl writes one file after the other.
+        assert float(counts['understudy_tls_pairs_refused_total{kind="admin"}']) >= 1
+        assert float(counts['understudy_tls_pairs_taken_total{kind="admin"}']) >= 2
+        assert float(counts['understudy_tls_handshakes_failed_total{kind="plain_http"}']) == 0
+
+
+async def test_more_requests_than_there_is_room_for_wait_their_turn_over_tls(tmp_path: Path) -> None:
+    trust = certify(tmp_path, "story")
+    async with gateway(snapshot()) as g, serving(g, tls=trust, tls_dir=tmp_path) as a:
+        # The client's own room: uvloop drops what a paused TLS client has not read when the end comes.
+        room = 16 * 1024 * 1024
+        port = int(a.base.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname=NAME, limit=room)
+        asked = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+        writer.write(asked * 9_999 + asked.replace(b"Host", b"Connection: close\r\nHost"))
+        assert (await reader.read(-1)).count(b"200 OK") == 10_000
+        writer.close()
 
 
 async def test_a_gateway_that_leaves_does_not_become_ready() -> None:

@@ -23,8 +23,10 @@ understudy:{{ .root.Release.Namespace }}:{{ .component }}
 {{- end }}
 
 {{- define "understudy.gatewayUrl" -}}
-{{- $port := .Values.gateway.service.port -}}
-{{- .Values.gateway.url | default (printf "http://understudy-gateway.%s%s" .Release.Namespace (eq (int $port) 80 | ternary "" (printf ":%d" (int $port)))) -}}
+{{- $port := int .Values.gateway.service.port -}}
+{{- $scheme := .Values.gateway.tls.secretName | empty | ternary "http" "https" -}}
+{{- $usual := .Values.gateway.tls.secretName | empty | ternary 80 443 -}}
+{{- .Values.gateway.url | default (printf "%s://understudy-gateway.%s%s" $scheme .Release.Namespace (eq $port (int $usual) | ternary "" (printf ":%d" $port))) -}}
 {{- end }}
 
 {{- /* Above the open requests' time: the 10 s in which a gateway still takes new ones. */ -}}

@@ -13,6 +13,7 @@ from understudy.domain.names import GATEWAY_ADMIN_PORT, GATEWAY_DATA_PORT
 from understudy.domain.quantity import parse_quantity
 from understudy.gateway import kubeapi
 from understudy.gateway.admin import AdminSettings
+from understudy.gateway.pair import PairError
 from understudy.gateway.process import Settings, serve
 from understudy.gateway.snapshot import SnapshotError
 from understudy.gateway.wire.plane import Limits
@@ -26,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104  # a pod listens on its own address
     parser.add_argument("--port", type=int, default=GATEWAY_DATA_PORT)
     parser.add_argument("--auth", choices=("keys", "none"), default="keys", help="none serves everybody")
+    tls = "holds tls.crt and tls.key for clients, renewed while it runs; default: plain HTTP"
+    parser.add_argument("--tls-dir", type=Path, metavar="DIR", help=tls)
     source = parser.add_argument_group("what is served")
     source.add_argument("--snapshot", type=Path, metavar="FILE", help="serve from this file alone, without a cluster")
     source.add_argument("--state-dir", type=Path, metavar="DIR", help="keep the last known world here, start from it")
@@ -90,6 +93,9 @@ def run(args: argparse.Namespace) -> int:
     except SnapshotError as error:
         print(f"understudy gateway: {args.snapshot}: {error}", file=sys.stderr)
         return 2
+    except PairError as error:
+        print(f"understudy gateway: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"understudy gateway: {error}", file=sys.stderr)
         return 1
@@ -106,6 +112,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         host=args.host,
         port=args.port,
+        tls_dir=args.tls_dir,
         admin=AdminSettings(
             host=args.admin_host,
             port=args.admin_port,

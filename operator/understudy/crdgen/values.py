@@ -95,6 +95,16 @@ class Service(BaseModel):
     """Annotations of the Service."""
 
 
+class ClientTls(BaseModel):
+    """TLS between clients and gateways."""
+
+    model_config = _CONFIG
+
+    secret_name: Annotated[str, Field(pattern="^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)] = ""
+    """Secret with tls.crt and tls.key, in the release's namespace, as cert-manager writes them; a renewed one is taken
+    while the gateways run. Empty: plain HTTP."""
+
+
 class Gateway(BaseModel):
     """The gateway: answers clients."""
 
@@ -110,6 +120,8 @@ class Gateway(BaseModel):
     """Access keys, or everybody who can reach the port."""
     url: Annotated[str, Field(pattern="^(https?://[^\\s]+)?$")] = ""
     """Address that clients use, shown in status.url; the Service's when empty."""
+    tls: ClientTls = ClientTls()
+    """TLS between clients and gateways."""
     service: Service = Service()
     """How clients reach it."""
     shutdown_timeout: Annotated[int, Field(ge=1, le=3600)] = 120

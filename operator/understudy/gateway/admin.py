@@ -7,7 +7,6 @@ server vouches for; an answer of the API server is good for a minute, and for te
 import asyncio
 import hashlib
 import logging
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -16,10 +15,11 @@ import orjson
 
 from understudy.domain.names import ADMIN_AUDIENCE, GATEWAY_ADMIN_PORT
 from understudy.domain.state import GatewayState, dump_state
-from understudy.gateway import kubeapi
+from understudy.gateway import kubeapi, pair
 from understudy.gateway.policy.head import MAX_HEAD, Head, parse_head
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.wire.answer import plain_answer, refusal_answer
+from understudy.gateway.wire.door import Door
 from understudy.gateway.wire.plane import Plane
 from understudy.telemetry.gateway import GatewayMetrics
 
@@ -27,7 +27,6 @@ LOG: Final = logging.getLogger(__name__)
 _FRESH_SECONDS: Final = 60.0
 _STALE_SECONDS: Final = 600.0
 _READ_SECONDS: Final = 10.0
-_RELOAD_SECONDS: Final = 10.0
 _MAX_REVIEWS: Final = 1000
 _REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -86,20 +85,27 @@ class Reviews:
 
 
 class Admin:
-    """The admin server of one gateway. `ready` is what `/readyz` says."""
+    """The admin server of one gateway. `ready` is what `/readyz` says, `clients` the data port's certificate."""
 
     def __init__(
-        self, settings: AdminSettings, server: kubeapi.ApiServer | None, plane: Plane, *, start_id: str, ready: bool
+        self,
+        settings: AdminSettings,
+        server: kubeapi.ApiServer | None,
+        plane: Plane,
+        *,
+        start_id: str,
+        ready: bool,
+        clients: pair.Pair | None = None,
     ) -> None:
         self.ready = ready
         self._settings = settings
         self._plane = plane
         self._start_id = start_id
         self._began = plane.clock()
-        self._tls: ssl.SSLContext | None = None
+        self._pairs = {} if clients is None else {"clients": clients}
         self._server: asyncio.Server | None = None
         self._reviews = Reviews(server, settings.subjects)
-        self._metrics = GatewayMetrics(self.state, plane.gauges)
+        self._metrics = GatewayMetrics(self.state, self._gauges)
 
     def become_ready(self) -> None:
         """Everything needed is known; a gateway that is leaving stays unready."""
@@ -112,36 +118,28 @@ class Admin:
         return GatewayState(start_id=self._start_id, uptime=now - self._began, deployments=deployments)
 
     async def start(self) -> None:
-        """Listen; raises OSError for a taken port or a missing certificate."""
+        """Listen; raises OSError for a taken port, PairError for a certificate that cannot be used."""
         settings = self._settings
         if settings.tls_dir is not None:
-            self._tls = _tls(settings.tls_dir)
-        self._server = await asyncio.start_server(
-            self._connection, settings.host, settings.port, ssl=self._tls, limit=MAX_HEAD
-        )
+            self._pairs["admin"] = pair.Pair(settings.tls_dir)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, settings.host, settings.port)
 
     async def renew(self) -> None:
-        """Take renewed certificates for new connections until cancelled; a pair that does not fit is left alone."""
-        folder = self._settings.tls_dir
-        if folder is None or self._tls is None:
-            return
-        seen = _stamp(folder)
-        while True:
-            await asyncio.sleep(_RELOAD_SECONDS)
-            stamp = _stamp(folder)
-            if stamp == seen:
-                continue
-            seen = stamp
-            try:
-                _tls(folder)
-                self._tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-            except OSError as error:
-                LOG.warning("the new certificate in %s is of no use: %s", folder, error)
+        """Take renewed certificates, of the data port too, for new connections until cancelled."""
+        await asyncio.gather(*(known.renew() for known in self._pairs.values()))
 
     def stop(self) -> None:
         """Listen no more."""
         if self._server is not None:
             self._server.close()
+
+    def _protocol(self) -> asyncio.Protocol:
+        served = asyncio.StreamReaderProtocol(asyncio.StreamReader(MAX_HEAD), self._connection)
+        return Door(self._pairs["admin"], served) if "admin" in self._pairs else served
+
+    def _gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
+        return {**self._plane.gauges(), **(pair.gauges(self._pairs) if self._pairs else {})}
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request after the other until the client has had enough."""
@@ -192,17 +190,3 @@ class Admin:
             LOG.warning("token review: %s", error)
             return Refusal(503, "no_review", "the API server cannot be asked about the token", retry_after=1)
         return None if allowed else Refusal(403, "not_allowed", "this token's subject may not read here")
-
-
-def _tls(folder: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-    return context
-
-
-def _stamp(folder: Path) -> tuple[bytes, bytes]:
-    try:
-        return (folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()
-    except OSError:
-        return b"", b""

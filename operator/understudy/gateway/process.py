@@ -7,6 +7,7 @@ import logging
 import secrets
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,9 +15,11 @@ from typing import Final
 from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.follow import Follower
 from understudy.gateway.kubeapi import ApiServer
+from understudy.gateway.pair import Pair
 from understudy.gateway.snapshot import SnapshotError, read_file
 from understudy.gateway.spool import Spool
 from understudy.gateway.wire.connection import Connection
+from understudy.gateway.wire.door import Door
 from understudy.gateway.wire.plane import Limits, Plane
 from understudy.gateway.world import World
 
@@ -33,11 +36,13 @@ class Settings:
     gateway serves from until the API server answers, and `state_file` is where it is kept.
     `grace_seconds` is how long new requests are still taken after SIGTERM, `shutdown_seconds` how long the open
     ones get after that.
+    `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP.
     `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept.
     """
 
     host: str = "0.0.0.0"  # noqa: S104  # a gateway in a pod listens on the pod's address
     port: int = 8080
+    tls_dir: Path | None = None
     admin: AdminSettings = field(default_factory=AdminSettings)
     api: ApiServer | None = None
     system_namespace: str = "understudy-system"
@@ -55,7 +60,8 @@ class Settings:
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
-    Raises OSError for a taken port or a folder that cannot be written to, SnapshotError for a bad file.
+    Raises OSError for a taken port or a folder that cannot be written to, SnapshotError for a bad file,
+    PairError for a certificate that cannot be used.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -67,12 +73,13 @@ async def serve(settings: Settings) -> None:
     spool = None if settings.pairs_dir is None else Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
     if spool is not None:
         spool.check()
+    pair = None if settings.tls_dir is None else Pair(settings.tls_dir)
     plane = Plane(world, settings.limits, open_access=settings.open_access, spool=spool)
     follower = Follower(settings.api, world, plane, settings) if settings.api is not None else None
-    admin = Admin(settings.admin, settings.api, plane, start_id=secrets.token_hex(8), ready=known)
+    admin = Admin(settings.admin, settings.api, plane, start_id=secrets.token_hex(8), ready=known, clients=pair)
     await admin.start()
     listener = socket.create_server((settings.host, settings.port), backlog=_BACKLOG)
-    server = await loop.create_server(lambda: Connection(plane), sock=listener, backlog=_BACKLOG)
+    server = await loop.create_server(protocols(plane, pair), sock=listener, backlog=_BACKLOG)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(plane.sweep_forever()), tasks.create_task(admin.renew())]
         if follower is not None:
@@ -98,6 +105,13 @@ def _keep_memory() -> None:
     it cleared again: a quarter of all time. It keeps twice the largest block that it has seen mapped and freed.
     """
     bytes(_KEPT_BYTES // 2)
+
+
+def protocols(plane: Plane, pair: Pair | None) -> Callable[[], asyncio.Protocol]:
+    """What makes a protocol for each client that connects."""
+    if pair is None:
+        return lambda: Connection(plane)
+    return lambda: Door(pair, Connection(plane))
 
 
 def _read_snapshot(settings: Settings, world: World) -> bool:

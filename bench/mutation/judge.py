@@ -1,8 +1,8 @@
 """Judges mutants in one warm process: all tests are collected once, and each mutant lives in a fork of it.
 
-The fork runs the tests that reach the changed line, those first that have caught a neighbour, then the quickest, until
-one fails. A mutant survives if none fails, if no test reaches it, or if the time that one mutant may take is over
-(`PATIENCE`); it is caught too if a test takes far longer than usual, since that is what an endless loop is seen by.
+The fork runs the tests that reach the changed line, those first that have caught a neighbour, then the quickest of each
+file, until one fails. A mutant survives if none fails, if no test reaches it, or if the time that one mutant may take
+is over (`PATIENCE`); it is caught too if a test takes far longer than usual, by which an endless loop is seen.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -129,7 +129,7 @@ class Judge(Quick):
         return all(report.outcome != "failed" for report in runtestprotocol(self._items[test], log=False))
 
     def _judge(self, mutants: Sequence[Mutant], reach: Reach, end: float) -> Iterator[Verdict]:
-        caught: dict[tuple[Path, str], Counter[str]] = {}
+        caught: dict[tuple[Path, str], Counter[str]] = defaultdict(Counter)
         controlled = False
         for number, mutant in enumerate(mutants):
             if time.monotonic() > end and number >= self.task.least:
@@ -138,14 +138,16 @@ class Judge(Quick):
             code = module.code(mutant)
             if code is None:
                 continue
-            before = caught.setdefault((mutant.place.path, mutant.place.owner), Counter())
-            tests = _affordable(sorted(reach.tests(mutant.place), key=lambda t: -before[t]), reach)
+            here, near = caught[mutant.place.path, mutant.place.owner], caught[mutant.place.path, "*"]
+            known = sorted(reach.tests(mutant.place), key=lambda test: (-here[test], -near[test]))
+            tests = _affordable(known, reach)
             if tests and not mutant.place.owner and not controlled:
                 if self._verdict(mutant, module.compiled(), tests, reach).outcome != SURVIVED:
                     raise RuntimeError(f"{mutant.place.path}: imported anew and not changed, its tests fail")
                 controlled = True
             verdict = self._verdict(mutant, code, tests, reach)
-            before.update([verdict.test] if verdict.test else [])
+            for counter in (here, near) if verdict.test else ():
+                counter[verdict.test] += 1
             yield verdict
 
     def _verdict(self, mutant: Mutant, code: CodeType, tests: Sequence[str], reach: Reach) -> Verdict:

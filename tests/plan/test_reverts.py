@@ -8,7 +8,7 @@ import pytest
 from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
 from tests.plan.test_canary import PROBES, canary
-from tests.plan.world import Cluster, serving
+from tests.plan.world import Cluster, rollout, serving
 from understudy.plan.observed import PromptResult
 
 BAD: list[tuple[Behaviour, str]] = [
@@ -67,6 +67,21 @@ def test_one_that_turns_bad_goes_back_to_stable(weight: int, change: dict[str, A
             break
     assert [f["reason"] for f in cluster.status["failed"]] == [reason]
     assert cluster.weights() == {"v1": 100}
+
+
+def test_the_error_ceiling_waits_for_requests_not_for_failures() -> None:
+    # Six of ten fail, one request a second: twenty requests take twenty seconds, twenty failures thirty-three.
+    ceilings = {"errorRate": 0.5, "minRequests": 20}
+    steps = [{"weight": 50, "soak": "90s"}, {"weight": 100, "soak": "3s"}]
+    terms = rollout(steps=steps, analysis={"minSamples": 5, "metrics": ["rejected"], "ceilings": ceilings})
+    cluster = serving("v1", rollout=terms)
+    cluster.rate = 2.0
+    cluster.behaviours["v2"] = Behaviour(error_rate=0.6)
+    cluster.apply("v2", rollout=terms)
+    cluster.until(lambda c: c.status["weights"]["candidate"]["programmed"] == 50).turns(17)
+    assert cluster.phase == "Canary"
+    cluster.turns(8)
+    assert [f["reason"] for f in cluster.status["failed"]] == ["ErrorRate"]
 
 
 def slow_start(startup_timeout: str) -> Cluster:

@@ -163,6 +163,21 @@ def test_clumps_are_known_by_how_much_neighbours_differ(counts: list[int], low: 
     assert low <= clumping(counts).size <= high
 
 
+@pytest.mark.parametrize(
+    ("counts", "size"),
+    [
+        # (3 + squares) / (3 + sums) - 0.5, where the older is worth 0.98 of the newer with each interval.
+        ([0, 6], (3 + 36) / (3 + 6) - 0.5),
+        ([0, 6, 0], (3 + 36 * 0.98 + 36) / (3 + 6 * 0.98 + 6) - 0.5),
+        ([4, 10], (3 + 36) / (3 + 14) - 0.5),
+        # One difference counts as twelve times its sum at most.
+        ([0, 100], (3 + 1200) / (3 + 100) - 0.5),
+    ],
+)
+def test_the_size_of_clumps_is_that_of_the_page(counts: list[int], size: float) -> None:
+    assert clumping(counts).size == pytest.approx(size)
+
+
 def test_what_came_in_clumps_on_stable_is_worth_less_on_the_candidate() -> None:
     single = fed([((100, 1), (900, 1), INTERVAL)] * 40)
     clumped = fed([((100, 1), (900, 4), INTERVAL), *[((100, 1), (900, 0), INTERVAL)] * 3] * 10)

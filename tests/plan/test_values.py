@@ -330,10 +330,10 @@ def test_a_model_says_who_uses_it() -> None:
     users = [f"d{i:02}" for i in range(12)]
     status = plan_model(model, reversed(users), NOW)
     assert status["usedBy"] == users
-    assert {c["type"]: c["status"] for c in status["conditions"]} == {
-        "Ready": "True",
-        "Reconciling": "False",
-        "Stalled": "False",
+    assert {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]} == {
+        "Ready": ("True", "Declared"),
+        "Reconciling": ("False", "Declared"),
+        "Stalled": ("False", "Declared"),
     }
     assert "and 2 more" in status["conditions"][0]["message"]
     assert plan_model({**model, "status": status}, users, NOW) == status

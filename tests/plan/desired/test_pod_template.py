@@ -230,6 +230,21 @@ FIELDS = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ({"hostUsers": "no"}, "is 'no' write true or false"),
+        ({"terminationGracePeriodSeconds": "90"}, "is '90' write a whole number"),
+        ({"schedulerName": 7}, "is 7 write a string"),
+    ],
+)
+def test_a_field_of_another_type_is_refused_with_the_type_to_write(template: dict[str, Any], says: str) -> None:
+    done = attempt(deployment(template))
+    assert isinstance(done, Refusal)
+    assert done.path == f"spec.podTemplate.{next(iter(template))}"
+    assert f"{done.problem} {done.instead}" == says
+
+
 @given(st.dictionaries(FIELDS, ANY, max_size=4), st.booleans())
 def test_whatever_is_written_becomes_a_pod_or_a_refusal(template: dict[str, Any], gpu: bool) -> None:
     accelerator = {"resource": "nvidia.com/gpu", "products": ["A"]} if gpu else None

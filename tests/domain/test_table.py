@@ -38,6 +38,7 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
         cut=("0a1b2c3d",),
         extra_fields=("guided_decoding_backend",),
         media_hosts=("img.example.com", "10.0.0.1:8443"),
+        fallback=("plain", "stories/plainer"),
     )
     assert parse_table("story", table_spec(table)) == table
 
@@ -52,7 +53,7 @@ def test_the_settings_of_a_shadow_are_written_as_they_were_and_only_where_there_
 def test_what_is_left_out_has_its_default() -> None:
     table = parse_table("story", {"epoch": 0})
     assert table == Table(epoch=0, served_names=(), variants=())
-    assert not {"queue", "shadow", "extraFields", "mediaHosts"}.intersection(table_spec(table))
+    assert not {"queue", "fallback", "shadow", "extraFields", "mediaHosts"}.intersection(table_spec(table))
 
 
 def test_pods_without_a_bound_are_written_without_one() -> None:
@@ -87,6 +88,7 @@ def test_a_shadow_has_no_share_and_keeps_no_text_unless_asked_to(percent: int) -
         ({"queue": {"perPod": True}}, "spec.queue.perPod: want a whole number from 0 to 100000"),
         ({"queue": {"perPod": 0.5}}, "spec.queue.perPod: want a whole number from 0 to 100000"),
         ({"queue": {"deadlineSeconds": 0}}, "spec.queue.deadlineSeconds: want seconds between 0 and 86400"),
+        ({"fallback": ["a b"]}, "spec.fallback: 'a b' is not a model name"),
         ({"cut": ["xyz"]}, "spec.cut: revision 'xyz' is not 8 hexadecimal digits"),
         ({"cut": ["0a1b2c3d", CANARY]}, f"spec.cut: {CANARY} is a variant too"),
         ({"extraFields": ["priority"]}, "spec.extraFields: priority is never passed on"),

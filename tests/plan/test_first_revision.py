@@ -51,6 +51,12 @@ def test_how_requests_wait_is_in_the_table_and_changes_with_the_spec_alone() -> 
     assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
 
 
+def test_who_takes_what_it_cannot_serve_is_in_the_table_in_the_order_of_the_spec() -> None:
+    cluster = new(fallback=[{"name": "plain"}, {"name": "another"}]).until_phase("Stable")
+    assert cluster.table is not None
+    assert cluster.table.fallback == ("plain", "another")
+
+
 def test_it_serves_as_soon_as_one_of_its_pods_answers_and_is_ready_when_all_are() -> None:
     cluster = new(replicas=3)
     cluster.capacity = 1

@@ -77,6 +77,7 @@ class Table:
     each rollout's split its own, and has gateways sample what becomes of conversations.
     `cut` are revisions of which no further word may reach a client: their open streams end with an error.
     `shadow` is there if and only if one variant has that track.
+    `fallback` are served names that take requests which the deployment cannot serve, the first one first.
     `extra_fields` of requests are passed on beside the usual ones, `media_hosts` may be named in their media URLs.
     """
 
@@ -92,6 +93,7 @@ class Table:
     shadow: Shadow | None = None
     extra_fields: tuple[str, ...] = ()
     media_hosts: tuple[str, ...] = ()
+    fallback: tuple[str, ...] = ()
 
 
 def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
@@ -105,10 +107,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
     epoch = spec.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
         raise InvalidTableError("spec.epoch: want a whole number, 0 or more")
-    names = tuple(spec.get("servedNames", ()))
-    for name in names:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise InvalidTableError(f"spec.servedNames: {name!r} is not a model name")
+    names = _names("spec.servedNames", spec.get("servedNames", ()))
     variants = tuple(_variant(deployment, item) for item in spec.get("variants", ()))
     if len({v.revision for v in variants}) != len(variants):
         raise InvalidTableError("spec.variants: a revision appears twice")
@@ -137,6 +136,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
         shadow=_shadow(spec.get("shadow"), [v for v in variants if v.track == "shadow"]),
         extra_fields=_extra_fields(spec.get("extraFields", ())),
         media_hosts=_media_hosts(spec.get("mediaHosts", ())),
+        fallback=_names("spec.fallback", spec.get("fallback", ())),
     )
 
 
@@ -173,6 +173,8 @@ def table_spec(table: Table) -> dict[str, Any]:
         spec["extraFields"] = list(table.extra_fields)
     if table.media_hosts:
         spec["mediaHosts"] = list(table.media_hosts)
+    if table.fallback:
+        spec["fallback"] = list(table.fallback)
     return spec
 
 
@@ -218,6 +220,13 @@ def _shadow(settings: Mapping[str, Any] | None, variants: Sequence[Variant]) -> 
         between_tokens=_seconds("spec.shadow", settings, "betweenTokensSeconds"),
         text=text,
     )
+
+
+def _names(field: str, names: Sequence[Any]) -> tuple[str, ...]:
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidTableError(f"{field}: {name!r} is not a model name")
+    return tuple(names)
 
 
 def _extra_fields(names: Sequence[Any]) -> tuple[str, ...]:

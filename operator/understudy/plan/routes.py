@@ -124,6 +124,7 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         session_from_user=spec.session.from_user,
         extra_fields=spec.api.extra_fields,
         media_hosts=spec.api.media_hosts,
+        fallback=tuple(other.name for other in spec.fallback),
         shadow=_shadow(world) if any(part.track == "shadow" for part in parts) else None,
         cut=tuple(r.name for r in world.revisions.values() if _is_cut(world, r) and r.name not in live),
     )

@@ -117,6 +117,8 @@ class RoutingTableSpec(BaseModel):
     """Request fields that are passed on beside the usual ones."""
     media_hosts: MediaHosts = ()
     """Hosts from which engines may load media."""
+    fallback: Annotated[tuple[ServedName, ...], Field(max_length=8), ATOMIC] = ()
+    """Served names that take requests which this deployment cannot serve, the first one first."""
     shadow: TableShadow | None = None
     """Copies for the variant of track `shadow`."""
 

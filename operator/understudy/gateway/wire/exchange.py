@@ -13,6 +13,7 @@ from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted, ej
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
 from understudy.gateway.policy.evidence import ErrorKind
+from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import RESPONSES, Operation
@@ -53,10 +54,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
-        "_entry_key", "_head", "_key", "_line", "_load", "_operation", "_pair", "_payload", "_payload_model", "_queue",
-        "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until",
-        "client", "name", "plane", "responses", "stream", "wants_usage",
+        "_asked", "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
+        "_entry_key", "_fallback_field", "_fallbacks", "_head", "_key", "_line", "_load", "_operation", "_pair",
+        "_payload", "_payload_model", "_queue", "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent",
+        "_wait_until", "_where", "_whole_until", "client", "name", "plane", "responses", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +99,9 @@ class Exchange:
         self._traceparent = b"traceparent: %b\r\n" % trace if trace is not None else b""
         self._timeouts = entry.served.table.timeouts
         self._queue = entry.served.table.queue
+        self._fallbacks = entry.served.table.fallback
+        self._fallback_field = b""
+        self._asked: tuple[str, ...] = (entry.key,)
         self._whole_until = plane.clock() + self._timeouts.whole
         self._wait_until = 0.0
         # The line in which it waits, if it does.
@@ -216,10 +220,10 @@ class Exchange:
         if not self._wait_until:
             self._wait_until = min(now + self._queue.deadline, self._whole_until)
         if now >= self._wait_until:
-            self._refuse(_NO_TURN)
+            self._unserved(_NO_TURN, now)
             return
         if not self.plane.queue.enter(self, self._entry_key, part, self._key.priority, self._queue.max):
-            self._refuse(_NO_CAPACITY)
+            self._unserved(_NO_CAPACITY, now)
             return
         self._line = part
         # Whoever was tried may be tried again: what wakes this request is news.
@@ -236,7 +240,40 @@ class Exchange:
     def crowded_out(self) -> None:
         """It waits no more: the line was full, and somebody else had a better right to its place."""
         self._line = ""
-        self._refuse(_NO_CAPACITY)
+        self._unserved(_NO_CAPACITY, self.plane.clock())
+
+    def _unserved(self, refusal: Refusal, now: float, *, by_budget: bool = False) -> None:
+        """The deployment cannot serve it: let the next name that may take it do so, else refuse.
+
+        `by_budget`: only if there is a retry left for that.
+        """
+        plane = self.plane
+        self._leave(served=False)
+        found = None
+        if self._fallbacks and not self._direct and now < self._whole_until:
+            found = next_fallback(
+                self._fallbacks, plane.world.routes, self._key, self._asked, self._operation, self._document
+            )
+        if found is None or (by_budget and not plane.budget.take(now)):
+            self._refuse(refusal)
+            return
+        name, entry, self._fallbacks = found
+        plane.fallbacks += 1
+        self._close_pair()
+        self._pair = None
+        self._asked += (entry.key,)
+        self._entry_key = entry.key
+        self._fallback_field = b"x-understudy-fallback: %b\r\n" % name.encode()
+        self._timeouts, self._queue = entry.served.table.timeouts, entry.served.table.queue
+        # What it has done to engines stays with it; everything else begins anew.
+        kills = self._course.kills
+        self._course = Course()
+        self._course.kills = kills
+        self._wait_until = 0.0
+        self._desperate = True
+        self._conversation = b""
+        self._payload_model = ""
+        self.dispatch()
 
     def _begin(
         self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool, sampled: bool, half: Half | None
@@ -282,7 +319,9 @@ class Exchange:
             attempt.charge(CHARGED[failure])
         if step is Step.POISON:
             self._poisoned(now)
-        elif step is Step.GIVE_UP or (rationed(failure) and not plane.budget.take(now)):
+        elif step is Step.GIVE_UP:
+            self._unserved(gave_up(failure), now, by_budget=rationed(failure))
+        elif rationed(failure) and not plane.budget.take(now):
             self._refuse(gave_up(failure))
         else:
             self._retry(step)
@@ -367,7 +406,8 @@ class Exchange:
         self._close_pair()
 
     def _answer_fields(self) -> bytes:
-        return self._request_fields + (self._attempt.variant.answer_fields if self._attempt is not None else b"")
+        ours = self._request_fields + self._fallback_field
+        return ours + (self._attempt.variant.answer_fields if self._attempt is not None else b"")
 
     def _framed(self, events: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(events), events) if self._head.minor else events
@@ -447,7 +487,7 @@ class Exchange:
     def expired(self, now: float) -> None:
         """The deadline that was set last has passed."""
         if self._line:
-            self._refuse(_NO_TURN)
+            self._unserved(_NO_TURN, now)
         elif self._spoke:
             late = now >= self._whole_until
             self.cut(None if late else "truncated", _TOO_LONG if late else _STALLED)

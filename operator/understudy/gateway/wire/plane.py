@@ -57,8 +57,8 @@ class Plane:
 
     __slots__ = (
         "_empty", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents", "draining",
-        "failed_keys", "failovers", "ids", "limits", "open_access", "pins", "poisons", "pool", "queue", "random",
-        "refused", "retries", "samples", "shadows", "world",
+        "failed_keys", "failovers", "fallbacks", "ids", "limits", "open_access", "pins", "poisons", "pool", "queue",
+        "random", "refused", "retries", "samples", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +88,7 @@ class Plane:
         self.answered = 0
         self.retries = 0
         self.failovers = 0
+        self.fallbacks = 0
 
     def rerouted(self) -> None:
         """The routes have changed: end what must not go on, and try again for what waits."""
@@ -151,6 +152,7 @@ class Plane:
             "understudy_refused_total": ("Requests refused, by code", dict(self.refused) or {"none": 0}),
             "understudy_retries_total": ("Attempts after a failed one", {"": self.retries}),
             "understudy_failovers_total": ("Conversations moved to stable", {"": self.failovers}),
+            "understudy_fallbacks_total": ("Requests that another served name took", {"": self.fallbacks}),
             "understudy_conversations_total": ("Where conversation ids came from", dict(self.conversations)),
             **self.shadows.gauges(),
         }

@@ -1,4 +1,4 @@
-"""Envoy in front of the gateway, set up as in manifests/front/envoy.yaml: HTTP/2 to clients, HTTP/1.1 to us."""
+"""Envoy in front of the gateway, set up as in docs/envoy.yaml: HTTP/2 to clients, HTTP/1.1 to us."""
 
 import asyncio
 import fcntl
@@ -62,7 +62,7 @@ class Front:
 async def front(binary: Path, folder: Path, gateway_port: int) -> AsyncIterator[Front]:
     """Envoy before the gateway, whose certificate is in `folder`/inner; its own is in `folder`."""
     port = free_ports(1)[0]
-    text = (ROOT / "manifests" / "front" / "envoy.yaml").read_text()
+    text = (ROOT / "docs" / "envoy.yaml").read_text()
     for given, ours in (
         ("/etc/envoy/tls/tls.crt", f"{folder}/tls.crt"),
         ("/etc/envoy/tls/tls.key", f"{folder}/tls.key"),

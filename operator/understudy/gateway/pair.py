@@ -81,7 +81,7 @@ class Pair:
         context.set_alpn_protocols(["http/1.1"])
         try:
             # The password is given because OpenSSL would ask the terminal for it.
-            context.load_cert_chain(certificate, key, password="")
+            context.load_cert_chain(certificate, key, password=b"")
         except ssl.SSLError as error:
             raise PairError(f"{self._folder}: {_why(certificate, key, error)}") from error
         except OSError as error:

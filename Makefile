@@ -53,7 +53,7 @@ bench-gateway: $(VENV)/ready ## Measure the gateway beside its peers (BENCH=--qu
 
 ##@ Check
 .PHONY: verify lint fmt types imports security mutation generate check-generated release-check
-verify: lint types imports security check-generated mutation ## Every static check; nothing may differ from what is generated
+verify: lint types imports security check-generated ## Every static check; nothing may differ from what is generated
 
 lint: $(VENV)/ready ## Style and likely mistakes (ruff)
 	$(BIN)/ruff check $(CODE)

@@ -2,7 +2,7 @@
 
 A pod is lent only when the candidate has none to go to, when what is lent takes it all the way to 100 %, and while
 the pods that stay carry the whole load: at every moment everybody can go back to them. Why so, and what
-else could have been: docs/adr/0011-lend-by-waiting-times.md.
+else could have been: docs/adr/0016-lend-by-waiting-times.md.
 """
 
 from dataclasses import replace

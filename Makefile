@@ -23,14 +23,17 @@ status: ## What is running: Docker, cluster, images
 	$(LOCAL) status
 
 ##@ Test
-.PHONY: test test-fast test-covered test-cluster
-test: verify test-covered test-cluster ## Everything, from a clean checkout: checks, fast tests with coverage, real cluster
+.PHONY: test test-fast test-covered test-slow test-cluster
+test: verify test-covered test-slow test-cluster ## Everything, from a clean checkout: checks, fast tests with coverage, slow ones, real cluster
 
-test-fast: $(VENV)/ready ## Everything that needs no cluster, on all cores (the daily loop: fewer random histories)
-	UNDERSTUDY_HISTORIES=$${UNDERSTUDY_HISTORIES:-100} $(PYTEST) -m "not cluster" $(ALL_CORES)
+test-fast: $(VENV)/ready ## The daily loop: what needs neither a cluster nor more than ten seconds, on all cores
+	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES)
 
-test-covered: $(VENV)/ready ## The same with all histories; every branch of the pure rooms must be covered
-	$(PYTEST) -m "not cluster" $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
+test-covered: $(VENV)/ready ## The same; every branch of the pure rooms must be covered
+	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
+
+test-slow: $(VENV)/ready ## Random histories, small worlds in which every order of events is tried, rules taken out
+	$(PYTEST) -m "slow and not cluster" $(ALL_CORES)
 
 test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
 	$(LOCAL) tools --for-tests

@@ -140,7 +140,8 @@ def test_what_the_api_server_or_the_planner_would_refuse_is_told_before(kubectl:
     assert (told["outcome"], "write weight: 100 in the last step" in told["sentence"]) == ("refused", True), told
     kubectl.write(engine={"type": "sim", "imagee": "x"})
     assert 'unknown field "spec.engine.imagee"' in kubectl.planned()["sentence"]
-    kubectl.write(engine={"type": "sim", "args": ["--port=1"]})
+    asked = {"messages": [{"role": "user", "content": "Say yes."}], "expect": {"jsonSchema": {"$ref": "#/yes"}}}
+    kubectl.write(probes={"prompts": [{"name": "yes", **asked}]})
     assert "InvalidSpec" in kubectl.planned()["sentence"]
     code, out, _ = kubectl("plan", "--server-side", "-f", kubectl.write(modelRef={"name": "nobody"}))
     assert (code, "ModelNotFound" in out) == (1, True), out

@@ -10,6 +10,9 @@ CODE   := operator local tests
 LOCAL  := python3 -m local
 PYTEST := $(BIN)/pytest -q
 ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
+QUICK  := -m "not cluster and not slow"
+# The tests of the rooms that decide: they alone must reach every branch of them.
+PURE   := tests/domain tests/gateway/policy tests/plan
 
 ##@ Try it
 .PHONY: up down status
@@ -23,14 +26,17 @@ status: ## What is running: Docker, cluster, images
 	$(LOCAL) status
 
 ##@ Test
-.PHONY: test test-fast test-covered test-slow test-cluster
-test: verify test-covered test-slow test-cluster ## Everything, from a clean checkout: checks, fast tests with coverage, slow ones, real cluster
+.PHONY: test test-fast test-pure test-shell test-slow test-cluster
+test: verify test-pure test-shell test-slow test-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
 
 test-fast: $(VENV)/ready ## The daily loop: what needs neither a cluster nor more than ten seconds, on all cores
-	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES)
+	$(PYTEST) $(QUICK) $(ALL_CORES)
 
-test-covered: $(VENV)/ready ## The same; every branch of the pure rooms must be covered
-	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
+test-pure: $(VENV)/ready ## Of that, the rooms that decide: their tests must reach every branch
+	$(PYTEST) $(PURE) $(QUICK) $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
+
+test-shell: $(VENV)/ready ## Of that, everything else
+	$(PYTEST) tests $(PURE:%=--ignore=%) $(QUICK) $(ALL_CORES)
 
 test-slow: $(VENV)/ready ## Random histories, small worlds in which every order of events is tried, rules taken out
 	$(PYTEST) -m "slow and not cluster" $(ALL_CORES)

@@ -29,6 +29,7 @@ def test_a_manifest_comes_back_as_it_was(document: Object) -> None:
     assert _within(document, to_manifest(parsed))
 
 
+@pytest.mark.slow
 def test_the_examples_have_every_field_that_is_bounded() -> None:
     missing = sorted({f"{bound.kind}{bound.path}" for bound in bounds() if located(bound) is None})
     assert missing == [], "add them to tests/api/manifests: the API server's bounds are tested on what is there"

@@ -201,6 +201,7 @@ async def test_an_engine_that_is_lost_before_the_first_word_costs_the_client_not
             assert g.state(CANARY).failed == 1
 
 
+@pytest.mark.slow
 async def test_an_engine_that_dies_anywhere_leaves_whole_events_and_an_end() -> None:
     def raw(model: str) -> bytes:
         pieces = b"".join(chunk(piece) for piece in events(model, "a", "b"))

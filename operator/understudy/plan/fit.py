@@ -12,6 +12,7 @@ from understudy.domain.quantity import parse_quantity
 from understudy.plan.desired.accelerator import PRODUCT_LABEL
 from understudy.plan.faults import condition
 from understudy.plan.observed import Object
+from understudy.plan.selectors import meets
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _REPELLING: Final = ("NoSchedule", "NoExecute")
@@ -127,7 +128,7 @@ def _takes(node: Object, spec: Mapping[str, Any]) -> bool:
     if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False
     terms = _terms(spec)
-    if terms and not any(all(_meets(e, labels) for e in term.get("matchExpressions") or ()) for term in terms):
+    if terms and not any(all(meets(e, labels) for e in term.get("matchExpressions") or ()) for term in terms):
         return False
     repelling = (taint for taint in node_spec.get("taints") or () if taint.get("effect") in _REPELLING)
     return all(any(_tolerates(t, taint) for t in spec.get("tolerations") or ()) for taint in repelling)
@@ -136,29 +137,6 @@ def _takes(node: Object, spec: Mapping[str, Any]) -> bool:
 def _terms(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     return list((affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ())
-
-
-def _meets(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or ()
-    match expression["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-        case other:
-            return _compares(other, labels.get(key, ""), values)
-
-
-def _compares(operator: str, label: str, values: Iterable[str]) -> bool:
-    """Gt or Lt, as of whole numbers."""
-    bound = next(iter(values), "")
-    if not (label.isdecimal() and bound.isdecimal()):
-        return False
-    return int(label) > int(bound) if operator == "Gt" else int(label) < int(bound)
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:

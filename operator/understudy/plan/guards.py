@@ -5,6 +5,7 @@ from typing import Any
 
 from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.plan.observed import Object, Observed
+from understudy.plan.selectors import meets
 
 
 def guarding(observed: Observed, spec: ModelDeploymentSpec) -> tuple[Object, ...]:
@@ -41,18 +42,5 @@ def _selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> b
         return False
     exact: Mapping[str, str] = selector.get("matchLabels") or {}
     return all(labels.get(k) == v for k, v in exact.items()) and all(
-        _meets(r, labels) for r in selector.get("matchExpressions") or ()
+        meets(r, labels) for r in selector.get("matchExpressions") or ()
     )
-
-
-def _meets(requirement: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key, values = requirement["key"], requirement.get("values") or ()
-    match requirement["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:
-            return key not in labels

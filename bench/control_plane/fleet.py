@@ -31,8 +31,8 @@ from bench.control_plane.servers import (
     ControlPlane,
     EndedError,
     Process,
-    free_port,
 )
+from local.ports import free_port
 from understudy.domain.names import API_VERSION
 from understudy.kube.resources import DEPLOYMENT, MODEL, MODEL_DEPLOYMENT
 

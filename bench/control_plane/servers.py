@@ -5,7 +5,6 @@ etcd does not wait for the disk: the API server is then as fast as it can be, an
 
 import asyncio
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.control_plane.api import Api, RefusedError, client_context
+from local.ports import free_port, free_ports
 
 # Users, by their tokens. The operator and the bare client come in as service accounts do, flow control included.
 OPERATOR, BARE, EDITOR, ADMIN = "understudy", "bare-client", "editor", "bench"
@@ -145,7 +145,7 @@ current-context: bench
         return self.folder / "certificates" / "apiserver.crt"
 
     async def _etcd(self) -> str:
-        clients, peers = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        clients, peers = (f"http://127.0.0.1:{port}" for port in free_ports(2))
         command = [
             self._programs[0],
             f"--data-dir={self.folder / 'etcd'}",
@@ -186,13 +186,6 @@ current-context: bench
             if time.monotonic() > deadline:
                 raise EndedError(f"kube-apiserver is not ready after {seconds:.0f} s; see {self.folder}")
             await asyncio.sleep(0.3)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _make_key(path: Path) -> None:

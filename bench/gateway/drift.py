@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 
 from bench.gateway.peers import CANDIDATE, ENGINES, KEY, MODEL, ROOT, STABLE
-from bench.gateway.processes import Child, free_port, memory_mb, start
+from bench.gateway.processes import Child, memory_mb, start
 from bench.gateway.scenarios import OTHERS, TESTED, BenchError
+from local.ports import free_ports
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, FakeApi, fake_api, key_secret, slice_object, table_object
 from tests.gateway.worlds import endpoints, table
 
@@ -34,8 +35,7 @@ def drift(requests: int) -> dict[str, Any]:
 
 
 async def _drift(requests: int) -> dict[str, Any]:
-    engine = free_port(ENGINES + 2)
-    port, admin = engine + ENGINES, engine + ENGINES + 1
+    engine, *_, port, admin = free_ports(ENGINES + 2)
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
         folder = Path(name)
         command = [sys.executable, "-m", "bench.gateway.upstream", "--port", str(engine)]

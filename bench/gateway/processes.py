@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,24 +85,3 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-
-def free_port(count: int = 1) -> int:
-    """The first of `count` ports in a row that nobody listens on at this moment."""
-    # At random, so that two who look at the same time do not find the same ones; below those that the kernel gives out.
-    for first in random.sample(range(20000, 32000, count), 100):
-        sockets = []
-        try:
-            for port in range(first, first + count):
-                one = socket.socket()
-                sockets.append(one)
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                one.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return first
-    msg = "no free ports between 20000 and 32000"
-    raise OSError(msg)

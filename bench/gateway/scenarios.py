@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from bench.gateway.peers import ENGINES, KEY, MODEL, ROOT, Peer, Place
-from bench.gateway.processes import Child, busy_seconds, free_port, memory_mb, start
+from bench.gateway.processes import Child, busy_seconds, memory_mb, start
+from local.ports import free_ports
 
 # The process under test has a core of its own; engines and load share the other.
 TESTED, OTHERS = 1, 0
@@ -49,7 +50,7 @@ class BenchError(RuntimeError):
 def serving(peer: Peer | None, interval: float) -> Iterator[tuple[Place, Child, Child | None, float]]:
     """Engines and a peer (None: nobody between load and engines), up, with the seconds that the peer's start took."""
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
-        engine = free_port(ENGINES + 2)
+        engine = free_ports(ENGINES + 2)[0]
         place = Place(Path(name), engine + ENGINES, engine)
         path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"}
         command = [sys.executable, "-m", "bench.gateway.upstream", "--port", str(engine)]

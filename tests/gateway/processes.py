@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+
+from local.ports import free_ports
 
 OPERATOR = str(Path(__file__).parents[2] / "operator")
 
@@ -26,17 +27,6 @@ class Process:
         """Status and body of a path of the admin port."""
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.admin}{path}") as answer:
             return answer.status, await answer.text()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 async def launch(*flags: str, **environ: str) -> "asyncio.subprocess.Process":

@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from local.ports import free_port
 from tests.gateway.certificates import NAME, certify
 from tests.gateway.clients import ask, chat
 from tests.gateway.engines import answers_status, engine
 from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
 from tests.gateway.gateways import Gateway, gateway, until
-from tests.gateway.processes import free_ports
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
 from understudy.domain.state import parse_state
 from understudy.gateway import admin as admin_module
@@ -54,7 +54,7 @@ class Admins:
 async def serving(
     g: Gateway, api: FakeApi | None = None, *, tls: ssl.SSLContext | None = None, **settings: Any
 ) -> AsyncIterator[Admins]:
-    port = free_ports(1)[0]
+    port = free_port()
     given = AdminSettings(host="127.0.0.1", port=port, **settings)
     made = Admin(given, ApiServer(api.url) if api else None, g.plane, start_id="start-1", ready=True)
     await made.start()

@@ -13,11 +13,11 @@ import yaml
 
 from bench.gateway.peers import PEERS, environment, install
 from local.cache import folder
+from local.ports import free_port
 from tests.gateway.certificates import NAME, certify
 from tests.gateway.clients import chat
 from tests.gateway.engines import Asked, answers_well, engine
 from tests.gateway.gateways import gateway, until
-from tests.gateway.processes import free_ports
 from tests.gateway.worlds import KEY, STABLE, endpoints, snapshot, table
 from understudy.gateway.pair import Pair
 
@@ -61,7 +61,7 @@ class Front:
 @asynccontextmanager
 async def front(binary: Path, folder: Path, gateway_port: int) -> AsyncIterator[Front]:
     """Envoy before the gateway, whose certificate is in `folder`/inner; its own is in `folder`."""
-    port = free_ports(1)[0]
+    port = free_port()
     text = (ROOT / "docs" / "envoy.yaml").read_text()
     for given, ours in (
         ("/etc/envoy/tls/tls.crt", f"{folder}/tls.crt"),

@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from local.ports import free_port
 from tests.gateway.clients import ask, chat, client, request
 from tests.gateway.engines import Asked, answers_well, engine
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret, slice_object, table_object
 from tests.gateway.gateways import until
-from tests.gateway.processes import Process, free_ports, launch, process
+from tests.gateway.processes import Process, launch, process
 from tests.gateway.test_follow import HASH
 from tests.gateway.worlds import CANARY, KEY, MASTER, STABLE, endpoints, shadowed_table, snapshot, table
 from understudy.domain.state import parse_state
@@ -186,7 +187,7 @@ async def test_what_cannot_start_says_why(flags: tuple[str, ...], status: int, s
 async def test_a_file_that_is_no_snapshot_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(content)
-    child = await launch(f"--snapshot={path}", f"--port={free_ports(1)[0]}")
+    child = await launch(f"--snapshot={path}", f"--port={free_port()}")
     _, errors = await child.communicate()
     assert child.returncode == 2
     assert str(path) in errors.decode()

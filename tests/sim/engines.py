@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp.test_utils import TestServer
 
+from local.ports import free_port
 from understudy.sim.answers import Served
 from understudy.sim.behaviour import Behaviour, changed
 from understudy.sim.server import Identity, Simulator
@@ -39,13 +39,6 @@ async def engine(key: str = "", **knobs: Any) -> AsyncIterator[tuple[str, Simula
         await server.close()
 
 
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def process(*flags: str, **environ: str) -> AsyncIterator[tuple[str, "asyncio.subprocess.Process"]]:
     """Base URL and process of `understudy sim`, serving; killed at the end if it still runs."""
@@ -71,4 +64,4 @@ async def process(*flags: str, **environ: str) -> AsyncIterator[tuple[str, "asyn
         await child.communicate()
 
 
-__all__ = ["KEY", "LAUNCH", "OPERATOR", "engine", "free_port", "process"]
+__all__ = ["KEY", "LAUNCH", "OPERATOR", "engine", "process"]

@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.sim.engines import KEY, LAUNCH, OPERATOR, free_port, process
+from local.ports import free_port
+from tests.sim.engines import KEY, LAUNCH, OPERATOR, process
 from understudy.cli import sim
 
 BODY: dict[str, Any] = {"model": "sim", "messages": [{"role": "user", "content": "hi"}], "stream": True}

@@ -10,9 +10,8 @@ CODE   := operator local tests
 LOCAL  := python3 -m local
 PYTEST := $(BIN)/pytest -q
 ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
-QUICK  := -m "not cluster and not slow"
-# The tests of the rooms that decide: they alone must reach every branch of them.
-PURE   := tests/domain tests/gateway/policy tests/plan
+# Workers need not import thousands of tests that they will not run.
+ON_CLUSTER = $(shell grep -rl --include='test_*.py' 'mark\.cluster' tests)
 
 ##@ Try it
 .PHONY: up down status
@@ -26,27 +25,24 @@ status: ## What is running: Docker, cluster, images
 	$(LOCAL) status
 
 ##@ Test
-.PHONY: test test-fast test-pure test-shell test-slow test-cluster
-test: verify test-pure test-shell test-slow test-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
+.PHONY: test test-fast test-pure test-rest test-cluster
+test: verify test-pure test-rest test-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
 
 test-fast: $(VENV)/ready ## The daily loop: what needs neither a cluster nor more than ten seconds, on all cores
-	$(PYTEST) $(QUICK) $(ALL_CORES)
+	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES)
 
 test-pure: $(VENV)/ready ## Of that, the rooms that decide: their tests must reach every branch
-	$(PYTEST) $(PURE) $(QUICK) $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
+	$(PYTEST) -m "pure and not cluster and not slow" $(ALL_CORES) --cov --cov-report=term --cov-fail-under=100
 
-test-shell: $(VENV)/ready ## Of that, everything else
-	$(PYTEST) tests $(PURE:%=--ignore=%) $(QUICK) $(ALL_CORES)
-
-test-slow: $(VENV)/ready ## Random histories, small worlds in which every order of events is tried, rules taken out
-	$(PYTEST) -m "slow and not cluster" $(ALL_CORES)
+test-rest: $(VENV)/ready ## Everything else without a cluster: random histories, small worlds searched whole, rules taken out
+	$(PYTEST) -m "not cluster and (slow or not pure)" $(ALL_CORES)
 
 test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
 	$(LOCAL) tools --for-tests
 	$(LOCAL) argocd
 	$(LOCAL) install
-	$(PYTEST) -m "cluster and not alone" -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
-	$(PYTEST) -m "cluster and alone and not proof" --durations=15
+	$(PYTEST) $(ON_CLUSTER) -m "cluster and not alone" -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
+	$(PYTEST) $(ON_CLUSTER) -m "cluster and alone and not proof" --durations=15
 
 .PHONY: proof
 proof: $(VENV)/ready ## Prove the rollout machine anew, some hours, real cluster included (PROOF="--parts histories": docs/proof.md)

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parent.parent
 # Tests that share objects on the cluster (stored examples, a release, the node's GPUs): one worker runs all of each.
 SHARED = ("tests/api/", "tests/chart/", "tests/e2e/test_scheduling.py")
 
+# The tests of the rooms that decide: they alone must reach every branch of them (make test-pure).
+PURE = ("tests/domain/", "tests/gateway/policy/", "tests/plan/")
+
 settings.register_profile("understudy", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("understudy")
 
@@ -30,7 +33,10 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long: whoever begins it last ends alone, with the other core idle."""
+    """Mark the rooms that decide; begin with what takes long: begun last it ends alone, with the other core idle."""
+    for item in items:
+        if item.nodeid.startswith(PURE):
+            item.add_marker("pure")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

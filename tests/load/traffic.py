@@ -71,8 +71,9 @@ def flips(records: Iterable[Record]) -> dict[str, list[str]]:
 class Traffic:
     """Background conversations on one served name, begun on entry and ended on exit.
 
-    `streams` workers talk without pause, each going round its own ten sessions with answers of `tokens` tokens;
-    `long_streams` more ask for `long_tokens` each. The engine's inter-token time makes these long in seconds.
+    `streams` workers talk, each going round its own ten sessions with answers of `tokens` tokens and `pause` seconds
+    after each: without any, they would take the CPU that scenarios beside them need. `long_streams` more ask for
+    `long_tokens` each. The engine's inter-token time makes these long in seconds.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class Traffic:
         tokens: int = 3,
         long_streams: int = 0,
         long_tokens: int = 350,
+        pause: float = 0.1,
     ) -> None:
         self._url = f"{base_url}/v1/chat/completions"
         self._key = key
         self._model = model
         self._shape = (streams, tokens, long_streams, long_tokens)
+        self._pause = pause
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
         self._stopping = threading.Event()
@@ -159,9 +162,8 @@ class Traffic:
             if self._stopping.is_set():
                 return
             record = await self._ask(f"{prefix}-{turn % sessions}", tokens)
-            if record.error:
-                # A refused client does not hammer; it tries again like a person would.
-                await asyncio.sleep(0.2)
+            # A refused client does not hammer; it tries again like a person would.
+            await asyncio.sleep(0.2 if record.error else self._pause)
 
     async def _burst(self, count: int, concurrency: int) -> list[Record]:
         gate = asyncio.Semaphore(concurrency)

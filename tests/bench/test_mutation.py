@@ -232,6 +232,7 @@ def judged(root: Path, **files: str) -> tuple[dict[str, str], list[str]]:
     return seen, failing
 
 
+@pytest.mark.slow
 def test_mutants_are_caught_missed_never_run_or_endless(tmp_path: Path) -> None:
     seen, failing = judged(tmp_path)
     assert failing == []

@@ -46,6 +46,7 @@ async def test_it_serves_from_a_file_alone(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_sigterm_lets_streams_end_and_takes_requests_a_little_longer(tmp_path: Path) -> None:
     finish = asyncio.Event()
 

@@ -167,6 +167,7 @@ async def test_every_byte_may_come_alone(tmp_path: Path) -> None:
             assert (await c.ask()).text == "once upon a time"
 
 
+@pytest.mark.slow
 async def test_certificates_change_under_load_and_no_request_fails(tmp_path: Path) -> None:
     trust = certify(tmp_path, "first", RSA)
     pair = Pair(tmp_path)
@@ -228,6 +229,7 @@ async def test_an_open_connection_keeps_its_certificate_and_a_new_one_gets_the_n
                 pass
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_gets_all_of_the_answer_that_ends_its_connection(tmp_path: Path) -> None:
     trust = certify(tmp_path, "story")
     text = "x" * 8_000_000
@@ -292,6 +294,7 @@ def written(folder: Path, document: dict[str, Any]) -> str:
     return f"--snapshot={path}"
 
 
+@pytest.mark.slow
 async def test_sigterm_lets_streams_over_tls_end_and_takes_requests_a_little_longer(tmp_path: Path) -> None:
     trust = certify(tmp_path, "story")
     finish = asyncio.Event()

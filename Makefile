@@ -28,7 +28,7 @@ status: ## What is running: Docker, cluster, images
 .PHONY: test test-fast test-pure test-rest test-cluster
 test: verify test-pure test-rest test-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
 
-test-fast: $(VENV)/ready ## The daily loop: what needs neither a cluster nor more than ten seconds, on all cores
+test-fast: $(VENV)/ready ## The daily loop: what needs no cluster and little time, on all cores
 	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES)
 
 test-pure: $(VENV)/ready ## Of that, the rooms that decide: their tests must reach every branch

@@ -14,6 +14,7 @@ WHOLE = Scenario("small", "requests", connections=4, prompt=1024)
 STREAMS = Scenario("streams-600", "streams", connections=5, prompt=1024, tokens=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["understudy", "floor", "aiohttp"])
 def test_whole_answers_are_counted_and_paid_for(name: str) -> None:
     found = measure(PEERS[name], WHOLE, seconds=0.5, warmup=0.1)
@@ -24,6 +25,7 @@ def test_whole_answers_are_counted_and_paid_for(name: str) -> None:
     assert found["memory_mb"] > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["understudy", "floor", "aiohttp"])
 def test_each_chunk_of_a_stream_is_timed(name: str) -> None:
     found = measure(PEERS[name], STREAMS, seconds=0.5, warmup=0.1)

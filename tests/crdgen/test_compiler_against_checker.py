@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
@@ -79,6 +80,7 @@ def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 TYPES = st.recursive(scalars(), containers, max_leaves=8)
 
 
+@pytest.mark.slow
 @given(objects(TYPES))
 def test_what_is_compiled_is_structural_and_bounded(model: type[BaseModel]) -> None:
     schema = structural(model.model_json_schema(by_alias=True))
@@ -86,6 +88,7 @@ def test_what_is_compiled_is_structural_and_bounded(model: type[BaseModel]) -> N
     assert list(unbounded(schema)) == []
 
 
+@pytest.mark.slow
 @given(objects(TYPES))
 def test_the_same_model_gives_the_same_schema(model: type[BaseModel]) -> None:
     assert structural(model.model_json_schema()) == structural(model.model_json_schema())

@@ -92,6 +92,7 @@ def test_the_check_names_the_files_and_fails(tmp_path: Path, capsys: pytest.Capt
     assert main(["--root", str(tmp_path), "--check"]) == 0
 
 
+@pytest.mark.slow
 def test_an_incompatible_change_is_not_written_by_accident(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--root", str(tmp_path)]) == 0
     path = tmp_path / "crds" / "models.understudy.dev.yaml"

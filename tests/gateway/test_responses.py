@@ -237,6 +237,7 @@ async def test_nothing_of_a_stored_response_can_be_asked_for() -> None:
             assert (await ask(g.port, b"", path, method=method, content_length="")).status == 404
 
 
+@pytest.mark.slow
 async def test_turns_of_one_conversation_stay_together() -> None:
     async with engine(streams("a")) as stable, engine(streams("a")) as candidate:
         slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [candidate.port])]

@@ -304,6 +304,7 @@ async def test_a_first_token_that_does_not_come_counts_for_the_breaker() -> None
         assert g.state(CANARY).usable_endpoints == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["deadline", "client"])
 async def test_a_long_healthy_stream_never_opens_the_breaker_however_it_ends(ends: str) -> None:
     limits = {"firstTokenSeconds": 0.1, "betweenTokensSeconds": 5, "wholeSeconds": 0.4}

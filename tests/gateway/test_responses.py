@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.gateway.clients import Answer, ask, client, request
-from tests.gateway.engines import Asked, Script, chunk, engine, sends
+from tests.gateway.clients import Answer, ask, client
+from tests.gateway.engines import Asked, Script, chunk, engine
 from tests.gateway.gateways import gateway
 from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
 
@@ -199,27 +199,6 @@ async def test_an_engine_that_is_lost_before_the_first_word_costs_the_client_not
                 assert found[-1][1]["error"]["code"] == "engine_lost"
                 assert found[-1][1]["sequence_number"] == upto
             assert g.state(CANARY).failed == 1
-
-
-@pytest.mark.slow
-async def test_an_engine_that_dies_anywhere_leaves_whole_events_and_an_end() -> None:
-    def raw(model: str) -> bytes:
-        pieces = b"".join(chunk(piece) for piece in events(model, "a", "b"))
-        return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces
-
-    async def one_cut(cut: int) -> None:
-        async with engine(sends(lambda model: raw(model)[:cut])) as e, gateway(one(e.port)) as g, client(g.port) as c:
-            await c.send(request(body(stream=True), RESPONSES))
-            answer = await c.answer()
-            assert answer.complete
-            if answer.status == 200:
-                assert heard(answer)[-1][0] in ("error", "response.completed")
-            else:
-                assert answer.status == 502
-
-    length = len(raw(f"story-{STABLE}"))
-    for start in range(1, length, 40):
-        await asyncio.gather(*(one_cut(cut) for cut in range(start, min(start + 40, length), 10)))
 
 
 async def test_what_needs_memory_is_refused_and_the_connection_stays_in_order() -> None:

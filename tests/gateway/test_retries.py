@@ -387,50 +387,6 @@ async def test_a_queued_request_goes_by_the_table_of_its_dispatch() -> None:
         assert (await asking).fields["x-understudy-revision"] == STABLE
 
 
-STREAM_LENGTH = len(stream_bytes(f"story-{STABLE}", "one", " two", " three"))
-
-
-@pytest.mark.parametrize("offset", range(0, STREAM_LENGTH, 37))
-async def test_an_engine_that_dies_at_any_byte_of_its_stream(offset: int) -> None:
-    """Before the first word: another engine answers. After it: an error event and no end mark."""
-
-    def cut(model: str) -> bytes:
-        return stream_bytes(model, "one", " two", " three")[:offset]
-
-    async def script(asked: Asked) -> None:
-        await asked.send(cut(asked.model))
-        asked.writer.close()
-
-    async with engine(script) as bad, engine() as good, gateway(pool(bad.port, good.port)) as g:
-        while not bad.asked:
-            answer = await ask(g.port, chat(stream=True))
-        assert answer.status == 200
-        assert answer.complete
-        said = answer.text if answer.done else "".join(
-            e["choices"][0]["delta"].get("content", "") for e in answer.events if "choices" in e
-        )  # fmt: skip
-        if answer.done:
-            assert said in ("once upon a time", "one two three")
-        else:
-            assert "one two three".startswith(said)
-            assert said
-            assert answer.events[-1]["error"]["code"] == "engine_lost"
-            assert errors(g, STABLE) == {"truncated": 1}
-        await g.quiet()
-
-
-@pytest.mark.parametrize("offset", range(0, 200, 20))
-async def test_an_engine_that_dies_at_any_byte_of_a_whole_answer_is_replaced(offset: int) -> None:
-    async def script(asked: Asked) -> None:
-        await asked.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 300\r\n\r\n{"[:offset])
-        asked.writer.close()
-
-    async with engine(script) as bad, engine() as good, gateway(pool(bad.port, good.port)) as g:
-        while not bad.asked:
-            assert (await ask(g.port)).text == "once upon a time"
-        assert g.state(STABLE).failed == 1
-
-
 @pytest.mark.parametrize(
     ("piece", "kind"),
     [

@@ -3,6 +3,8 @@
 from typing import Final
 
 MAX_EVENT: Final = 4 * 1024 * 1024
+# Events that say nothing are held back until one says something: a prompt may come back in some of them.
+MAX_HELD: Final = 4 * MAX_EVENT
 DONE: Final = b"[DONE]"
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _LOST = Refusal(502, "engine_lost", "the engine was lost in the middle of its answer")
 _ERROR = Refusal(502, "engine_error", "the engine failed in the middle of its answer")
+STALLED = Refusal(504, "engine_stalled", "the engine stopped in the middle of its answer")
+TOO_LONG = Refusal(504, "deadline", "the answer took longer than this deployment allows")
 _MAX_MESSAGE = 4096
 
 
@@ -200,8 +202,8 @@ class Attempt:
         try:
             relay.feed(data)
         except StreamFailedError as error:
-            if self._last_token:
-                self._exchange.cut("malformed" if error.malformed else "truncated", _ERROR)
+            if self._begun():
+                self.break_off("malformed" if error.malformed else "truncated", _ERROR)
             else:
                 self._exchange.failed("malformed" if error.malformed else "status")
 
@@ -219,23 +221,33 @@ class Attempt:
 
     def answer_malformed(self) -> None:
         """The engine does not speak HTTP."""
-        if self._last_token:
-            self._exchange.cut("malformed", _ERROR)
+        if self._begun():
+            self.break_off("malformed", _ERROR)
         else:
             self._exchange.failed("malformed")
 
     def answer_lost(self, upstream: "Upstream") -> None:
         """The connection ended before the answer did."""
-        if self.relay is not None and self.relay.done:
-            self._stream_ended(self.relay)
-        elif self._last_token:
-            self._exchange.cut("truncated", _LOST)
+        if self._begun():
+            self.break_off("truncated", _LOST)
         elif upstream.started:
             self._exchange.failed("broken")
         else:
             self._exchange.failed("stale" if upstream.reused else "killed")
 
     # What it comes to.
+
+    def break_off(self, kind: ErrorKind | None, refusal: Refusal) -> None:
+        """The stream cannot go on, and `kind` is to be charged; once its end mark has come, nothing is lost by that."""
+        relay = self.relay
+        if relay is not None and relay.done:
+            self._stream_ended(relay)
+        else:
+            self._exchange.cut(kind, refusal)
+
+    def _begun(self) -> bool:
+        """Whether the owner has something of the stream already, or could be given all of it."""
+        return bool(self._last_token) or (self.relay is not None and self.relay.done)
 
     def _send(self, relay: Relay | ResponsesRelay) -> None:
         events = relay.take()

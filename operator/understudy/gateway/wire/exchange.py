@@ -32,7 +32,7 @@ from understudy.gateway.policy.retry import (
 )
 from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.answer import STREAM_END, stream_head
-from understudy.gateway.wire.attempt import Attempt
+from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
 from understudy.gateway.wire.shadow import Pair, Request
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ _DIRECT: Final = "direct"
 _DEFAULT_OUTPUT: Final = 256
 _NO_CAPACITY: Final = Refusal(503, "no_capacity", "no engine is ready for this model at the moment", retry_after=2)
 _NO_TURN: Final = Refusal(504, "queue_timeout", "no engine was free for this model for as long as requests may wait")
-_STALLED: Final = Refusal(504, "engine_stalled", "the engine stopped in the middle of its answer")
 _WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from another model than it should: ask again")
-_TOO_LONG: Final = Refusal(504, "deadline", "the answer took longer than this deployment allows")
 
 
 class Exchange:
@@ -378,7 +376,7 @@ class Exchange:
             return
         self._discard_pair()
         if self._spoke:
-            self.cut(None, _WITHDRAWN)
+            attempt.break_off(None, _WITHDRAWN)
         else:
             self._end_attempt(clean=False)
             self.plane.retries += 1
@@ -488,9 +486,9 @@ class Exchange:
         """The deadline that was set last has passed."""
         if self._line:
             self._unserved(_NO_TURN, now)
-        elif self._spoke:
+        elif self._spoke and self._attempt is not None:
             late = now >= self._whole_until
-            self.cut(None if late else "truncated", _TOO_LONG if late else _STALLED)
+            self._attempt.break_off(None if late else "truncated", TOO_LONG if late else STALLED)
         else:
             if now >= self._whole_until:
                 self._course.give_up()

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from understudy.gateway.policy.answers import finishes, has_choices, says_something, tokens_used
-from understudy.gateway.policy.events import DONE, EventSplitter, EventTooLongError
+from understudy.gateway.policy.events import DONE, MAX_HELD, EventSplitter, EventTooLongError
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal, error_object
 
@@ -30,7 +30,8 @@ class Relay:
     """
 
     __slots__ = (
-        "_half", "_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "model", "name", "said", "usage",
+        "_half", "_held", "_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "model", "name", "said",
+        "usage",
     )  # fmt: skip
 
     def __init__(self, model: str, name: str, *, wants_usage: bool, half: Half | None) -> None:
@@ -38,6 +39,7 @@ class Relay:
         self._out: list[bytes] = []
         self._wants_usage = wants_usage
         self._half = half
+        self._held = 0
         self.model = model
         self.name = name
         self.begun = False
@@ -60,6 +62,10 @@ class Relay:
                 self._out.append(b"data: [DONE]\n\n")
             else:
                 self._event(payload)
+        if not self.begun:
+            self._held += len(data)
+            if self._held > MAX_HELD:
+                raise StreamFailedError(malformed=True)
 
     def take(self) -> bytes:
         """The events to send now."""

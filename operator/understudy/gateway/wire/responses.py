@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from understudy.gateway.policy.answers import tokens_used
-from understudy.gateway.policy.events import EventSplitter, EventTooLongError
+from understudy.gateway.policy.events import MAX_HELD, EventSplitter, EventTooLongError
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal, error_object
 from understudy.gateway.policy.responses import ends, fails, says_something
@@ -21,13 +21,27 @@ _KIND: Final = re.compile(r"[a-z_.]+")
 class ResponsesRelay:
     """One stream; its attributes mean what those of a Relay mean."""
 
-    __slots__ = ("_half", "_number", "_out", "_splitter", "begun", "chunks", "done", "model", "name", "said", "usage")
+    __slots__ = (
+        "_half",
+        "_held",
+        "_number",
+        "_out",
+        "_splitter",
+        "begun",
+        "chunks",
+        "done",
+        "model",
+        "name",
+        "said",
+        "usage",
+    )
 
     def __init__(self, model: str, name: str, *, half: Half | None) -> None:
         self._splitter = EventSplitter()
         self._out: list[bytes] = []
         self._number = -1
         self._half = half
+        self._held = 0
         self.model = model
         self.name = name
         self.begun = False
@@ -46,6 +60,10 @@ class ResponsesRelay:
             if self.done:
                 return
             self._event(payload)
+        if not self.begun:
+            self._held += len(data)
+            if self._held > MAX_HELD:
+                raise StreamFailedError(malformed=True)
 
     def take(self) -> bytes:
         """The events to send now."""

@@ -22,7 +22,7 @@ from understudy.gateway.policy.pairs import COMPARED, KEPT, Comparison, Half, co
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import CHARGED, Failure
 from understudy.gateway.table import Entry, Mirror, Variant
-from understudy.gateway.wire.attempt import Attempt
+from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
 
 if TYPE_CHECKING:
     from understudy.gateway.spool import Spool
@@ -110,8 +110,9 @@ class Pair:
 
     def expired(self, now: float) -> None:
         """The deadline that was set last has passed: the same ends as a client's request would have."""
-        if self._spoke:
-            self._cut(None if now >= self._whole_until else "truncated")
+        if self._spoke and self._attempt is not None:
+            late = now >= self._whole_until
+            self._attempt.break_off(None if late else "truncated", TOO_LONG if late else STALLED)
         else:
             self.failed("timeout")
 
@@ -136,7 +137,12 @@ class Pair:
     def cut(self, kind: ErrorKind | None, refusal: Refusal) -> None:
         """The stream cannot go on."""
         del refusal
-        self._cut(kind)
+        attempt = self._end_attempt(clean=False)
+        if attempt is None:
+            return
+        if kind is not None:
+            attempt.spoil(kind)
+        self._copied()
 
     def send(self, events: bytes, now: float, *, first: bool) -> None:
         """Events of the stream, of which only the time is of use: the half has listened already."""
@@ -202,14 +208,6 @@ class Pair:
         attempt = Attempt(self, self._mirror.variant, endpoint, self._load, now, sampled=False, half=self._shadow)
         self._attempt = attempt
         attempt.begin(reuse=reuse)
-
-    def _cut(self, kind: ErrorKind | None) -> None:
-        attempt = self._end_attempt(clean=False)
-        if attempt is None:
-            return
-        if kind is not None:
-            attempt.spoil(kind)
-        self._copied()
 
     def _end_attempt(self, *, clean: bool) -> Attempt | None:
         attempt, self._attempt = self._attempt, None

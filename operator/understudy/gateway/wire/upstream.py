@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from understudy.gateway.wire.attempt import Attempt
 
 _MAX_FIELDS: Final = 100
+# What the parser may take without telling of an answer's head or body: the lines of heads and trailers lie in it.
+_MAX_SILENT: Final = 64 * 1024
 
 
 class Upstream(asyncio.Protocol):
@@ -21,7 +23,7 @@ class Upstream(asyncio.Protocol):
 
     __slots__ = (
         "_content_type", "_encoding", "_ended", "_fields", "_kept", "_overread", "_parser", "_paused", "_pool",
-        "attempt", "endpoint", "idle_since", "reused", "started", "transport",
+        "_silent", "attempt", "endpoint", "idle_since", "reused", "started", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", endpoint: Endpoint) -> None:
@@ -32,6 +34,7 @@ class Upstream(asyncio.Protocol):
         self._overread = False
         self._paused = False
         self._fields = 0
+        self._silent = 0
         self.endpoint = endpoint
         self.attempt: Attempt | None = None
         self.transport: asyncio.Transport | None = None
@@ -50,7 +53,7 @@ class Upstream(asyncio.Protocol):
         self.attempt = attempt
         self.started = False
         self._ended = self._kept = False
-        self._fields = 0
+        self._fields = self._silent = 0
         self._content_type = self._encoding = b""
         if self.transport is not None:
             self.transport.write(request)
@@ -91,12 +94,15 @@ class Upstream(asyncio.Protocol):
             self.abort()
             return
         self.started = True
+        self._silent += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if self.attempt is not None:
                 self.attempt.answer_malformed()
             return
+        if self._silent > _MAX_SILENT and self.attempt is not None:
+            attempt.answer_malformed()
         if self.attempt is not None:
             attempt.answer_flush(ended=self._ended)
 
@@ -134,10 +140,12 @@ class Upstream(asyncio.Protocol):
         if self._fields > _MAX_FIELDS or status < 200:
             self.attempt.answer_malformed()
             return
+        self._silent = 0
         self.attempt.answer_head(status, self._content_type, self._encoding)
 
     def on_body(self, data: bytes) -> None:
         """The parser's."""
+        self._silent = 0
         if self.attempt is not None and not self._ended:
             self.attempt.answer_body(data)
 

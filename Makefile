@@ -109,7 +109,7 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 	touch $@
 
 lock: $(VENV)/ready ## Pin requirements/*.in again, with hashes
-	for f in runtime dev; do $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	for f in runtime dev sdks; do $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  --python-version 3.11 requirements/$$f.in -o requirements/$$f.txt; done
 
 help: ## This list

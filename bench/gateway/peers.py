@@ -19,7 +19,7 @@ import orjson
 
 from bench.gateway import compiled
 from bench.gateway.envoy import envoy_config
-from local.cache import folder
+from local import environments
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-bench-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
@@ -70,11 +70,6 @@ class Peer:
     start_seconds: float = 30.0
 
 
-def environment(peer: Peer) -> Path:
-    """The peer's virtual environment, by the requirement that it was made from."""
-    return folder("bench") / peer.package.replace("[", "-").replace("]", "").replace("==", "-")
-
-
 def install(peer: Peer) -> None:
     """Make what the peer needs, unless it is there; raises SystemExit with a sentence."""
     if peer.debian and shutil.which(peer.debian.split("-")[0], path=_path()) is None:
@@ -83,15 +78,8 @@ def install(peer: Peer) -> None:
         subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", peer.debian], check=True)
     if peer.build is not None:
         peer.build()
-    if not peer.package:
-        return
-    where = environment(peer)
-    if (where / "ready").exists():
-        return
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, where], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", where / "bin/python", peer.package], check=True)
-    (where / "ready").touch()
+    if peer.package:
+        environments.install(environments.of_package(peer.package), peer.package)
 
 
 def version(peer: Peer) -> str:
@@ -204,7 +192,7 @@ def _envoy(place: Place) -> list[str]:
     config = envoy_config(
         port=place.port, stable=place.engines[:-1], candidate=place.engines[-1:], model=MODEL, key=KEY
     )
-    binary = environment(PEERS["envoy"]) / "bin" / "envoy"
+    binary = environments.of_package(PEERS["envoy"].package) / "bin" / "envoy"
     return [
         str(binary), "--concurrency", "1", "-l", "warning", "--disable-hot-restart", "-c",
         place.file("envoy.json", orjson.dumps(config)),
@@ -212,7 +200,7 @@ def _envoy(place: Place) -> list[str]:
 
 
 def _vllm_router(place: Place) -> list[str]:
-    binary = environment(PEERS["vllm-router"]) / "bin" / "vllm-router"
+    binary = environments.of_package(PEERS["vllm-router"].package) / "bin" / "vllm-router"
     return [
         str(binary), "--host", "127.0.0.1", "--port", str(place.port), "--policy", "round_robin",
         "--prometheus-port", str(place.port + 1), "--prometheus-host", "127.0.0.1", "--log-level", "warning",
@@ -227,7 +215,7 @@ def _litellm(place: Place) -> list[str]:
         for port in place.engines
     ]
     config = {"model_list": models, "general_settings": {"master_key": KEY}}
-    binary = environment(PEERS["litellm"]) / "bin" / "litellm"
+    binary = environments.of_package(PEERS["litellm"].package) / "bin" / "litellm"
     return [
         str(binary), "--host", "127.0.0.1", "--port", str(place.port), "--num_workers", "1", "--config",
         place.file("litellm.yaml", orjson.dumps(config)),

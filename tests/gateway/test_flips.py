@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
+import pytest
 
 from tests.gateway.clients import Client, chat, client
 from tests.gateway.engines import answers_well, engine
@@ -70,6 +71,7 @@ async def followed(api: FakeApi, stable: int, candidate: int) -> AsyncIterator[P
         yield p
 
 
+@pytest.mark.slow
 async def test_a_thousand_flips_reach_a_process_under_load_in_order_and_no_request_fails() -> None:
     async with (
         engine(answers_well("a", "b")) as stable,

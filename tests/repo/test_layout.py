@@ -44,7 +44,7 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
     assert [m for m in MODULES if m.stem in FORBIDDEN_NAMES] == []
 
 
-@pytest.mark.parametrize("name", ["runtime", "dev", "sdks"])
+@pytest.mark.parametrize("name", ["runtime", "dev", "sdks", "fuzz"])
 def test_requirements_are_pinned_and_hashed_without_an_index_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text

@@ -60,3 +60,8 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     splitter.feed(b"data: " + b"x" * 94)
     with pytest.raises(EventTooLongError):
         splitter.feed(b"x")
+
+
+@pytest.mark.parametrize("nothing", [b"data: \n\n", b"data:\n\n", b"data: \r\n\r\n", b"data\n\n", b"\n\n"])
+def test_an_event_without_data_is_none(nothing: bytes) -> None:
+    assert EventSplitter().feed(nothing + b"data: a\n\n" + nothing) == [b"a"]

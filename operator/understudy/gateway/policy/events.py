@@ -35,7 +35,7 @@ class EventSplitter:
             raise EventTooLongError
         payloads = []
         for event in events:
-            if event.startswith(b"data: ") and b"\n" not in event:
+            if event.startswith(b"data: ") and b"\n" not in event and len(event) > 6:
                 payloads.append(event[6:])
             else:
                 payload = _payload(event)

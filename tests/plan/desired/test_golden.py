@@ -1,4 +1,4 @@
-"""What examples render to: pinned, told apart by kind, and taken by a real API server."""
+"""What examples render to: told apart by kind, and taken by a real API server."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,17 +9,11 @@ import pytest
 import yaml
 
 from tests.api.server import Server, installed
-from tests.plan.desired.golden import GOLDEN, ROOT, Manifest, children, documents, golden_file, sources, text
+from tests.plan.desired.golden import GOLDEN, ROOT, Manifest, children, documents, golden_file, sources
 from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.kube.resources import Resource
 
 EXAMPLES = pytest.mark.parametrize("source", sources(), ids=lambda path: path.stem)
-
-
-@EXAMPLES
-def test_renders_as_pinned(source: Path) -> None:
-    # After a wanted change: python -m tests.plan.desired.golden, and read the diff.
-    assert text(source) == golden_file(source).read_text()
 
 
 def test_every_golden_file_has_its_example() -> None:

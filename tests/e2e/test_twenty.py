@@ -47,8 +47,11 @@ def test_a_rollout_with_faults(stage: Stage, case: Case) -> None:
         if case.reason:
             status = stage.phase("story", "RolledBack", within=120)
             assert (status["stable"], status.get("previous") or "") == (v1, "")
-            assert [(f["revision"], f["reason"]) for f in status["failed"]] == [(v2, case.reason)]
-            assert stage.condition("story", "Available")["status"] == "True"
+            assert [f["revision"] for f in status["failed"]] == [v2]
+            assert status["failed"][0]["reason"] in case.reason.split(" or ")
+            # After a gap stable has to come up again first.
+            within = 60 if case.gap else 1
+            eventually("it serves", lambda: stage.condition("story", "Available")["status"] == "True", within)
         else:
             assert stage.becomes_ready("story", within=60) == v2
             assert stage.status("story").get("failed", []) == []
@@ -128,10 +131,11 @@ def befalls(stage: Stage, fault: str, pods: list[dict[str, Any]]) -> float | Non
             with apiserver_stopped(30):
                 crash(pods)
         case _:
-            for pod in pods:
+            one = fault.startswith("one ")
+            for pod in pods[:1] if one else pods:
                 stage.cluster.kubectl(
                     *("-n", stage.namespace, "exec", pod["metadata"]["name"], "--"),
-                    *("understudy", "sim", "--set", fault),
+                    *("understudy", "sim", "--set", fault.removeprefix("one ")),
                 )
     return None
 

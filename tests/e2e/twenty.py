@@ -61,10 +61,10 @@ class Case:
 
     `when`: `half` and `tenth`: that share is programmed; `waits`: BlueGreen waits for promote; `watched`: it has taken
     over; `gap`: nobody serves (Recreate). `faults` that begin with `{` are set live on each pod of the new revision,
-    `crash` kills their engines, `crash one` that of one pod; the others befall our own processes. `reason` is why it
-    must go back, empty if it must be promoted all the same. `bound` is in seconds from the last fault to every gateway
-    serving the one revision that must win, alone. `args` are the new engine's. `cut` says whose streams may end early:
-    `candidate`, `gateway`.
+    with `one {` on its first alone; `crash` kills their engines, `crash one` that of one pod; the others befall our own
+    processes. `reason` is why it must go back, empty if it must be promoted all the same. `bound` is in seconds from
+    the last fault to every gateway serving the one revision that must win, alone. `args` are the new engine's. `cut`
+    says whose streams may end early: `candidate`, `gateway`.
     `gap`: nobody serves for a while, by declaration; then requests may be refused.
     """
 
@@ -130,13 +130,14 @@ CASES = (
         "blue-green-answers-as-another-model-after-the-switch",
         rollout=BLUE_GREEN,
         when="watched",
-        faults=('{"identity": "another-model"}',),
+        # One pod of two: until the previous revision is back, there is nobody else to try again with.
+        faults=('one {"identity": "another-model"}',),
         reason="WrongModelIdentity",
         bound=IDENTITY_BOUND,
         cut=frozenset({"candidate"}),
     ),
     Case(
-        # One pod of two: until the previous revision is back, there is nobody else to try again with.
+        # One pod of two, likewise.
         "immediate-crashes-in-the-watch",
         rollout=IMMEDIATE,
         when="watched",
@@ -172,10 +173,11 @@ CASES = (
         bound=GATEWAY_BACK + PROBE_BOUND,
     ),
     Case(
+        # Gateways refuse such answers: whichever is first, the probe that asks who is there or the count of errors.
         "canary-answers-as-another-model-and-a-gateway-is-killed",
         rollout=HELD,
         faults=("gateway SIGKILL", '{"identity": "another-model"}'),
-        reason="WrongModelIdentity",
+        reason="WrongModelIdentity or ErrorRate",
         bound=GATEWAY_BACK + IDENTITY_BOUND,
         cut=frozenset({"candidate", "gateway"}),
     ),

@@ -213,6 +213,23 @@ def test_a_server_that_is_down_is_asked_again_and_again_but_not_hammered() -> No
     virtual.run(main())
 
 
+def test_when_a_server_that_was_down_has_forgotten_the_version_the_list_follows_at_once() -> None:
+    async def main() -> None:
+        async with following() as stage:
+            stage.api.stop()
+            await asyncio.sleep(60)
+            put(stage.api, "a")
+            stage.api.compact()
+            asked = stage.count("watch")
+            stage.api.stop(False)
+            while stage.count("watch") == asked:  # noqa: ASYNC110 - time is virtual
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
+            assert sorted(stage.mirror.objects) == ["a"]
+
+    virtual.run(main())
+
+
 def test_a_list_that_is_refused_for_now_is_tried_again() -> None:
     async def main() -> None:
         stage = Stage()

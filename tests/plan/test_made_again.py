@@ -7,7 +7,8 @@ import pytest
 from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
 from tests.plan.test_canary import canary
-from tests.plan.world import NAME, Cluster, serving
+from tests.plan.test_shadow import LONG, shadowing
+from tests.plan.world import NAME, Cluster, rollout, serving
 from understudy.domain.duration import stamp
 from understudy.plan.actions import Apply
 from understudy.plan.snapshots import ORPHANED
@@ -74,6 +75,19 @@ def test_made_again_in_mid_canary_it_starts_over_from_stable() -> None:
     for _ in range(60):
         audit.turn(1.0)
     assert cluster.image("stable") == "v2"
+
+
+def test_made_again_in_mid_shadow_to_be_replaced_at_once_copies_may_still_end() -> None:
+    cluster = shadowing(LONG)
+    cluster.long_streams = True
+    cluster.turns(3)
+    audit = Audit(cluster)
+    audit.turn(1.0)
+    spec = {**cluster.deployment["spec"], "rollout": rollout(strategy="Immediate", capacity={"mode": "Recreate"})}
+    cluster.delete_deployment(orphan=True)
+    audit.turn(1.0)
+    cluster.put("ModelDeployment", NAME, {"spec": spec})
+    audit.until(lambda c: c.image("stable") == "v2")
 
 
 def test_a_stable_that_cannot_start_does_not_stand_in_the_way() -> None:

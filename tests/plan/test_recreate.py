@@ -215,6 +215,22 @@ def test_when_both_fail_nothing_is_moved_a_third_time_until_the_spec_changes() -
     cluster.until(lambda c: c.image("stable") == "v3", limit=200)
 
 
+def test_what_comes_back_serves_once_it_has_got_over_a_crash() -> None:
+    cluster = full(rollout=terms(watch="60s"))
+    audit = Audit(cluster)
+    cluster.apply("v2", replicas=2, rollout=terms(watch="60s"))
+    audit.until(lambda c: c.phase == "Watching")
+    cluster.crash(cluster.pods_of("v2")[0])
+    audit.until(lambda c: c.ready_pods(c.revision("v1")) > 0)
+    # Its own crash, while nobody else is there: it is no reason to leave people without any answer.
+    for pod in cluster.pods_of("v1"):
+        cluster.crash(pod)
+    one_by_one(audit, "RolledBack")
+    assert (cluster.image("stable"), cluster.weights()) == ("v1", {"v1": 100})
+    assert [f["revision"] for f in cluster.status["failed"]] == [cluster.revision("v2")]
+    assert cluster.status["history"][0]["reason"] == "restored"
+
+
 def test_a_previous_revision_whose_secret_has_changed_does_not_come_back() -> None:
     env = [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "t"}}}]
     cluster = Cluster(capacity=1)

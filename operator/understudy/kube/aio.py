@@ -19,6 +19,8 @@ from understudy.kube.errors import ApiError, from_answer, from_status, unnameabl
 from understudy.kube.resources import Resource
 
 CALL_TIMEOUT = 10.0
+# While its Service has no endpoint, packets to the API server are dropped: who waits for long is late when it is back.
+_CONNECT_TIMEOUT = 3.0
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
@@ -88,7 +90,7 @@ class AioClient:
             ("resourceVersion", resource_version),
             ("timeoutSeconds", str(timeout_seconds)),
         ]
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds + 30, sock_connect=CALL_TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds + 30, sock_connect=_CONNECT_TIMEOUT)
         path = _path(scope.resource, scope.namespace)
         try:
             answer = await self._send("GET", path, query, timeout=timeout)
@@ -158,7 +160,7 @@ class AioClient:
         body: Object | Sequence[Object] | None = None,
         content_type: str = _JSON,
     ) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
         try:
             answer = await self._send(method, path, query, body, content_type, timeout)
             data: bytes = await answer.read()

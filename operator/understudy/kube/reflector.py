@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SILENCE = 75.0  # seconds; bookmarks come every 60
 PAGE = 200  # objects; a dozen kinds are listed at the same time, and what a page takes while it is read stays taken
 _WATCH_SECONDS = (240, 360)
-_BACKOFF = (0.2, 10.0)  # seconds, first and last
+_BACKOFF = (0.2, 5.0)  # seconds, first and last
 
 
 class Sink(Protocol):
@@ -135,6 +135,8 @@ class Reflector:
         if isinstance(error.failure, Gone):
             log.info("watch of %s is too old; listing again", self._name)
             self._version = ""
+            # The server is there: what has been waited for is over.
+            self._backoff = _BACKOFF[0]
         elif not isinstance(error.failure, Retry):
             log.warning("cannot read %s: %s", self._name, error)
             self._version = ""

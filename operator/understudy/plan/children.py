@@ -19,7 +19,7 @@ from understudy.plan.desired.children import (
     table_manifest,
 )
 from understudy.plan.observed import Object
-from understudy.plan.release import why_not
+from understudy.plan.release import streaming, why_not
 from understudy.plan.routes import Share, desired_table
 from understudy.plan.snapshots import delete
 from understudy.plan.volumes import dropped
@@ -80,7 +80,7 @@ def desired_replicas(world: World, revision: Revision) -> int:
     if state.phase == "Preparing" and not revision.exists and any(r.exists for r in world.others()):
         return 0
     if state.phase == "Preparing" and state.stable and world.terms.recreate:
-        return 0
+        return _too_early(world, revision)
     if state.phase == "Restoring" or not state.stable:
         return world.carrying if wanted else revision.told
     # Pods that are there may be finishing requests of an earlier part: only a lowered spec takes them away. While
@@ -96,8 +96,13 @@ def _replacing(world: World, revision: Revision) -> int:
     if revision.name == (state.stable if forward else state.candidate):
         return revision.told if why_not(world, revision.name) else 0
     if revision.name == state.candidate:
-        return 0 if world.stable.exists else world.replicas or revision.told
+        return _too_early(world, revision) if world.stable.exists else world.replicas or revision.told
     return revision.told
+
+
+def _too_early(world: World, revision: Revision) -> int:
+    """None beside stable's; those that a deployment which was made again has left end their requests."""
+    return revision.told if streaming(world, revision.name) else 0
 
 
 def _is_rehearsed(world: World, name: str) -> bool:

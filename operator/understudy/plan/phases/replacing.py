@@ -7,9 +7,11 @@ table is empty both ways: gateways let requests wait, and refuse them with Retry
 from typing import Final
 
 from understudy.plan.analysis import hard_fault
-from understudy.plan.decision import Decision, asked, effective, hold, move
+from understudy.plan.decision import Decision, asked, effective, hold, move, revert_failed
+from understudy.plan.faults import Fault
 from understudy.plan.phases.preparing import not_made, starting, weightless, without_node
-from understudy.plan.phases.trying import failing, scaled_to_zero, superseded
+from understudy.plan.phases.restoring import restored
+from understudy.plan.phases.trying import scaled_to_zero, superseded
 from understudy.plan.release import why_not
 from understudy.plan.rulebook import Rule
 from understudy.plan.world import World
@@ -33,11 +35,17 @@ def going_back(world: World) -> Decision | None:
 def failed_too(world: World) -> Decision | None:
     """What comes back in place of a stable that failed fails as well: no third move by itself."""
     state = world.state
-    fault = hard_fault(world) if state.fallen else None
+    fault = _fault(world) if state.fallen else None
     if fault is None or effective(world) not in ("", state.candidate, state.stable):
         return None
     both = f"{state.stable} failed and so does {state.candidate}: {fault.message}; change the spec"
     return hold(world, "RestoreFailed", both, stalled=True)
+
+
+def failing(world: World) -> Decision | None:
+    """A hard fault turns the candidate back and brands it."""
+    fault = _fault(world)
+    return revert_failed(world, fault) if fault is not None else None
 
 
 def making_way(world: World) -> Decision | None:
@@ -51,11 +59,20 @@ def making_way(world: World) -> Decision | None:
 
 
 def arrived(world: World) -> Decision | None:
-    """One pod that answers is better than none: the rest follow."""
+    """One pod that answers is better than none: the rest follow. What comes back after a failure is not tried anew."""
     if world.candidate.proven == 0:
         return None
+    if world.state.fallen:
+        return restored(world, "restored")
     message = f"{world.state.candidate} answers"
     return move(world, "Promoting", message, phase="Promoting", exposed=True)
+
+
+def _fault(world: World) -> Fault | None:
+    """A hard fault of the candidate; in place of one that failed, a crash that it has got over is none."""
+    fault = hard_fault(world)
+    over = fault is not None and not fault.safety and world.state.fallen and world.candidate.proven > 0
+    return None if over else fault
 
 
 REPLACING: Final[tuple[Rule, ...]] = (

@@ -20,7 +20,7 @@ from understudy.plan.world import World
 
 def asleep(world: World) -> Decision | None:
     """No pods are wanted: the registers go back, nothing has to come up."""
-    return _commit(world, "replicas is 0") if world.replicas == 0 else None
+    return restored(world, "replicas is 0") if world.replicas == 0 else None
 
 
 def given_up(world: World) -> Decision | None:
@@ -80,7 +80,7 @@ def unwritten(world: World) -> Decision | None:
 
 def commit(world: World) -> Decision | None:
     """The previous revision is stable again; there is nothing further to go back to."""
-    return _commit(world, "restored")
+    return restored(world, "restored")
 
 
 def _fault(world: World) -> Fault | None:
@@ -89,7 +89,8 @@ def _fault(world: World) -> Fault | None:
     return judge(world, world.candidate, world.revision(""), checks)
 
 
-def _commit(world: World, why: str) -> Decision:
+def restored(world: World, why: str) -> Decision:
+    """The candidate is stable again, and there is nothing to watch; `why` goes into the history."""
     state = world.state
     message = f"{state.candidate} serves again; {state.stable} failed"
     return move(world, "Restored", message, state=enthrone(world, state, why), previous="", phase="RolledBack")

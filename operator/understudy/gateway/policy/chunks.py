@@ -26,14 +26,15 @@ class ChunkReader:
         self._limit = limit
         self._pending = bytearray()
         self._left = 0
-        self._state = self._size
+        # Functions, not methods: a method of itself would keep it, and its body, until the garbage collector comes.
+        self._state = ChunkReader._size
         self._trailers = 0
 
     def feed(self, data: bytes) -> Refusal | None:
         """Take bytes from the wire; a refusal ends the connection."""
         self._pending += data
         while not self.done:
-            verdict = self._state()
+            verdict = self._state(self)
             if verdict is not None:
                 return None if verdict is _MORE else verdict
         self.rest = bytes(self._pending)
@@ -57,7 +58,7 @@ class ChunkReader:
         self._left = int(line, 16)
         if len(self.body) + self._left > self._limit:
             return too_large(self._limit)
-        self._state = self._data if self._left else self._trailer
+        self._state = ChunkReader._data if self._left else ChunkReader._trailer
         return None
 
     def _data(self) -> Refusal | None:
@@ -67,7 +68,7 @@ class ChunkReader:
         self._left -= len(piece)
         if self._left:
             return _MORE
-        self._state = self._end
+        self._state = ChunkReader._end
         return None
 
     def _end(self) -> Refusal | None:
@@ -76,7 +77,7 @@ class ChunkReader:
         if self._pending[:2] != b"\r\n":
             return bad_bytes("chunk data does not end where its size says")
         del self._pending[:2]
-        self._state = self._size
+        self._state = ChunkReader._size
         return None
 
     def _trailer(self) -> Refusal | None:

@@ -124,8 +124,10 @@ class Attempt:
         if self.half is not None:
             now = self._exchange.plane.clock()
             self.half.over(now - (self._last_token or self._began), self._slowest, now - self._began)
-        if self._connecting is not None:
-            self._connecting.cancel()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            # A cancelled task remembers where it was, and there this attempt is: kept, each would keep the other.
+            connecting.cancel()
         if self._upstream is not None:
             if clean:
                 self._upstream.release()

@@ -117,6 +117,45 @@ def test_other_departures(schema: dict[str, Any], text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keyword", "bound", "good", "bad", "said"),
+    [
+        ("minimum", 2, "2", "1.5", "is 1.5, below 2"),
+        ("maximum", 2, "2", "2.5", "is 2.5, above 2"),
+        ("exclusiveMinimum", 2, "2.5", "2", "is 2, not above 2"),
+        ("exclusiveMaximum", 2, "1.5", "2", "is 2, not below 2"),
+        ("minLength", 2, '"ab"', '"a"', "has 1 characters, fewer than 2"),
+        ("maxLength", 2, '"ab"', '"abc"', "has 3 characters, more than 2"),
+        ("minItems", 2, "[1, 2]", "[1]", "has 1 items, fewer than 2"),
+        ("maxItems", 2, "[1, 2]", "[1, 2, 3]", "has 3 items, more than 2"),
+        ("minProperties", 1, '{"a": 1}', "{}", "has 0 fields, fewer than 1"),
+        ("maxProperties", 1, '{"a": 1}', '{"a": 1, "b": 2}', "has 2 fields, more than 1"),
+    ],
+)
+def test_a_bound_is_kept_to_and_told(keyword: str, bound: int, good: str, bad: str, said: str) -> None:
+    assert told({keyword: bound}) == []
+    assert departure({keyword: bound}, good) == ""
+    assert departure({keyword: bound}, bad) == said
+
+
+def test_what_may_be_written_is_named_in_full() -> None:
+    known = (
+        "type, enum, const, anyOf, properties, required, additionalProperties, items, pattern, minimum, maximum, "
+        "exclusiveMinimum, exclusiveMaximum, minLength, maxLength, minItems, maxItems, minProperties, maxProperties, "
+        "title, description, default, examples"
+    )
+    assert told({"format": "date"}) == [f"{PATH}.format: is not supported in a probe; use {known}"]
+    types = "one of object, array, string, number, integer, boolean, null, or a list of them"
+    assert told({"type": "text"}) == [f'{PATH}.type: is "text"; write {types}']
+    pattern = "a regular expression in RE2 syntax (no look-ahead, no back-references), 512 characters at most"
+    assert told({"pattern": 5}) == [f"{PATH}.pattern: is 5; write {pattern}"]
+    assert told({"pattern": "a" * 512}) == []
+    assert told({"description": "a" * 17_000}) == [f"{PATH}: is larger than 16 KiB; ask for what matters only"]
+    assert told(nested(17)) == [f"{PATH}: has more than 16 levels or 200 schemas; ask for what matters only"]
+    assert departure({"enum": ["x" * 34]}, "5") == f'is 5, not one of ["{"x" * 34}"]'
+    assert departure({"enum": ["x" * 37]}, "5") == f'is 5, not one of ["{"x" * 37}…'
+
+
+@pytest.mark.parametrize(
     ("schema", "message"),
     [
         ({"$ref": "https://example.com/s.json"}, f"{PATH}.$ref: is not supported in a probe; use type, enum, const,"),

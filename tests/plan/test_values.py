@@ -5,17 +5,21 @@ from typing import Any
 
 import pytest
 
+from tests.plan.desired.specs import deployment
 from tests.plan.world import KEY, NAME
 from understudy.api.v1alpha1.rollout import Metric, Rollout
 from understudy.domain.state import DeploymentState, GatewayState, Pairs, RevisionState, Sample
 from understudy.plan import clocks
+from understudy.plan.actions import Apply, Plan
 from understudy.plan.analysis import differ
+from understudy.plan.desired.children import configmap_copy_manifest
 from understudy.plan.evidence import MAX_BLOCKS, Record, alongside, count, read_record, record_fields, slide, totals
+from understudy.plan.gone import plan_gone
 from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.memory import Block, Clock, Cursor, Evidence, Memory
 from understudy.plan.metrics import COUNTED, Measures, Paired, measured, slower
 from understudy.plan.model import plan_model
-from understudy.plan.observed import GatewayPod, Now
+from understudy.plan.observed import GatewayPod, Now, Observed
 from understudy.plan.programmed import describe, programmed, view_fleet, view_table
 from understudy.plan.sequential import Comparison
 from understudy.plan.strategy import freeze, terms
@@ -322,7 +326,66 @@ def test_image_ids_are_compared_by_digest_and_only_with_their_like(images: tuple
     assert differ(images) is expected
 
 
+# Copies of ConfigMaps, and a deployment that is gone.
+
+
+def test_a_copy_of_a_configmap_holds_all_that_the_pods_mount_and_cannot_be_changed() -> None:
+    record = {"metadata": {"namespace": "stories"}, "spec": {"deployment": "teller", "revision": "aaaaaaaa"}}
+    source = {"data": {"a": "1"}, "binaryData": {"b": "Mg=="}, "metadata": {"name": "prompts"}}
+    copy = configmap_copy_manifest(record, source, "prompts-1", deployment())
+    assert {name: value for name, value in copy.items() if name != "metadata"} == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "immutable": True,
+        "data": {"a": "1"},
+        "binaryData": {"b": "Mg=="},
+    }
+    assert (copy["metadata"]["name"], copy["metadata"]["namespace"]) == ("prompts-1", "stories")
+
+
+def test_a_table_is_retired_as_it_is_and_only_once() -> None:
+    named = {"name": NAME, "namespace": "stories", "labels": {"a": "b"}, "ownerReferences": [{"uid": "u"}]}
+    table: dict[str, Any] = {
+        "metadata": {**named, "uid": "t", "resourceVersion": "7", "managedFields": []},
+        "spec": {"epoch": 4, "servedNames": ["tiny"], "variants": []},
+    }
+    retired: dict[str, Any] = {
+        "apiVersion": "understudy.dev/v1alpha1",
+        "kind": "RoutingTable",
+        "metadata": named,
+        "spec": {**table["spec"], "retired": True},
+    }
+    observed = Observed(KEY, NOW, 4, None, table=table)
+    why = ("the deployment is gone",)
+    assert plan_gone(observed) == Plan(
+        actions=(Apply(obj=retired, uid="t", resource_version="7", why="retire the table"),), reasons=why
+    )
+    assert plan_gone(replace(observed, table={**table, "spec": retired["spec"]})) == Plan(reasons=why)
+
+
 # Models and Guardrails.
+
+
+def test_a_model_names_a_hundred_users_at_most_and_keeps_its_times() -> None:
+    users = [f"d{i:03}" for i in range(101)]
+    status = plan_model({"metadata": {"generation": 3}}, users, NOW)
+    assert (status["observedGeneration"], status["usedBy"]) == (3, users[:100])
+    assert status["conditions"][0]["message"] == (
+        "weights are read by the engines that serve them; "
+        "used by d000, d001, d002, d003, d004, d005, d006, d007, d008, d009 and 91 more"
+    )
+    later = plan_model({"metadata": {"generation": 4}, "status": status}, users[:2], replace(NOW, wall=9000.0))
+    assert later["conditions"] == [
+        {
+            "type": kind,
+            "status": "True" if kind == "Ready" else "False",
+            "reason": "Declared",
+            "message": "weights are read by the engines that serve them; used by d000, d001" if kind == "Ready" else "",
+            "lastTransitionTime": "1970-01-01T00:16:40Z",
+            "observedGeneration": 4,
+        }
+        for kind in ("Ready", "Reconciling", "Stalled")
+    ]
 
 
 def test_a_model_says_who_uses_it() -> None:

@@ -19,6 +19,8 @@ CRASH_BOUND = 3.0
 IDENTITY_BOUND = 1 + 2 + 1
 # The Lease of a leader that was killed runs 10 s; its follower has to look around before it acts.
 TAKEOVER = 15.0
+# After a write that failed the kubelet reports a pod's state again with its next round, which it makes every 10 s.
+KUBELET_ROUND = 10.0
 # A killed gateway is restarted by the kubelet, and no table is programmed before it serves by it.
 GATEWAY_BACK = 15.0
 
@@ -187,7 +189,7 @@ CASES = (
         rollout=HELD,
         faults=("api server 30 s, crash",),
         reason="EngineCrash",
-        bound=TAKEOVER + CRASH_BOUND,
+        bound=TAKEOVER + KUBELET_ROUND + CRASH_BOUND,
         cut=frozenset({"candidate"}),
     ),
     Case(

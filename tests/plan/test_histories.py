@@ -321,3 +321,11 @@ def begun(where: str, rules: Rulebook = RULES) -> History:
 @given(st.sampled_from(BEGINNINGS), st.lists(EVENTS, min_size=2, max_size=12))
 def test_every_promise_holds_in_every_history(where: str, events: list[tuple[str, Any]]) -> None:
     begun(where).play(events)
+
+
+@pytest.mark.xfail(
+    reason="what is left of stable is its name: neither record nor pool says how to make it, the spec asks for"
+    " another, and the revert waits for it for ever, while the candidate serves; found among 10,000 histories"
+)
+def test_a_stable_of_which_nothing_is_left_is_not_waited_for() -> None:
+    begun("10").play([("vandal", "ModelSnapshot"), ("vandal", "Deployment"), ("image", "slow")])

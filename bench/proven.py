@@ -103,8 +103,12 @@ def _part(name: str, part: Part | None) -> Iterator[str]:
 
 def _histories(part: Part) -> Iterator[str]:
     yield f"{part['count']} histories of 2 to 12 events with faults, seeded by the test's own name"
-    yield f"({part['seconds']:.0f} s by the clock). In none a promise breaks, and each settles when the faults have"
-    yield "stopped. One that breaks a promise is made smaller by Hypothesis before it is shown."
+    if part["holds"]:
+        yield f"({part['seconds']:.0f} s by the clock). In none a promise breaks, and each settles when the faults have"
+        yield "stopped. One that breaks a promise is made smaller by Hypothesis before it is shown."
+    else:
+        yield f"were to be played ({part['seconds']:.0f} s by the clock). In one a promise breaks, or it does not settle"
+        yield "when the faults have stopped; the search ends there, and Hypothesis shows it made smaller."
 
 
 def _worlds(part: Part) -> Iterator[str]:

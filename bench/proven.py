@@ -107,8 +107,8 @@ def _histories(part: Part) -> Iterator[str]:
         yield f"({part['seconds']:.0f} s by the clock). In none a promise breaks, and each settles when the faults have"
         yield "stopped. One that breaks a promise is made smaller by Hypothesis before it is shown."
     else:
-        yield f"were to be played ({part['seconds']:.0f} s by the clock). In one a promise breaks, or it does not settle"
-        yield "when the faults have stopped; the search ends there, and Hypothesis shows it made smaller."
+        yield f"were to be played ({part['seconds']:.0f} s by the clock). In one a promise breaks, or it does not"
+        yield "settle when the faults have stopped; the search ends there, and Hypothesis shows it made smaller."
 
 
 def _worlds(part: Part) -> Iterator[str]:

@@ -168,6 +168,17 @@ def test_a_gone_in_the_middle_of_a_paged_list_starts_the_list_again() -> None:
     virtual.run(main())
 
 
+def test_a_list_that_is_gone_again_and_again_is_asked_for_ever_more_rarely() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.api.fail(status_error(410, "Expired"), "list", times=1000)
+        async with stage.running():
+            await asyncio.sleep(60)
+        assert 5 < stage.count("list") < 30
+
+    virtual.run(main())
+
+
 def test_silence_is_broken_by_a_fresh_watch_from_where_the_old_one_was() -> None:
     async def main() -> None:
         async with following() as stage:

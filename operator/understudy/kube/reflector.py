@@ -134,9 +134,10 @@ class Reflector:
     async def _recover(self, error: ApiError) -> None:
         if isinstance(error.failure, Gone):
             log.info("watch of %s is too old; listing again", self._name)
+            if self._version:
+                # A watch has been answered, so the server is there. A list that is gone between its pages waits longer.
+                self._backoff = _BACKOFF[0]
             self._version = ""
-            # The server is there: what has been waited for is over.
-            self._backoff = _BACKOFF[0]
         elif not isinstance(error.failure, Retry):
             log.warning("cannot read %s: %s", self._name, error)
             self._version = ""

@@ -114,11 +114,12 @@ def _share(status: dict[str, Any]) -> int:
 
 def befalls(stage: Stage, fault: str, pods: list[dict[str, Any]]) -> float | None:
     """Make it happen; returns when a gateway was killed, if one was."""
-    match fault.split():
+    what = fault.removeprefix("one ")
+    if what != fault:
+        pods = pods[:1]
+    match what.split():
         case ["crash"]:
             crash(pods)
-        case ["crash", "one"]:
-            crash(pods[:1])
         case ["leader", signal]:
             kill_process_in_pod(_uid(stage, leader(stage.cluster)), "operator", signal)
         case ["gateway", "SIGTERM"]:
@@ -131,11 +132,10 @@ def befalls(stage: Stage, fault: str, pods: list[dict[str, Any]]) -> float | Non
             with apiserver_stopped(30):
                 crash(pods)
         case _:
-            one = fault.startswith("one ")
-            for pod in pods[:1] if one else pods:
+            for pod in pods:
                 stage.cluster.kubectl(
                     *("-n", stage.namespace, "exec", pod["metadata"]["name"], "--"),
-                    *("understudy", "sim", "--set", fault.removeprefix("one ")),
+                    *("understudy", "sim", "--set", what),
                 )
     return None
 

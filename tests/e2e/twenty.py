@@ -63,10 +63,10 @@ class Case:
 
     `when`: `half` and `tenth`: that share is programmed; `waits`: BlueGreen waits for promote; `watched`: it has taken
     over; `gap`: nobody serves (Recreate). `faults` that begin with `{` are set live on each pod of the new revision,
-    with `one {` on its first alone; `crash` kills their engines, `crash one` that of one pod; the others befall our own
-    processes. `reason` is why it must go back, empty if it must be promoted all the same. `bound` is in seconds from
-    the last fault to every gateway serving the one revision that must win, alone. `args` are the new engine's. `cut`
-    says whose streams may end early: `candidate`, `gateway`.
+    `crash` kills their engines; with `one` before it, either befalls the first of these pods alone. The others befall
+    our own processes. `reason` is why it must go back, empty if it must be promoted all the same. `bound` is in seconds
+    from the last fault to every gateway serving the one revision that must win, alone. `args` are the new engine's.
+    `cut` says whose streams may end early: `candidate`, `gateway`.
     `gap`: nobody serves for a while, by declaration; then requests may be refused.
     """
 
@@ -143,7 +143,7 @@ CASES = (
         "immediate-crashes-in-the-watch",
         rollout=IMMEDIATE,
         when="watched",
-        faults=("crash one",),
+        faults=("one crash",),
         reason="EngineCrash",
         bound=CRASH_BOUND,
         cut=frozenset({"candidate"}),

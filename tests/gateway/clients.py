@@ -36,8 +36,9 @@ class Answer:
 
     @property
     def events(self) -> list[Any]:
-        """Payloads of the events: JSON, or "[DONE]"."""
-        payloads = [part.removeprefix(b"data: ") for part in self.body.split(b"\n\n") if part]
+        """Payloads of the events: JSON, or "[DONE]". Comments are passed over."""
+        parts = [part for part in self.body.split(b"\n\n") if part and not part.startswith(b":")]
+        payloads = [part.removeprefix(b"data: ") for part in parts]
         return ["[DONE]" if payload == b"[DONE]" else orjson.loads(payload) for payload in payloads]
 
     @property

@@ -58,7 +58,10 @@ def node(sdks: Path) -> tuple[Path, Path]:
 
 
 async def smith(asked: Asked) -> None:
-    """Calls the first tool that it is given, in pieces if streamed, and embeds as vLLM does."""
+    """Calls the first tool that it is given, in pieces if streamed, and embeds as vLLM does.
+
+    Its streams are long in coming: clients get heartbeats first, and then an event with a member of our own.
+    """
     if asked.path == "/v1/embeddings":
         packed = asked.body.get("encoding_format") == "base64"
         vector = base64.b64encode(struct.pack("<2f", *VECTOR)).decode() if packed else VECTOR
@@ -75,6 +78,7 @@ async def smith(asked: Asked) -> None:
         choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
         await asked.answer(200, {**head, "object": "chat.completion", "choices": [choice]})
         return
+    await asyncio.sleep(0.3)
     await asked.begin_stream()
     first = {"role": "assistant", "tool_calls": [{"index": 0, **call, "function": {**function, "arguments": ""}}]}
     pieces = [{"tool_calls": [{"index": 0, "function": {"arguments": TEXT[at : at + 5]}}]} for at in range(0, 25, 5)]
@@ -99,7 +103,7 @@ async def served() -> AsyncIterator[Gateway]:
         others = {"smith": ("toolsmith", tools.port), "broken": ("breaker", broken.port)}
         tables = [table(), *(table(name=name, names=[served]) for name, (served, _) in others.items())]
         slices = [endpoints(STABLE, [port]), *(endpoints(STABLE, [p], name=name) for name, (_, p) in others.items())]
-        async with gateway(snapshot(tables, slices)) as g:
+        async with gateway(snapshot(tables, slices), heartbeat_after=0.1, heartbeat_seconds=0.05) as g:
             yield g
 
 

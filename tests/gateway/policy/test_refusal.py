@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from understudy.gateway.policy.refusal import Refusal, bad_bytes, bad_request, error_body
+from understudy.gateway.policy.refusal import Refusal, bad_bytes, bad_request, error_body, error_event
 
 
 def test_the_body_has_the_four_members() -> None:
@@ -11,6 +11,11 @@ def test_the_body_has_the_four_members() -> None:
     assert body == {
         "error": {"message": 'no "x"', "type": "invalid_request_error", "code": "model_not_found", "param": "model"}
     }
+
+
+def test_in_a_stream_the_body_is_an_event() -> None:
+    refusal = Refusal(503, "no_capacity", "nobody is there")
+    assert error_event(refusal) == b"data: %b\n\n" % error_body(refusal)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, "invalid_request_error"), (429, "requests"), (503, "server_error")])

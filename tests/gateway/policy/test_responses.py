@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
-from understudy.gateway.policy.responses import ends, fails, is_empty, make_stateless, says_something
+from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.responses import ends, error_event, fails, is_empty, make_stateless, says_something
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {}}
 
@@ -116,3 +118,11 @@ def test_an_answer_with_a_text_or_a_call_is_not_empty(output: Any) -> None:
 )
 def test_an_answer_without_either_is_empty(output: Any) -> None:
     assert is_empty({"output": output})
+
+
+def test_an_error_is_flat_as_documented_and_nested_as_clients_look_for_it() -> None:
+    name, data = error_event(Refusal(503, "no_capacity", "nobody is there"), 4).removesuffix(b"\n\n").split(b"\n")
+    error = {"message": "nobody is there", "code": "no_capacity", "param": None}
+    said = orjson.loads(data.removeprefix(b"data: "))
+    assert name == b"event: error"
+    assert said == {**error, "type": "error", "sequence_number": 4, "error": {**error, "type": "server_error"}}

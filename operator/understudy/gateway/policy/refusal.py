@@ -78,6 +78,11 @@ def error_object(refusal: Refusal) -> dict[str, str | None]:
     return {"message": refusal.message, "type": refusal.kind, "code": refusal.code, "param": refusal.param}
 
 
+def error_event(refusal: Refusal) -> bytes:
+    """The event that ends a stream which cannot go on."""
+    return b"data: %b\n\n" % error_body(refusal)
+
+
 def bad_request(message: str, param: str | None = None) -> Refusal:
     """400 for a request whose bytes were understood but whose content was not."""
     return Refusal(400, "invalid_request", message, param)

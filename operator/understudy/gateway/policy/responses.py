@@ -6,7 +6,9 @@ request therefore brings its whole conversation, and engines are told to store n
 
 from typing import Any, Final
 
-from understudy.gateway.policy.refusal import Refusal, bad_request, unsupported
+import orjson
+
+from understudy.gateway.policy.refusal import Refusal, bad_request, error_object, unsupported
 
 # What only a server that remembers could do.
 _REMEMBERED: Final = {
@@ -57,6 +59,15 @@ def ends(event: dict[str, Any]) -> bool:
 def fails(event: dict[str, Any]) -> bool:
     """Whether an event says that the engine failed."""
     return event.get("type") in _FAILS
+
+
+def error_event(refusal: Refusal, number: int) -> bytes:
+    """The event, of this number, that ends a stream which cannot go on: flat as documented, and nested as clients
+    look for it.
+    """
+    error = error_object(refusal)
+    body = {**error, "type": "error", "sequence_number": number, "error": error}
+    return b"event: error\ndata: %b\n\n" % orjson.dumps(body)
 
 
 def is_empty(answer: dict[str, Any]) -> bool:

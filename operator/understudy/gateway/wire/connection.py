@@ -268,10 +268,9 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, refusal: Refusal, fields: bytes = b"", *, close: bool = False) -> None:
         """An error answer, and the end of the request; of the connection too where the refusal says so."""
-        plane = self.plane
-        plane.refused[refusal.code] = plane.refused.get(refusal.code, 0) + 1
+        self.plane.count_refusal(refusal.code)
         close = close or refusal.close or self.closes()
-        fields = fields or b"x-request-id: %b\r\n" % plane.ids.next()
+        fields = fields or b"x-request-id: %b\r\n" % self.plane.ids.next()
         head_only = self.head.method == b"HEAD"
         self.write(refusal_answer(refusal, fields, close=close, head_only=head_only))
         self.finish(close=close)

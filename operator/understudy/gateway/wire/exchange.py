@@ -1,10 +1,12 @@
 """One request on its way: dispatch, retries, the answer to the client, and every way in which it can end.
 
 Until the first event has gone to the client a failed attempt may be followed by another; after it, only the
-truth can: an error event.
+truth can: an error event. A client that waits long for its stream gets the head and heartbeats before that; then
+whatever else there is to tell, a refusal included, is an event.
 """
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -15,10 +17,12 @@ from understudy.gateway.policy.conversation import client_request_id, conversati
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
+from understudy.gateway.policy.heartbeat import HEARTBEAT, introduced
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import RESPONSES, Operation
 from understudy.gateway.policy.pairs import Half
-from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.refusal import Refusal, error_event
+from understudy.gateway.policy.responses import error_event as response_error_event
 from understudy.gateway.policy.retry import (
     CHARGED,
     POISONED,
@@ -52,10 +56,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct", "_document",
-        "_entry_key", "_fallback_field", "_fallbacks", "_head", "_key", "_line", "_load", "_operation", "_pair",
-        "_payload", "_payload_model", "_queue", "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent",
-        "_wait_until", "_where", "_whole_until", "client", "name", "plane", "responses", "stream", "wants_usage",
+        "_asked", "_attempt", "_beat_at", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct",
+        "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key", "_line", "_load", "_opened",
+        "_operation", "_pair", "_payload", "_payload_model", "_queue", "_request_fields", "_salt", "_spoke",
+        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "name", "plane", "responses",
+        "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -98,10 +103,15 @@ class Exchange:
         self._timeouts = entry.served.table.timeouts
         self._queue = entry.served.table.queue
         self._fallbacks = entry.served.table.fallback
-        self._fallback_field = b""
+        # The served name that took the request in the place of its own.
+        self._fallback = ""
         self._asked: tuple[str, ...] = (entry.key,)
-        self._whole_until = plane.clock() + self._timeouts.whole
+        now = plane.clock()
+        self._whole_until = now + self._timeouts.whole
         self._wait_until = 0.0
+        # When patience ends with an engine that has not begun, or with waiting for one, and when to send a heartbeat.
+        self._due = math.inf
+        self._beat_at = now + plane.limits.heartbeat_after if self.stream else math.inf
         # The line in which it waits, if it does.
         self._line = ""
         self._attempt: Attempt | None = None
@@ -116,6 +126,7 @@ class Exchange:
         self._payload_model = ""
         self._pair: Pair | None = None
         self._spoke = False
+        self._opened = False
         self._closes = False
 
     def start(self) -> None:
@@ -228,7 +239,7 @@ class Exchange:
         self._course.tried.clear()
         self._course.connects = 0
         self._desperate = False
-        self.client.deadline = self._wait_until
+        self._expect(self._wait_until)
 
     def _leave(self, *, served: bool) -> None:
         line, self._line = self._line, ""
@@ -261,7 +272,7 @@ class Exchange:
         self._pair = None
         self._asked += (entry.key,)
         self._entry_key = entry.key
-        self._fallback_field = b"x-understudy-fallback: %b\r\n" % name.encode()
+        self._fallback = name
         self._timeouts, self._queue = entry.served.table.timeouts, entry.served.table.queue
         # What it has done to engines stays with it; everything else begins anew.
         kills = self._course.kills
@@ -282,9 +293,28 @@ class Exchange:
             self._payload = orjson.dumps(self._document)
             self._load = len(self._payload) // 4 + _output_bound(self._document)
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
-        self.client.deadline = min(now + first, self._whole_until)
+        self._expect(min(now + first, self._whole_until))
         attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled, half=half)
         attempt.begin(reuse=reuse)
+
+    def _expect(self, until: float) -> None:
+        """Be patient until then, and let the client know now and then."""
+        self._due = until
+        self.client.deadline = until if self.client.paused else min(until, self._beat_at)
+
+    def _beat(self, now: float) -> None:
+        self._beat_at = now + self.plane.limits.heartbeat_seconds
+        self._expect(self._due)
+        out = self._framed(HEARTBEAT)
+        if not self._opened:
+            out = self._open(self._request_fields) + out
+        self.client.write(out)
+
+    def _open(self, fields: bytes) -> bytes:
+        """The head of the stream."""
+        self._opened = True
+        self._closes = self.client.closes()
+        return stream_head(fields, chunked=bool(self._head.minor), close=self._closes)
 
     def request_to(self, variant: Variant) -> bytes:
         """The request as the engine gets it."""
@@ -334,22 +364,35 @@ class Exchange:
     def send(self, events: bytes, now: float, *, first: bool) -> None:
         """Events of the stream; the first ones settle that this attempt is the answer."""
         client = self.client
-        out = self._framed(events)
-        if first:
+        if not first:
+            out = self._framed(events)
+        else:
             self._spoke = True
             self._settle()
-            self._closes = client.closes()
-            out = stream_head(self._answer_fields(), chunked=bool(self._head.minor), close=self._closes) + out
+            variant = self._variant()
+            if self._opened:
+                out = self._framed(self._introduced(events, variant))
+            else:
+                out = self._open(self._answer_fields(variant)) + self._framed(events)
         if not client.paused:
             client.deadline = min(now + self._timeouts.between_tokens, self._whole_until)
         client.write(out)
         if first and self._pair is not None:
             self._pair.copy(self._document, len(self._payload), self._load)
 
+    def _variant(self) -> Variant | None:
+        """Who answers."""
+        return None if self._attempt is None else self._attempt.variant
+
+    def _introduced(self, events: bytes, variant: Variant | None) -> bytes:
+        """The first events after a head that could not tell who answers."""
+        return events if variant is None else introduced(events, variant.revision, variant.track, self._fallback)
+
     def stream_ended(self) -> None:
         """The stream has come to its end mark."""
         self._end_attempt(clean=True)
-        self._end_stream(close=False)
+        self.plane.answered += 1
+        self._end_stream()
 
     def cut(self, kind: ErrorKind | None, refusal: Refusal) -> None:
         """The stream cannot go on: what has come is sent, then an error event, and no end mark.
@@ -363,8 +406,8 @@ class Exchange:
             attempt.spoil(kind)
             eject(attempt.endpoint, self.plane.clock())
         self.client.write(self._framed(attempt.relay.take() + attempt.relay.error_event(refusal)))
-        # The message is whole as HTTP: closing now would take the client's next request down with it.
-        self._end_stream(close=False)
+        self.plane.answered += 1
+        self._end_stream()
 
     def rerouted(self) -> None:
         """The routes have changed: if not another word of this revision may reach a client, ask another one.
@@ -384,7 +427,7 @@ class Exchange:
 
     def answered(self, body: bytes) -> None:
         """The engine's whole answer."""
-        fields = self._answer_fields()
+        fields = self._answer_fields(self._variant())
         self._settle()
         self._end_attempt(clean=True)
         self.client.answer(200, body, fields)
@@ -397,25 +440,39 @@ class Exchange:
 
     def engine_refused(self, refusal: Refusal) -> None:
         """The engine will not answer this request, and that is the client's to know."""
-        fields = self._answer_fields()
+        variant = self._variant()
         self._settle()
         self._end_attempt(clean=True)
-        self.client.refuse(refusal, fields)
-        self._close_pair()
+        self._tell(refusal, variant)
 
-    def _answer_fields(self) -> bytes:
-        ours = self._request_fields + self._fallback_field
-        return ours + (self._attempt.variant.answer_fields if self._attempt is not None else b"")
+    def _tell(self, refusal: Refusal, variant: Variant | None) -> None:
+        """The client has got no content and gets none: a refusal, as an event if its stream is open."""
+        if not self._opened:
+            self.client.refuse(refusal, self._answer_fields(variant))
+            self._close_pair()
+            return
+        event = response_error_event(refusal, 0) if self.responses else error_event(refusal)
+        self.plane.count_refusal(refusal.code)
+        self.client.write(self._framed(self._introduced(event, variant)))
+        self._end_stream()
+
+    def _answer_fields(self, variant: Variant | None) -> bytes:
+        fields = self._request_fields
+        if variant is None:
+            return fields
+        if self._fallback:
+            fields += b"x-understudy-fallback: %b\r\n" % self._fallback.encode()
+        return fields + variant.answer_fields
 
     def _framed(self, events: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(events), events) if self._head.minor else events
 
-    def _end_stream(self, *, close: bool) -> None:
-        self.plane.answered += 1
+    def _end_stream(self) -> None:
+        # Whole as HTTP, even after an error: closing then would take the client's next request down with it.
         if self._head.minor:
             self.client.write(STREAM_END)
         # As the head said: a client that was told nothing may use the connection once more, and is told then.
-        self.client.finish(close=close or self._closes or not self._head.minor)
+        self.client.finish(close=self._closes or not self._head.minor)
         self._close_pair()
 
     def _close_pair(self) -> None:
@@ -456,8 +513,7 @@ class Exchange:
     def _refuse(self, refusal: Refusal) -> None:
         self._leave(served=False)
         self._settle()
-        self.client.refuse(refusal, self._request_fields)
-        self._close_pair()
+        self._tell(refusal, None)
 
     # The client's side.
 
@@ -471,7 +527,10 @@ class Exchange:
 
     def resume(self) -> None:
         """The client has caught up."""
-        self.client.deadline = min(self.plane.clock() + self._timeouts.between_tokens, self._whole_until)
+        if self._spoke:
+            self.client.deadline = min(self.plane.clock() + self._timeouts.between_tokens, self._whole_until)
+        else:
+            self._expect(self._due)
         if self._attempt is not None:
             self._attempt.resume()
 
@@ -484,11 +543,14 @@ class Exchange:
 
     def expired(self, now: float) -> None:
         """The deadline that was set last has passed."""
-        if self._line:
-            self._unserved(_NO_TURN, now)
-        elif self._spoke and self._attempt is not None:
+        if self._spoke:
             late = now >= self._whole_until
-            self._attempt.break_off(None if late else "truncated", TOO_LONG if late else STALLED)
+            if self._attempt is not None:
+                self._attempt.break_off(None if late else "truncated", TOO_LONG if late else STALLED)
+        elif now < self._due:
+            self._beat(now)
+        elif self._line:
+            self._unserved(_NO_TURN, now)
         else:
             if now >= self._whole_until:
                 self._course.give_up()

@@ -38,6 +38,9 @@ class Limits:
     body_rate: float = 1024.0
     connect_seconds: float = 2.0
     slow_reader_seconds: float = 60.0
+    # A client hears that its stream is alive after so long without content, and again and again.
+    heartbeat_after: float = 10.0
+    heartbeat_seconds: float = 5.0
     idle_seconds: float = 75.0
     # While draining: time for one more request on a connection whose client could not be told that it ends.
     last_idle_seconds: float = 5.0
@@ -122,6 +125,10 @@ class Plane:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.sweep()
+
+    def count_refusal(self, code: str) -> None:
+        """A request is refused."""
+        self.refused[code] = self.refused.get(code, 0) + 1
 
     def open_requests(self) -> int:
         """Requests that have begun and not ended."""

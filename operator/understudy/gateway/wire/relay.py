@@ -10,7 +10,7 @@ import orjson
 from understudy.gateway.policy.answers import finishes, has_choices, says_something, tokens_used
 from understudy.gateway.policy.events import DONE, MAX_HELD, EventSplitter, EventTooLongError
 from understudy.gateway.policy.pairs import Half
-from understudy.gateway.policy.refusal import Refusal, error_object
+from understudy.gateway.policy.refusal import Refusal, error_event
 
 
 class StreamFailedError(Exception):
@@ -75,7 +75,7 @@ class Relay:
 
     def error_event(self, refusal: Refusal) -> bytes:
         """The event that ends a stream which cannot go on."""
-        return b"data: %b\n\n" % orjson.dumps({"error": error_object(refusal)})
+        return error_event(refusal)
 
     def _event(self, payload: bytes) -> None:
         try:

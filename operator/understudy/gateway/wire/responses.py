@@ -11,8 +11,8 @@ import orjson
 from understudy.gateway.policy.answers import tokens_used
 from understudy.gateway.policy.events import MAX_HELD, EventSplitter, EventTooLongError
 from understudy.gateway.policy.pairs import Half
-from understudy.gateway.policy.refusal import Refusal, error_object
-from understudy.gateway.policy.responses import ends, fails, says_something
+from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.responses import ends, error_event, fails, says_something
 from understudy.gateway.wire.relay import StreamFailedError
 
 _KIND: Final = re.compile(r"[a-z_.]+")
@@ -72,10 +72,8 @@ class ResponsesRelay:
         return out
 
     def error_event(self, refusal: Refusal) -> bytes:
-        """The event that ends a stream which cannot go on: flat as documented, and nested as clients look for it."""
-        error = error_object(refusal)
-        body = {**error, "type": "error", "sequence_number": self._number + 1, "error": error}
-        return b"event: error\ndata: %b\n\n" % orjson.dumps(body)
+        """The event that ends a stream which cannot go on."""
+        return error_event(refusal, self._number + 1)
 
     def _event(self, payload: bytes) -> None:
         try:

@@ -66,7 +66,7 @@ class Copies:
 
 def run_pairs(case: Copies, chance: random.Random) -> float | None:
     """Pairs until the verdict against the candidate; None if there is none."""
-    standard = Standard(case.tolerance, ALPHA, pod_luck(1, STABLE_PODS))
+    standard = Standard(case.tolerance, ALPHA, pod_luck(1, STABLE_PODS, copied=True))
     lucks = (UNEVEN if case.uneven else 0.0, UNEVEN / math.sqrt(STABLE_PODS) if case.uneven else 0.0)
     mine, others = (math.exp(chance.gauss(0.0, luck)) for luck in lucks)
     both = case.base * case.common

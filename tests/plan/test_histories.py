@@ -323,9 +323,5 @@ def test_every_promise_holds_in_every_history(where: str, events: list[tuple[str
     begun(where).play(events)
 
 
-@pytest.mark.xfail(
-    reason="what is left of stable is its name: neither record nor pool says how to make it, the spec asks for"
-    " another, and the revert waits for it for ever, while the candidate serves; found among 10,000 histories"
-)
 def test_a_stable_of_which_nothing_is_left_is_not_waited_for() -> None:
     begun("10").play([("vandal", "ModelSnapshot"), ("vandal", "Deployment"), ("image", "slow")])

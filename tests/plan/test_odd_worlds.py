@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.plan.parts import Behaviour
 from tests.plan.test_canary import canary
 from tests.plan.world import NAME, Cluster, serving
 from understudy.plan.decision import effective
@@ -75,6 +76,58 @@ def test_a_stable_of_which_nothing_is_left_makes_way_for_what_is_asked() -> None
         cluster.vandalise(kind, name)
     cluster.turns(3)
     cluster.until(lambda c: c.image("stable") == "v2")
+
+
+def test_a_stable_that_never_was_is_replaced_by_what_was_promoted_last() -> None:
+    cluster = serving("v1")
+    cluster.deployment["status"]["stable"] = "deadbeef"
+    cluster.reconcile()
+    assert cluster.image("stable") == "v1"
+    assert cluster.weights() == {"v1": 100}
+    (event,) = (e for e in cluster.events if e.reason == "StableLost")
+    assert event.message.startswith("neither record nor pool is left of deadbeef; ")
+
+
+def test_a_rolled_back_deployment_that_loses_its_stable_goes_back_to_one_that_is_recorded() -> None:
+    cluster = serving("v1")
+    cluster.apply("v2")
+    cluster.until(lambda c: c.phase == "Stable" and c.image("stable") == "v2")
+    cluster.behaviours["v3"] = Behaviour(exit_code=1)
+    cluster.apply("v3")
+    cluster.until_phase("RolledBack")
+    for kind in ("ModelSnapshot", "Deployment"):
+        cluster.vandalise(kind, f"story-{cluster.status['stable']}")
+    cluster.until(
+        lambda c: c.image("stable") == "v1" and c.phase == "RolledBack" and c.ready_pods(c.revision("v1")) > 0
+    )
+    assert cluster.weights() == {"v1": 100}
+
+
+def test_a_stable_that_is_lost_with_all_records_waits_for_the_spec() -> None:
+    cluster = serving("v1")
+    cluster.behaviours["v2"] = Behaviour(exit_code=1)
+    cluster.apply("v2")
+    cluster.until_phase("RolledBack")
+    for kind in ("ModelSnapshot", "Deployment"):
+        cluster.vandalise(kind, f"story-{cluster.status['stable']}")
+    cluster.turns(20)
+    assert cluster.says("Stalled") == ("True", "RolledBack")
+    cluster.apply("v3")
+    cluster.until(lambda c: c.image("stable") == "v3")
+
+
+def test_a_restore_of_what_is_lost_says_so_and_ends_with_the_next_edit() -> None:
+    cluster = serving("v1")
+    cluster.apply("v2")
+    cluster.until_phase("Watching")
+    for kind in ("ModelSnapshot", "Deployment"):
+        cluster.vandalise(kind, f"story-{cluster.status['previous']}")
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until(lambda c: c.says("Stalled") == ("True", "RestoreFailed"))
+    assert "neither record nor pool is left of" in cluster.condition("Stalled")["message"]
+    assert cluster.weights() == {"v2": 100}
+    cluster.apply("v3")
+    cluster.until(lambda c: c.image("stable") == "v3" and c.phase == "Stable")
 
 
 def test_a_deployment_without_status_but_with_a_table_of_before_is_taken_up() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
 from tests.plan.test_canary import PROBES, canary
-from tests.plan.world import Cluster, rollout, serving
+from tests.plan.world import Cluster, Kind, rollout, serving
 from understudy.plan.observed import PromptResult
 
 BAD: list[tuple[Behaviour, str]] = [
@@ -329,6 +329,69 @@ def test_stable_without_pods_leaves_everything_as_it_is_until_it_has_some() -> N
     assert cluster.replicas()["v2"] == 1
     cluster.behaviours["v1"] = Behaviour()
     cluster.until(lambda c: c.image("stable") == "v3")
+
+
+def lose_stable(cluster: Cluster, *kinds: Kind) -> str:
+    """Somebody deletes what says how to make stable, all at once; its revision."""
+    lost = cluster.revision("v1")
+    for kind in kinds:
+        cluster.vandalise(kind, f"story-{lost}")
+    return lost
+
+
+LEFT: tuple[Kind, ...] = ("Deployment", "ModelSnapshot")
+
+
+def test_what_serves_takes_the_place_of_a_stable_of_which_nothing_is_left() -> None:
+    cluster = canary(50)
+    lost = lose_stable(cluster, *LEFT)
+    cluster.apply("v3")
+    cluster.until(lambda c: c.image("stable") == "v2", limit=5)
+    (event,) = (e for e in cluster.events if e.reason == "StableLost")
+    taken = cluster.revision("v2")
+    assert event.message == f"neither record nor pool is left of {lost}; {taken} serves in its place"
+    assert event.type == "Warning"
+    assert cluster.status["history"][0]["reason"] == f"{lost} was lost"
+    assert cluster.weights() == {"v2": 100}
+    cluster.until(lambda c: c.image("stable") == "v3" and c.phase == "Stable")
+    assert cluster.says("Ready") == ("True", "Serving")
+
+
+def test_even_one_that_failed_takes_it_since_nothing_else_is_there() -> None:
+    cluster = canary(50, replicas=4)
+    lose_stable(cluster, *LEFT)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until(lambda c: c.image("stable") == "v2", limit=10).turns(3)
+    assert [f["reason"] for f in cluster.status["failed"]] == ["EngineCrash"]
+    assert cluster.weights() == {"v2": 100}
+    assert cluster.says("Stalled") == ("True", "RolledBack")
+    cluster.apply("v3")
+    cluster.until(lambda c: c.image("stable") == "v3" and c.phase in ("Watching", "Stable"))
+    assert cluster.status.get("previous", "") == ""
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_a_stable_of_which_something_is_left_is_made_again(kind: Kind) -> None:
+    cluster = canary(50)
+    lose_stable(cluster, kind)
+    cluster.apply("v3")
+    cluster.until(lambda c: c.image("stable") == "v3")
+    assert not any(e.reason == "StableLost" for e in cluster.events)
+
+
+def test_nor_is_one_lost_that_the_spec_asks_for_or_may_be_asking_for() -> None:
+    for asks_again in (True, False):
+        cluster = canary(50)
+        lose_stable(cluster, *LEFT)
+        if not asks_again:
+            del cluster.objects["Model", "tiny"]
+            cluster.ask("abort")
+            cluster.turns(3)
+            assert cluster.says("Stalled") == ("True", "StableUnavailable")
+            cluster.apply_model()
+        cluster.apply("v1")
+        cluster.until(lambda c: c.image("stable") == "v1" and c.phase == "Stable")
+        assert not any(e.reason == "StableLost" for e in cluster.events)
 
 
 def cut(cluster: Cluster) -> tuple[str, ...]:

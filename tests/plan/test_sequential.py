@@ -319,6 +319,10 @@ def test_more_pods_leave_less_to_luck() -> None:
     assert pod_luck(0, 0) == pod_luck(1, 1)
 
 
+def test_one_pod_that_answers_copies_may_owe_more_to_its_luck() -> None:
+    assert pod_luck(1, 4, copied=True) > pod_luck(1, 4)
+
+
 def test_the_doubt_about_stables_rate_is_part_of_alpha() -> None:
     assert 1 / STANDARD.threshold + STANDARD.alpha * DOUBT == pytest.approx(STANDARD.alpha)
 

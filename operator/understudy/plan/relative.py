@@ -90,12 +90,15 @@ def compare(
 
 
 def standard_of(world: World, metric: Metric) -> Standard:
-    """What is tolerated of a metric. Pods are those of the first step throughout: more come, but later."""
+    """What is tolerated of a metric. Pods are those of the first step throughout: more come, but later.
+
+    So is their luck in a rollout with Shadow, or a step would make more of the same evidence.
+    """
     terms = world.terms
     return Standard(
         tolerance=terms.tolerance,
         alpha=divided(terms.alpha, judged(terms))[metric],
-        luck=pod_luck(world.need(terms.next_weight(0)), world.replicas),
+        luck=pod_luck(world.need(terms.next_weight(0)), world.replicas, copied=terms.shadow_percent > 0),
     )
 
 

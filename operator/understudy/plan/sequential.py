@@ -23,8 +23,10 @@ INTERVAL: Final = 5.0
 MOST: Final = 4.0
 # From this share of the attempts on there are too few on stable to compare with.
 ALONE: Final = 0.95
-# Standard deviation of the logarithm of one pod's failure rate that is nobody's fault.
+# Standard deviation of the logarithm of one pod's failure rate that is nobody's fault. Where requests are copied it is
+# taken for more: one pod answers as many as stable's do, so that in the end its own rate is known, and that is blamed.
 POD_LUCK: Final = 0.14
+COPIED_LUCK: Final = 0.2
 # The metric that takes half of alpha, and the part of each metric's alpha that goes to not knowing stable's rate.
 FOREMOST: Final = "errors"
 DOUBT: Final = 0.1
@@ -103,9 +105,12 @@ def evidence(comparison: Comparison, standard: Standard) -> float:
     return math.exp(comparison.process.log_evidence(standard.tolerance, standard.luck))
 
 
-def pod_luck(subject_pods: int, other_pods: int) -> float:
-    """Standard deviation of the logarithm of the ratio of both sides' failure rates that pods alone may cause."""
-    return POD_LUCK * math.sqrt(1.0 / max(1, subject_pods) + 1.0 / max(1, other_pods))
+def pod_luck(subject_pods: int, other_pods: int, *, copied: bool = False) -> float:
+    """Standard deviation of the logarithm of the ratio of both sides' failure rates that pods alone may cause.
+
+    `copied` says that the rollout compares answers to copies of requests.
+    """
+    return (COPIED_LUCK if copied else POD_LUCK) * math.sqrt(1.0 / max(1, subject_pods) + 1.0 / max(1, other_pods))
 
 
 def divided(alpha: float, metrics: Iterable[str]) -> dict[str, float]:

@@ -110,6 +110,11 @@ class Revision:
         return dropped(self.snapshot, self.pool) if self.snapshot is not None and self.pool is not None else ()
 
     @property
+    def lost(self) -> bool:
+        """Neither record nor pool nor pods are there: only a spec that asks for it says how to make it."""
+        return self.snapshot is None and self.pool is None and not self.pods
+
+    @property
     def exists(self) -> bool:
         """Anything of it may still hold an accelerator."""
         return self.wanted > 0 or bool(self.pods)

@@ -14,15 +14,9 @@ from understudy.plan.world import World
 
 def recall(world: World) -> Decision | None:
     """Made again: the snapshots know which revision was promoted last, and which failed."""
-    promoted = {
-        int(p["number"]): name
-        for name, r in world.revisions.items()
-        if r.status.get("state") != "Failed"
-        for p in r.status.get("promotions") or ()
-    }
-    if not promoted:
+    stable = _last_promoted(world)
+    if not stable:
         return None
-    stable = promoted[max(promoted)]
     failed = tuple(
         Failure(name, f.get("reason") or f["class"], f.get("message", ""), f["at"], 0)
         for name, r in world.revisions.items()
@@ -31,6 +25,15 @@ def recall(world: World) -> Decision | None:
     latest = tuple(sorted(failed, key=lambda f: instant(f.at))[-MAX_FAILED:])
     message = f"made again: {stable}, the last revision that was promoted, comes back first"
     return move(world, "Recalled", message, phase="Stable", stable=stable, failed=latest, run=_last_run(world))
+
+
+def lost(world: World) -> Decision | None:
+    """Nothing says how to make stable, and the spec asks for something else: what was promoted before comes back."""
+    gone, back = world.state.stable, _last_promoted(world)
+    if not world.stable.lost or asked(world) in ("", gone) or not back:
+        return None
+    message = f"neither record nor pool is left of {gone or 'what was stable'}; {back} comes back first"
+    return move(world, "StableLost", message, warn=True, phase="Stable", stable=back, previous="")
 
 
 def asleep(world: World) -> Decision | None:
@@ -75,7 +78,7 @@ def steady(world: World) -> Decision | None:
 def waking(world: World) -> Decision | None:
     """Stable comes up before anything new, unless it cannot."""
     stable = world.stable
-    if stable.serving or stable.fault is not None or (stable.pool is None and stable.snapshot is None):
+    if stable.serving or stable.fault is not None or stable.lost:
         return None
     if any((pod.waiting_for or 0.0) >= world.terms.scheduling for pod in stable.pods):
         return None
@@ -128,6 +131,17 @@ def rolled_back(world: World) -> Decision | None:
     return hold(world, "RolledBack", why + advice, stalled=True)
 
 
+def _last_promoted(world: World) -> str:
+    """The revision that was promoted last, of those that are recorded and did not fail; "" if there is none."""
+    promoted = {
+        int(p["number"]): name
+        for name, r in world.revisions.items()
+        if r.status.get("state") != "Failed"
+        for p in r.status.get("promotions") or ()
+    }
+    return promoted[max(promoted)] if promoted else ""
+
+
 def _last_run(world: World) -> int:
     """The highest rollout number in any snapshot's evidence: a number is never used twice."""
     records = (read_record(r.status) for r in world.revisions.values())
@@ -136,5 +150,5 @@ def _last_run(world: World) -> int:
 
 
 NASCENT: Final[tuple[Rule, ...]] = (recall, asleep, unclear, unguarded, choose)
-STABLE: Final[tuple[Rule, ...]] = (asleep, unclear, already_failed, steady, unguarded, waking, choose)
-ROLLED_BACK: Final[tuple[Rule, ...]] = (called_back, forgiven, rolled_back)
+STABLE: Final[tuple[Rule, ...]] = (lost, asleep, unclear, already_failed, steady, unguarded, waking, choose)
+ROLLED_BACK: Final[tuple[Rule, ...]] = (lost, called_back, forgiven, rolled_back)

@@ -8,7 +8,7 @@ from typing import Final
 
 from understudy.plan.analysis import judge, pod_fault, wrong_identity
 from understudy.plan.capacity import short
-from understudy.plan.decision import Decision, effective, hold, move, revert
+from understudy.plan.decision import Decision, asked, effective, hold, move, revert
 from understudy.plan.faults import Fault
 from understudy.plan.phases.promoting import enthrone
 from understudy.plan.phases.trying import unscheduled
@@ -85,6 +85,9 @@ def commit(world: World) -> Decision | None:
 
 def _fault(world: World) -> Fault | None:
     """What keeps the restored revision from serving; a crash that it has got over does not."""
+    candidate = world.candidate
+    if candidate.lost and asked(world) not in ("", candidate.name):
+        return Fault("Lost", f"neither record nor pool is left of {candidate.name}")
     checks = (wrong_identity,) if is_warm(world) else (wrong_identity, pod_fault)
     return judge(world, world.candidate, world.revision(""), checks)
 

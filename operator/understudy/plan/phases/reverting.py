@@ -3,10 +3,30 @@
 from typing import Final
 
 from understudy.plan.decision import Decision, asked, hold, move
+from understudy.plan.phases.promoting import enthrone
 from understudy.plan.release import why_not
 from understudy.plan.routes import keeps_weights
 from understudy.plan.rulebook import Rule
 from understudy.plan.world import World
+
+
+def stable_lost(world: World) -> Decision | None:
+    """Nothing says any more how to make stable, and the candidate serves: waiting would be for ever."""
+    state, stable = world.state, world.stable
+    # The spec may say how to make it, or may say so yet.
+    if not keeps_weights(world) or not stable.lost or asked(world) in ("", stable.name):
+        return None
+    message = f"neither record nor pool is left of {stable.name}; {state.candidate} serves in its place"
+    return move(
+        world,
+        "StableLost",
+        message,
+        warn=True,
+        state=enthrone(world, state, f"{stable.name} was lost"),
+        phase="Stable",
+        previous="",
+        frozen={},
+    )
 
 
 def stable_unavailable(world: World) -> Decision | None:
@@ -37,4 +57,4 @@ def done(world: World) -> Decision | None:
     return move(world, "Reverted", message, phase=phase, candidate="", weight=0, exposed=False, skip_to=0, frozen={})
 
 
-REVERTING: Final[tuple[Rule, ...]] = (stable_unavailable, leaving, done)
+REVERTING: Final[tuple[Rule, ...]] = (stable_lost, stable_unavailable, leaving, done)

@@ -74,7 +74,8 @@ def config(way: registry.Way) -> str:
     A cluster that can be made again in seconds need not survive a power cut, so etcd does not wait for the disk; and a
     lone scheduler need not campaign, which after an outage of the API server would cost it half a minute. After such an
     outage the lone controller manager looks at the node again up to half a minute after the node is back: it is told to
-    be patient, for otherwise it may take every pod for lost.
+    be patient, for otherwise it may take every pod for lost. The kubelet looks at once for an API server that was put
+    back, not every twenty seconds.
     """
     archives = cache.root() / "node-images"
     plugin = "\nnetworking:\n  disableDefaultCNI: true" if way == "packages" else ""
@@ -94,6 +95,9 @@ nodes:
         etcd: {{local: {{extraArgs: {{unsafe-no-fsync: "true"}}}}}}
         controllerManager: {{extraArgs: {{leader-elect: "false", node-monitor-grace-period: 120s}}}}
         scheduler: {{extraArgs: {{leader-elect: "false"}}}}
+      - |
+        kind: KubeletConfiguration
+        fileCheckFrequency: 1s
 """
 
 

@@ -34,7 +34,7 @@ class Answer:
 
 
 class Server:
-    """Requests on plain dicts; never raises on an HTTP status."""
+    """Requests on plain dicts, by one thread; never raises on an HTTP status, OSError when the server is away."""
 
     def __init__(self, kubeconfig: str) -> None:
         config = yaml.safe_load(Path(kubeconfig).read_text())
@@ -69,22 +69,33 @@ class Server:
         if user:
             headers["Impersonate-User"] = user
         data = json.dumps(body) if body is not None else None
-        for attempt in (1, 2):
-            try:
-                self._connection.request(method, target, data, headers)
-                response = self._connection.getresponse()
-                raw = response.read()
-                break
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                self._connection.close()
-                if attempt == 2:
-                    raise
+        try:
+            response, raw = self._exchanged(method, target, data, headers)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            response, raw = self._exchanged(method, target, data, headers)
         warnings = tuple(response.headers.get_all("Warning") or ())
         try:
             decoded = json.loads(raw)
         except ValueError:
             decoded = {"message": raw.decode(errors="replace")}
         return Answer(response.status, decoded, warnings)
+
+    def _exchanged(
+        self, method: str, target: str, data: str | None, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """The answer with its body; after anything else the next request finds a new connection."""
+        try:
+            self._connection.request(method, target, data, headers)
+            response = self._connection.getresponse()
+            return response, response.read()
+        except http.client.HTTPException as error:
+            self._connection.close()
+            if isinstance(error, OSError):
+                raise
+            raise ConnectionError(f"{method} {target}: {error!r}") from error
+        except OSError:
+            self._connection.close()
+            raise
 
     def create(self, obj: Object, **query: str) -> Answer:
         return self.request("POST", collection(obj), obj, **query)

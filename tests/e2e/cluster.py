@@ -1,19 +1,12 @@
-"""The kind cluster as the tests see it: a small synchronous REST client on the kubeconfig, and kubectl."""
+"""The kind cluster as the tests see it: objects by the API server's paths, and kubectl."""
 
-import base64
-import json
-import ssl
 import subprocess
-import tempfile
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from tests.api.server import Server
 
 T = TypeVar("T")
 
@@ -50,39 +43,14 @@ class Cluster:
     def __init__(self, kubeconfig: str, kubectl: str) -> None:
         self.kubeconfig = kubeconfig
         self._kubectl = kubectl
-        config = yaml.safe_load(Path(kubeconfig).read_text())
-        self._server: str = config["clusters"][0]["cluster"]["server"]
-        user = config["users"][0]["user"]
-        self._tls = ssl.create_default_context(
-            cadata=base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            pair = Path(folder) / "pair.pem"
-            pair.touch(mode=0o600)
-            pair.write_bytes(
-                base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"])
-            )
-            self._tls.load_cert_chain(pair)
+        self._server = Server(kubeconfig)
 
     def request(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Any:
-        """One call to the API server; raises RefusedError on an error status, URLError when it is away."""
-        request = urllib.request.Request(
-            self._server + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": content_type, "Accept": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, context=self._tls, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                text = error.read().decode(errors="replace")
-            try:
-                message = json.loads(text).get("message", text)
-            except ValueError:
-                message = text
-            raise RefusedError(error.code, message) from None
+        """One call to the API server; raises RefusedError on an error status, OSError when it is away."""
+        answer = self._server.request(method, path, body, content_type)
+        if not answer.ok:
+            raise RefusedError(answer.status, answer.message)
+        return answer.body
 
     def get(self, kind: str, name: str, ns: str = "") -> dict[str, Any] | None:
         """The object, or None when there is none."""

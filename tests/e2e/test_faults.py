@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
 SLOW = ["--tokens=400", "--first-token=0.02", "--inter-token=0.1"]
 ROLLOUT = {
     **FAST_ROLLOUT,
-    "steps": [{"weight": 10, "soak": "8s"}, {"weight": 50, "soak": "8s"}, {"weight": 100, "soak": "4s"}],
+    "steps": [{"weight": 10, "soak": "8s"}, {"weight": 50, "soak": "4s"}, {"weight": 100, "soak": "2s"}],
     "drain": "120s",
 }
 

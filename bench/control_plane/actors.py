@@ -177,13 +177,16 @@ class Gateways:
         text = orjson.dumps(key) + b":" + orjson.dumps(dumped)
         self._fragments[namespace, deployment] = tuple(text.split(str(_MARK).encode()))
 
-    def state(self, address: str) -> bytes:
-        """The /state of the gateway at an address."""
+    def state(self, address: str, path: str) -> bytes:
+        """The /state of the gateway at an address, as asked for by a path with `?deployments=` or without."""
         self.asked += 1
+        _, named, names = path.partition("?deployments=")
+        asked = [tuple(name.split("/")) for name in names.split(",") if name] if named else self._fragments
         lasted = time.monotonic() - self.began
         count = str(int(lasted * RATE)).encode()
         head = orjson.dumps({"startId": address, "uptimeSeconds": lasted})[:-1]
-        fragments = b",".join(count.join(fragment) for fragment in self._fragments.values())
+        known = (self._fragments[key] for key in asked if key in self._fragments)
+        fragments = b",".join(count.join(fragment) for fragment in known)
         return head + b',"deployments":{' + fragments + b"}}"
 
     def _revision(self, namespace: str, service: str) -> RevisionState:
@@ -288,8 +291,8 @@ class Cast:
             return orjson.dumps({"data": [{"id": self.kubelet.at_address.get(address, "nobody")}]})
         return b'{"choices":[{"text":"a","message":{"content":"a"}}]}'
 
-    def _gateway(self, address: str, _: str) -> bytes:
-        return self.gateways.state(address)
+    def _gateway(self, address: str, path: str) -> bytes:
+        return self.gateways.state(address, path)
 
 
 def _listening(port: int) -> socket.socket:

@@ -81,7 +81,10 @@ def test_what_the_gateways_say_is_a_state_whose_counters_grow() -> None:
         },
     )
     gateways.began -= 10
-    state = parse_state(orjson.loads(gateways.state("127.0.1.1"))).deployments["s/talk"]
+    for path in ("/state", "/state?deployments=s/talk,s/walk"):
+        assert set(parse_state(orjson.loads(gateways.state("127.0.1.1", path))).deployments) == {"s/talk"}
+    assert parse_state(orjson.loads(gateways.state("127.0.1.1", "/state?deployments="))).deployments == {}
+    state = parse_state(orjson.loads(gateways.state("127.0.1.1", "/state"))).deployments["s/talk"]
     assert (state.table_uid, state.table_generation) == (UID, 2)
     assert state.revisions["0123abcd"].attempts >= 20
 

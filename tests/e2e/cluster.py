@@ -6,6 +6,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from tests.api.examples import Object
 from tests.api.server import Server
 
 T = TypeVar("T")
@@ -45,7 +46,9 @@ class Cluster:
         self._kubectl = kubectl
         self._server = Server(kubeconfig)
 
-    def request(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Any:
+    def request(
+        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
+    ) -> Any:
         """One call to the API server; raises RefusedError on an error status, OSError when it is away."""
         answer = self._server.request(method, path, body, content_type)
         if not answer.ok:
@@ -71,9 +74,9 @@ class Cluster:
         kind = {"ModelDeployment": "mdep"}.get(obj["kind"], obj["kind"].lower())
         path = f"{PATHS[kind].format(ns=obj['metadata'].get('namespace', ''))}/{obj['metadata']['name']}"
         query = "?fieldManager=tests&force=true&fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
-        return self.request("PATCH", path + query, obj, "application/apply-patch+yaml")  # type: ignore[no-any-return]
+        return self.request("PATCH", path + query, dict(obj), "application/apply-patch+yaml")  # type: ignore[no-any-return]
 
-    def patch(self, kind: str, name: str, ns: str, body: object, subresource: str = "") -> dict[str, Any]:
+    def patch(self, kind: str, name: str, ns: str, body: Object, subresource: str = "") -> dict[str, Any]:
         """JSON merge patch."""
         path = f"{PATHS[kind].format(ns=ns)}/{name}" + (f"/{subresource}" if subresource else "")
         return self.request("PATCH", path, body, "application/merge-patch+json")  # type: ignore[no-any-return]

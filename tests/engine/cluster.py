@@ -6,11 +6,13 @@ ready and answer as themselves, gateways take up tables and count requests by we
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.engine import virtual
 from tests.engine.fake_api import FakeApi
+from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.domain.state import DeploymentState, GatewayState, RevisionState
 from understudy.engine.clock import Clock
@@ -130,10 +132,11 @@ class Cluster:
 
     # Gateways and their clients.
 
-    async def state(self, address: str) -> GatewayState:
-        tables = [obj for name, obj in self.api._objects.items() if name[0] == ROUTING_TABLE]
+    async def state(self, address: str, only: AbstractSet[Key] | None = None) -> GatewayState:
+        tables = {_key(obj): obj for name, obj in self.api._objects.items() if name[0] == ROUTING_TABLE}
+        asked = tables.keys() if only is None else tables.keys() & {str(key) for key in only}
         return GatewayState(
-            f"start-{address}", virtual.now() + 100, {_key(t): self._counted(address, t) for t in tables}
+            f"start-{address}", virtual.now() + 100, {name: self._counted(address, tables[name]) for name in asked}
         )
 
     def _counted(self, address: str, table: Object) -> DeploymentState:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import ssl
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +52,21 @@ class Fleet:
     def __init__(self) -> None:
         self.answers: dict[str, GatewayState | Exception | float] = {}
         self.asked: list[tuple[float, str]] = []
+        self.after: list[AbstractSet[Key] | None] = []
 
-    async def state(self, address: str) -> GatewayState:
+    async def state(self, address: str, only: AbstractSet[Key] | None = None) -> GatewayState:
         self.asked.append((round(virtual.now(), 3), address))
+        self.after.append(only)
         answer = self.answers[address]
         if isinstance(answer, float):
             await asyncio.sleep(answer)
-            return state()
+            answer = state()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        if only is None:
+            return answer
+        asked = {str(key) for key in only}
+        return replace(answer, deployments={n: d for n, d in answer.deployments.items() if n in asked})
 
     def times(self, address: str) -> list[float]:
         return [at for at, where in self.asked if where == address]
@@ -292,14 +299,83 @@ def test_those_at_rest_hear_only_when_their_table_changes_on_a_gateway() -> None
         await asyncio.sleep(10)
         assert stage.woken == [TALK], "it was new to this gateway"
         stage.fleet.answers["10.0.0.1"] = state(2)
-        await asyncio.sleep(10)
+        await asyncio.sleep(12)
         assert stage.woken == [TALK] * 2
         stage.fleet.answers["10.0.0.1"] = state(2, rejected="weights")
-        await asyncio.sleep(10)
+        await asyncio.sleep(12)
         assert stage.woken == [TALK] * 3
         stage.fleet.answers["10.0.0.1"] = GatewayState("s", 1.0)
-        await asyncio.sleep(10)
+        await asyncio.sleep(12)
         assert stage.woken == [TALK] * 4
+        await stage.poller.stop()
+
+    virtual.run(main())
+
+
+def test_asked_after_are_those_who_wait_and_all_of_them_now_and_then() -> None:
+    async def main() -> None:
+        stage = Stage(interval=1.0)
+        both = {str(TALK): DeploymentState("uid", 1, 1), str(WALK): DeploymentState("uid", 1, 1)}
+        stage.fleet.answers["10.0.0.1"] = GatewayState("s", 1.0, both)
+        stage.put(pod("a", "10.0.0.1"))
+        stage.poller.start()
+        await asyncio.sleep(3)
+        assert stage.fleet.after == [None, frozenset()]
+        stage.poller.set_active(TALK, True)
+        await asyncio.sleep(4)
+        assert set(stage.fleet.after[2:]) == {frozenset({TALK})}
+        # What was not asked after is as it was said before, and what is gone is gone.
+        told = stage.poller.observed()[0].state
+        assert told is not None
+        assert told.deployments == both
+        stage.fleet.answers["10.0.0.1"] = GatewayState("s", 2.0, {str(WALK): DeploymentState("uid", 2, 1)})
+        await asyncio.sleep(1)
+        told = stage.poller.observed()[0].state
+        assert told == GatewayState("s", 2.0, {str(WALK): DeploymentState("uid", 1, 1)})
+        await asyncio.sleep(3)
+        assert stage.fleet.after.count(None) == 2
+        told = stage.poller.observed()[0].state
+        assert told == stage.fleet.answers["10.0.0.1"]
+        await stage.poller.stop()
+
+    virtual.run(main())
+
+
+def test_a_gateway_that_began_anew_or_was_silent_is_asked_after_all_at_once() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.fleet.answers["10.0.0.1"] = state(start="first")
+        stage.put(pod("a", "10.0.0.1"))
+        stage.poller.start()
+        await asyncio.sleep(1)
+        stage.fleet.answers["10.0.0.1"] = state(2, start="second")
+        await asyncio.sleep(2)
+        assert stage.fleet.after == [None, frozenset(), None]
+        told = stage.poller.observed()[0].state
+        assert told == state(2, start="second")
+        stage.fleet.answers["10.0.0.1"] = OSError()
+        await asyncio.sleep(2)
+        stage.fleet.answers["10.0.0.1"] = state(2, start="second")
+        await asyncio.sleep(2)
+        assert stage.fleet.after[3:] == [frozenset(), None]
+        await stage.poller.stop()
+
+    virtual.run(main())
+
+
+def test_when_many_wait_all_are_asked_after_but_no_faster_than_at_rest() -> None:
+    async def main() -> None:
+        stage = Stage(interval=0.1)
+        stage.fleet.answers["10.0.0.1"] = state()
+        stage.put(pod("a", "10.0.0.1"))
+        for number in range(gateways.MANY + 1):
+            stage.poller.set_active(Key("shop", f"talk-{number}"), True)
+        stage.poller.start()
+        for _ in range(50):
+            stage.poller.hurry()
+            await asyncio.sleep(0.1)
+        assert stage.fleet.times("10.0.0.1") == [0, 2, 4]
+        assert set(stage.fleet.after) == {None}
         await stage.poller.stop()
 
     virtual.run(main())
@@ -329,8 +405,10 @@ class Server:
     def __init__(self, body: bytes, status: int = 200) -> None:
         self.body, self.status = body, status
         self.authorization: list[str | None] = []
+        self.targets: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
+        self.targets.append(request.raw_path)
         self.authorization.append(request.headers.get("Authorization"))
         return web.Response(status=self.status, body=self.body)
 
@@ -345,12 +423,14 @@ class Server:
         return runner, port
 
 
-async def ask(server: Server, monkeypatch: pytest.MonkeyPatch, **options: str) -> GatewayState:
+async def ask(
+    server: Server, monkeypatch: pytest.MonkeyPatch, only: AbstractSet[Key] | None = None, **options: str
+) -> GatewayState:
     runner, port = await server.start()
     monkeypatch.setattr(gateways, "GATEWAY_ADMIN_PORT", port)
     try:
         async with aiohttp.ClientSession() as session:
-            return await HttpStateSource(session, "system", **options).state("127.0.0.1")
+            return await HttpStateSource(session, "system", **options).state("127.0.0.1", only)
     finally:
         await runner.cleanup()
 
@@ -359,6 +439,13 @@ async def test_over_http_it_reads_a_state(monkeypatch: pytest.MonkeyPatch) -> No
     server = Server(orjson.dumps(dump_state(state(7))))
     assert await ask(server, monkeypatch) == state(7)
     assert server.authorization == [None]
+
+
+async def test_over_http_it_asks_for_all_or_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(orjson.dumps(dump_state(state())))
+    for only in (None, frozenset[Key](), frozenset({WALK, TALK})):
+        await ask(server, monkeypatch, only)
+    assert server.targets == ["/state", "/state?deployments=", "/state?deployments=shop/talk,shop/walk"]
 
 
 async def test_it_shows_the_token_that_is_in_the_file_now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

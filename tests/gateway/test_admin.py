@@ -226,6 +226,19 @@ async def test_only_what_moves_may_be_asked_for() -> None:
         assert set(whole.deployments) == {"default/story", "default/moving", "default/odd"}
 
 
+async def test_state_may_be_asked_for_of_some_deployments_alone() -> None:
+    async with gateway(snapshot([table(), table(name="other", names=())])) as g, serving(g, auth="none") as a:
+
+        async def told(names: str) -> set[str]:
+            status, body = await a.get(f"/state?deployments={names}")
+            assert status == 200
+            return set(parse_state(json.loads(body)).deployments)
+
+        assert await told("default/story") == {"default/story"}
+        assert await told("default/other,default/nobody,default/story") == {"default/other", "default/story"}
+        assert await told("") == await told(",") == await told("nonsense") == set()
+
+
 async def test_tls_is_for_the_gateways_name_and_is_renewed_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

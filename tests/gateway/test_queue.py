@@ -205,8 +205,8 @@ async def test_ejected_pods_that_are_full_are_not_asked_in_despair() -> None:
         assert len(e.asked) == 1
 
 
-def told(g: Gateway, **flags: bool) -> dict[str, int]:
-    states = g.world.state(g.plane.clock(), g.plane.queue.waiting(), **flags)
+def told(g: Gateway, *, only_active: bool = False) -> dict[str, int]:
+    states = g.world.state(g.plane.clock(), g.plane.queue.waiting(), only_active=only_active)
     return {key: state.waiting for key, state in states.items()}
 
 

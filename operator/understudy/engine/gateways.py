@@ -2,13 +2,16 @@
 
 One task per gateway pod, so that a gateway that hangs delays nobody else's answer. The pace is fast
 while some rollout waits for an answer, slower otherwise, and a write of a routing table asks at once.
+Asked is after those who wait: a whole answer of thousands of deployments takes both sides tens of
+milliseconds, so it is asked for rarely, and of a gateway that has begun anew.
 """
 
 import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +31,8 @@ from understudy.telemetry.operator import OperatorMetrics
 log = logging.getLogger(__name__)
 
 IDLE_INTERVAL = 2.0  # seconds; "programmed" accepts answers up to three seconds old
+WHOLE_INTERVAL = 10.0  # seconds after which those at rest are asked after, too
+MANY = 200  # more who wait are not named one by one
 _SOON = (0.05, 0.15, 0.4)  # seconds between questions after a write
 _TIMEOUT = 2.0
 _MAX_ANSWER = 32 * 2**20
@@ -36,15 +41,21 @@ _MAX_ANSWER = 32 * 2**20
 class StateSource(Protocol):
     """Something that can be asked for a gateway's state."""
 
-    async def state(self, address: str) -> GatewayState:
-        """The `/state` of the gateway at a pod IP; OSError, TimeoutError or ValueError when there is none."""
+    async def state(self, address: str, only: AbstractSet[Key] | None = None) -> GatewayState:
+        """The `/state` of the gateway at a pod IP, of the deployments `only` or of all.
+
+        OSError, TimeoutError or ValueError when there is none. A gateway of an older version answers with all.
+        """
         ...
 
 
 @dataclass(slots=True)
 class _Answer:
+    """What is known of a gateway: as of `at`, and of the deployments at rest as of `whole_at`."""
+
     state: GatewayState
     at: float
+    whole_at: float
 
 
 class GatewayPoller:
@@ -159,6 +170,11 @@ class GatewayPoller:
             await self._ask(uid, address)
             self._asked.add(uid)
             self._progress.set()
+            if len(self._active) > MANY:
+                # Whole answers only, and nearly all of what they say is of interest: no faster than they can be read.
+                soon.clear()
+                await asyncio.sleep(IDLE_INTERVAL)
+                continue
             usual = min(self._interval, IDLE_INTERVAL) if self._active else IDLE_INTERVAL
             try:
                 async with asyncio.timeout(soon.pop(0) if soon else usual):
@@ -170,9 +186,10 @@ class GatewayPoller:
 
     async def _ask(self, uid: str, address: str) -> None:
         began = self._monotonic()
+        before = self._answers.get(uid)
         try:
             async with asyncio.timeout(_TIMEOUT):
-                state = await self._source.state(address)
+                answer = await self._answer(uid, address, before, began)
         except (OSError, TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
             self._metrics.gateway_polls.labels("failed").inc()
             log.info("gateway at %s does not answer: %s", address, str(error) or "no answer in time")
@@ -181,10 +198,21 @@ class GatewayPoller:
                 self._wake(self._active)
             return
         self._metrics.gateway_polls.labels("answered").inc()
-        before = self._answers.get(uid)
-        # Counted from the question: the answer describes no later moment than that for certain.
-        self._answers[uid] = _Answer(state, began)
-        self._wake(self._concerned(uid, before.state if before else None, state))
+        self._answers[uid] = answer
+        self._wake(self._concerned(uid, before.state if before else None, answer.state))
+
+    async def _answer(self, uid: str, address: str, before: _Answer | None, began: float) -> _Answer:
+        """The gateway's answer, completed by what it said before of those who were not asked after.
+
+        As of when the question was put: it describes no later moment than that for certain.
+        """
+        known = before is not None and uid not in self._silent and began - before.whole_at < WHOLE_INTERVAL
+        if before is not None and known and len(self._active) <= MANY:
+            only = frozenset(self._active)
+            state = await self._source.state(address, only)
+            if state.start_id == before.state.start_id:
+                return _Answer(_completed(before.state, state, only), began, before.whole_at)
+        return _Answer(await self._source.state(address), began, began)
 
     def _concerned(self, uid: str, before: GatewayState | None, after: GatewayState) -> set[Key]:
         """To whom an answer matters: of those who wait, the ones of whom it says something else than the last one."""
@@ -193,6 +221,14 @@ class GatewayPoller:
             return self._active | _changed(before, after)
         old, new = before.deployments, after.deployments
         return {key for key in self._active if old.get(str(key)) != new.get(str(key))} | _changed(before, after)
+
+
+def _completed(before: GatewayState, now: GatewayState, only: AbstractSet[Key]) -> GatewayState:
+    """What a gateway says now of the deployments `only`, and said before of the others."""
+    asked = {str(key) for key in only}
+    rest = {name: state for name, state in before.deployments.items() if name not in asked}
+    fresh = {name: state for name, state in now.deployments.items() if name in asked}
+    return replace(now, deployments={**rest, **fresh})
 
 
 def is_gateway(pod: Object) -> bool:
@@ -224,12 +260,13 @@ class HttpStateSource:
         self._token = Path(token) if token else None
         self._context: tuple[int, ssl.SSLContext] | None = None
 
-    async def state(self, address: str) -> GatewayState:
-        """The `/state` of the gateway at a pod IP."""
+    async def state(self, address: str, only: AbstractSet[Key] | None = None) -> GatewayState:
+        """The `/state` of the gateway at a pod IP, of the deployments `only` or of all."""
         host = f"[{address}]" if ":" in address else address
         scheme = "https" if self._ca else "http"
+        query = "" if only is None else f"?deployments={','.join(sorted(map(str, only)))}"
         async with self._session.get(
-            f"{scheme}://{host}:{GATEWAY_ADMIN_PORT}/state",
+            f"{scheme}://{host}:{GATEWAY_ADMIN_PORT}/state{query}",
             headers=self._headers(),
             ssl=self._tls(),
             server_hostname=self._server_name if self._ca else None,

@@ -7,6 +7,7 @@ server vouches for; an answer of the API server is good for a minute, and for te
 import asyncio
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -111,10 +112,11 @@ class Admin:
         """Everything needed is known; a gateway that is leaving stays unready."""
         self.ready = not self._plane.draining
 
-    def state(self, *, only_active: bool = False) -> GatewayState:
-        """What `/state` says."""
+    def state(self, *, only_active: bool = False, names: Collection[str] | None = None) -> GatewayState:
+        """What `/state` says: of all deployments, of those that are active, or of those called `names`."""
         now = self._plane.clock()
-        deployments = self._plane.world.state(now, self._plane.queue.waiting(), only_active=only_active)
+        waiting = self._plane.queue.waiting()
+        deployments = self._plane.world.state(now, waiting, only_active=only_active, names=names)
         return GatewayState(start_id=self._start_id, uptime=now - self._began, deployments=deployments)
 
     async def start(self) -> None:
@@ -174,7 +176,9 @@ class Admin:
         if refusal is not None:
             return refusal_answer(refusal, b"", close=close)
         if path == b"/state":
-            state = self.state(only_active=query == b"rollouts=active")
+            name, _, value = query.partition(b"=")
+            names = value.decode("latin-1").split(",") if name == b"deployments" else None
+            state = self.state(only_active=query == b"rollouts=active", names=names)
             return plain_answer(200, orjson.dumps(dump_state(state)), b"", close=close)
         return plain_answer(200, self._metrics.render(), b"", close=close, kind=_TEXT)
 

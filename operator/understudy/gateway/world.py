@@ -4,7 +4,7 @@ A table that does not parse or carries a lower epoch is refused and the one befo
 counts only once it was retired, or after a minute: losing a table must never be a slip.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -168,14 +168,21 @@ class World:
         return found
 
     def state(
-        self, now: float, waiting: Mapping[str, int] = _NOBODY, *, only_active: bool = False
+        self,
+        now: float,
+        waiting: Mapping[str, int] = _NOBODY,
+        *,
+        only_active: bool = False,
+        names: Collection[str] | None = None,
     ) -> dict[str, DeploymentState]:
         """Every deployment as said on `/state`; `waiting` counts requests that wait by deployment.
 
-        `only_active` leaves out those with one variant and no other work, for which nobody waits.
+        `only_active` leaves out those with one variant and no other work, for which nobody waits; with `names` it is
+        of these alone, as far as they are known.
         """
         states = {}
-        for key in {**self.tables, **self.rejected, **self.evidence.by_deployment}:
+        known = {**self.tables, **self.rejected, **self.evidence.by_deployment}
+        for key in known if names is None else known.keys() & names:
             state = self._deployment_state(key, now, waiting.get(key, 0))
             working = sum(1 for r in state.revisions.values() if r.open_requests)
             if key not in self.tables and key not in self.rejected and not working:

@@ -283,7 +283,7 @@ def _standing_keys(observed: Observed) -> dict[str, Object]:
 class _Nobody:
     """A forecast asks no gateway and no pod: the cluster's inner network is usually out of reach."""
 
-    async def state(self, address: str) -> Any:
+    async def state(self, address: str, only: Any = None) -> Any:
         raise NotImplementedError
 
     async def get(self, probe: Any, path: str, seconds: float) -> Any:

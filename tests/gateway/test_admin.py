@@ -19,8 +19,8 @@ from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
 from understudy.domain.state import parse_state
-from understudy.gateway import admin as admin_module
 from understudy.gateway import pair as pair_module
+from understudy.gateway import reviews as reviews_module
 from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.kubeapi import ApiServer
 
@@ -123,7 +123,7 @@ async def test_a_good_token_that_is_good_no_more_is_refused() -> None:
 
 
 async def test_remembered_tokens_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_module, "_MAX_REVIEWS", 2)
+    monkeypatch.setattr(reviews_module, "_MAX_REVIEWS", 2)
     async with gateway(snapshot([table()])) as g, fake_api() as api, serving(g, api) as a:
         for token in ("a", "b", "c", "d", "e"):
             await a.get("/state", token)

@@ -29,6 +29,11 @@ SUBCOMMANDS = (
         "Needs routing tables, which the operator writes; goes on with its last copy without an API server.",
     ),
     Subcommand(
+        "records",
+        "keep the ledger: what of budgets is spent, for all gateways together",
+        "One process writes one database. Gateways do not ask it yet.",
+    ),
+    Subcommand(
         "sim",
         "pretend to be an engine: delays, failures and wrong answers on demand",
         "Speaks the same paths as vLLM, so that a rollout can be rehearsed without hardware.",

@@ -1,11 +1,10 @@
 """Port 9901: probes for the kubelet, `/state` for the operator, `/metrics` for Prometheus.
 
 The last two tell how a deployment does and are therefore for whoever shows a ServiceAccount token that the API
-server vouches for; an answer of the API server is good for a minute, and for ten while it is away.
+server vouches for.
 """
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,17 +18,14 @@ from understudy.domain.state import GatewayState, dump_state
 from understudy.gateway import kubeapi, pair
 from understudy.gateway.policy.head import MAX_HEAD, Head, parse_head
 from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.reviews import Reviews
 from understudy.gateway.wire.answer import plain_answer, refusal_answer
 from understudy.gateway.wire.door import Door
 from understudy.gateway.wire.plane import Plane
 from understudy.telemetry.gateway import GatewayMetrics
 
 LOG: Final = logging.getLogger(__name__)
-_FRESH_SECONDS: Final = 60.0
-_STALE_SECONDS: Final = 600.0
 _READ_SECONDS: Final = 10.0
-_MAX_REVIEWS: Final = 1000
-_REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -42,47 +38,6 @@ class AdminSettings:
     tls_dir: Path | None = None
     auth: Literal["token", "none"] = "token"
     subjects: tuple[str, ...] = ()
-
-
-class Reviews:
-    """Who a token belongs to, asked of the API server and remembered."""
-
-    def __init__(self, server: kubeapi.ApiServer | None, subjects: tuple[str, ...]) -> None:
-        self._server = server
-        self._subjects = subjects
-        self._known: dict[bytes, tuple[float, bool]] = {}
-
-    async def allow(self, token: str, now: float) -> bool:
-        """Whether the token is an allowed subject's; raises OSError or ApiError when nobody can say."""
-        digest = hashlib.sha256(token.encode()).digest()
-        at, allowed = self._known.get(digest, (float("-inf"), False))
-        if now - at < _FRESH_SECONDS:
-            return allowed
-        try:
-            said = await self._ask(token)
-        except (OSError, kubeapi.ApiError):
-            if allowed and now - at < _STALE_SECONDS:
-                return True
-            raise
-        if len(self._known) >= _MAX_REVIEWS:
-            self._known.clear()
-        self._known[digest] = (now, said)
-        return said
-
-    async def _ask(self, token: str) -> bool:
-        if self._server is None:
-            raise ConnectionError("there is no API server to ask")
-        review = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [ADMIN_AUDIENCE]},
-        }
-        status = (await kubeapi.request(self._server, "POST", _REVIEW_PATH, review)).get("status", {})
-        return bool(
-            status.get("authenticated")
-            and ADMIN_AUDIENCE in (status.get("audiences") or ())
-            and status.get("user", {}).get("username") in self._subjects
-        )
 
 
 class Admin:

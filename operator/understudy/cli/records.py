@@ -1,0 +1,75 @@
+"""`understudy records`: flags of the process that keeps what must not be lost."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import uvloop
+
+from understudy.gateway import kubeapi
+from understudy.gateway.pair import PairError
+from understudy.records.database import DatabaseError
+from understudy.records.process import PORT, Settings, serve
+from understudy.telemetry.logging import configure
+
+_DATABASE = "sqlite:////var/lib/understudy/records.db"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of `understudy records`."""
+    parser.formatter_class = argparse.HelpFormatter
+    parser.add_argument("--only", choices=("ledger",), required=True, help="ledger: what of budgets is spent")
+    where = f"SQLAlchemy URL of a file that is made if there is none (default: {_DATABASE})"
+    parser.add_argument("--database", default=_DATABASE, metavar="URL", help=where)
+    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104  # a pod listens on its own address
+    parser.add_argument("--port", type=int, default=PORT)
+    tls = "holds tls.crt and tls.key, renewed while it runs; default: plain HTTP"
+    parser.add_argument("--tls-dir", type=Path, metavar="DIR", help=tls)
+    parser.add_argument("--auth", choices=("token", "none"), default="token", help="none answers everybody")
+    subject = "system:serviceaccount:<ns>:<name> that may ask; repeatable"
+    parser.add_argument("--subject", action="append", default=[], metavar="USER", help=subject)
+    parser.add_argument("--api-server", metavar="URL", help="vouches for tokens; default: that of the pod's cluster")
+    parser.add_argument("--api-token", default="", metavar="FILE", help="bearer token for --api-server")
+    parser.add_argument("--api-ca", default="", metavar="FILE", help="certificates that sign --api-server's")
+    clock = "believe the clock, though it was ahead once: forget what was counted for a time that has not come"
+    parser.add_argument("--reset-clock", action="store_true", help=clock)
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM; exit status 0, 2 for flags or a database that cannot be served from, 1 for a taken port."""
+    configure(args.log_level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each of its own steps
+    given = kubeapi.ApiServer(args.api_server, args.api_token, args.api_ca) if args.api_server else None
+    api = given or kubeapi.in_cluster()
+    if args.auth == "token":
+        if api is None:
+            return _refuse("not in a cluster: give --api-server URL, or --auth none to answer everybody")
+        if not args.subject:
+            return _refuse("nobody may ask: give --subject system:serviceaccount:NAMESPACE:NAME, or --auth none")
+    settings = Settings(
+        database=args.database,
+        host=args.host,
+        port=args.port,
+        tls_dir=args.tls_dir,
+        auth=args.auth,
+        subjects=tuple(args.subject),
+        api=api,
+        reset_clock=args.reset_clock,
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except (DatabaseError, PairError) as error:
+        return _refuse(str(error))
+    except OSError as error:
+        print(f"understudy records: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"understudy records: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,53 @@
+"""Who shows a token: asked of the API server, whose answer is good for a minute, and for ten while it is away."""
+
+import hashlib
+from typing import Final
+
+from understudy.domain.names import ADMIN_AUDIENCE
+from understudy.gateway import kubeapi
+
+_FRESH_SECONDS: Final = 60.0
+_STALE_SECONDS: Final = 600.0
+_MAX_REVIEWS: Final = 1000
+_REVIEW_PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
+class Reviews:
+    """Who a token belongs to, asked of the API server and remembered."""
+
+    def __init__(self, server: kubeapi.ApiServer | None, subjects: tuple[str, ...]) -> None:
+        self._server = server
+        self._subjects = subjects
+        self._known: dict[bytes, tuple[float, bool]] = {}
+
+    async def allow(self, token: str, now: float) -> bool:
+        """Whether the token is an allowed subject's; raises OSError or ApiError when nobody can say."""
+        digest = hashlib.sha256(token.encode()).digest()
+        at, allowed = self._known.get(digest, (float("-inf"), False))
+        if now - at < _FRESH_SECONDS:
+            return allowed
+        try:
+            said = await self._ask(token)
+        except (OSError, kubeapi.ApiError):
+            if allowed and now - at < _STALE_SECONDS:
+                return True
+            raise
+        if len(self._known) >= _MAX_REVIEWS:
+            self._known.clear()
+        self._known[digest] = (now, said)
+        return said
+
+    async def _ask(self, token: str) -> bool:
+        if self._server is None:
+            raise ConnectionError("there is no API server to ask")
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [ADMIN_AUDIENCE]},
+        }
+        status = (await kubeapi.request(self._server, "POST", _REVIEW_PATH, review)).get("status", {})
+        return bool(
+            status.get("authenticated")
+            and ADMIN_AUDIENCE in (status.get("audiences") or ())
+            and status.get("user", {}).get("username") in self._subjects
+        )

@@ -1,0 +1,1 @@
+"""What is kept in a database: the ledger of budgets. The only process that writes there."""

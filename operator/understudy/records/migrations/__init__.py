@@ -1,0 +1,1 @@
+"""Alembic's environment: every state of the database that there has been, and the steps between them."""

@@ -1,0 +1,1 @@
+"""Pure: what a ledger grants, and when a budget begins anew."""

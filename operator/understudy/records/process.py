@@ -1,0 +1,105 @@
+"""The records as a process: open the database, serve, sweep, and leave when told to."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import uvicorn
+from sqlalchemy.exc import DBAPIError
+
+from understudy.gateway.kubeapi import ApiServer
+from understudy.gateway.pair import Pair
+from understudy.gateway.reviews import Reviews
+from understudy.records.app import make_app
+from understudy.records.database import open_database
+from understudy.records.ledger import Ledger
+from understudy.telemetry.records import RecordsMetrics
+
+LOG: Final = logging.getLogger(__name__)
+PORT: Final = 9902
+_SWEEP_SECONDS: Final = 10.0
+# Questions take milliseconds; what has not been answered by then would be asked again anyway.
+_SHUTDOWN_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the process runs. `tls_dir` holds tls.crt and tls.key, None serves plain HTTP.
+
+    With `auth` "token" only the `subjects` may ask, as the API server `api` names them.
+    """
+
+    database: str
+    host: str = "0.0.0.0"  # noqa: S104  # a process in a pod listens on the pod's address
+    port: int = PORT
+    tls_dir: Path | None = None
+    auth: Literal["token", "none"] = "token"
+    subjects: tuple[str, ...] = ()
+    api: ApiServer | None = None
+    reset_clock: bool = False
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises OSError for a taken port, PairError for a certificate that cannot be used, DatabaseError for a database.
+    """
+    pair = None if settings.tls_dir is None else Pair(settings.tls_dir)
+    engine = open_database(settings.database)
+    ledger = Ledger(engine, time.time)
+    if settings.reset_clock:
+        ledger.reset_clock()
+    reviews = Reviews(settings.api, settings.subjects) if settings.auth == "token" else None
+    app = make_app(ledger, RecordsMetrics(), reviews)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        ssl_context_factory=None if pair is None else lambda *_: _front(pair),
+    )
+    listener = socket.create_server((settings.host, settings.port))
+    # The server raises the signal that it stopped by once more; what is to be done by then is done.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(_sweep(ledger))]
+            if pair is not None:
+                running.append(tasks.create_task(pair.renew()))
+            LOG.info("serving on %s:%d", *listener.getsockname()[:2])
+            await uvicorn.Server(config).serve(sockets=[listener])
+            for task in running:
+                task.cancel()
+    finally:
+        engine.dispose()
+
+
+def _front(pair: Pair) -> ssl.SSLContext:
+    """A context that shows the certificate of the moment: the server keeps the one that it was started with."""
+    front = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    front.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def show(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = pair.context
+
+    front.sni_callback = show
+    return front
+
+
+async def _sweep(ledger: Ledger) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        try:
+            await asyncio.to_thread(ledger.sweep)
+        except DBAPIError as error:
+            LOG.warning("leases cannot be swept: %s", error.orig)

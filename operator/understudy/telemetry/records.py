@@ -1,0 +1,26 @@
+"""The records' Prometheus metrics. No label names an account: their number must not grow with the keys."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class RecordsMetrics:
+    """All metrics of one records process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        r = self._registry = CollectorRegistry()
+        self.answers = Counter("understudy_ledger_answers", "Questions on leases by outcome", ["outcome"], registry=r)
+        self.failures = Counter("understudy_ledger_failures", "Writes that the database refused", ["why"], registry=r)
+        self.writes = Histogram(
+            "understudy_ledger_write_seconds",
+            "From a question to its answer being on the disk",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+            registry=r,
+        )
+        self._lapsed = Gauge("understudy_ledger_lapsed_leases", "Leases whose holder fell silent", registry=r)
+        self._behind = Gauge("understudy_ledger_clock_behind_seconds", "How far the clock went back", registry=r)
+
+    def render(self, behind: float, lapsed: int) -> bytes:
+        """The text exposition format."""
+        self._behind.set(behind)
+        self._lapsed.set(lapsed)
+        return generate_latest(self._registry)

@@ -1,0 +1,111 @@
+"""The records for tests: in the test's own process, or as a process of their own."""
+
+import asyncio
+import os
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvicorn
+
+from local.ports import free_port
+from tests.gateway.certificates import NAME
+from understudy.gateway.kubeapi import ApiServer
+from understudy.gateway.reviews import Reviews
+from understudy.records.app import make_app
+from understudy.records.database import open_database
+from understudy.records.ledger import Ledger
+from understudy.telemetry.records import RecordsMetrics
+
+ACCOUNT = "understudy-system/team-a"
+GATEWAY = "system:serviceaccount:understudy-system:understudy-gateway"
+OPERATOR = str(Path(__file__).parents[2] / "operator")
+
+
+def question(**changed: Any) -> dict[str, Any]:
+    """What a gateway asks first, but for what the test says."""
+    return {
+        "holder": "gateway-1", "account": ACCOUNT, "unit": "tokens", "amount": 100_000, "period": "day", "tz": "UTC",
+        "fence": 0, "spent": 0, "held": 0, "keep": 0, "need": 0, "want": 1_000, **changed,
+    }  # fmt: skip
+
+
+def lease(number: int) -> str:
+    """The path of a lease."""
+    return f"/v1/ledger/leases/{number:032x}"
+
+
+@dataclass
+class Records:
+    """A server and how to ask it."""
+
+    base: str
+    ledger: Ledger | None = None
+    child: "asyncio.subprocess.Process | None" = None
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, token: str = "", tls: ssl.SSLContext | None = None
+    ) -> tuple[int, Any]:
+        """Status and JSON of one question."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        given: Any = tls if tls is not None else True
+        connector = aiohttp.TCPConnector(ssl=given, force_close=True)
+        name = NAME if tls is not None else None
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.request(method, self.base + path, json=body, headers=headers, server_hostname=name) as answer,
+        ):
+            return answer.status, await (answer.json() if "json" in answer.content_type else answer.text())
+
+
+@asynccontextmanager
+async def records(
+    folder: Path, clock: Callable[[], float], api_url: str = "", subjects: tuple[str, ...] = (GATEWAY,)
+) -> AsyncIterator[Records]:
+    """A server in this process, on a database in `folder`; with an `api_url` it wants tokens."""
+    engine = open_database(f"sqlite:///{folder}/records.db")
+    ledger = Ledger(engine, clock)
+    reviews = Reviews(ApiServer(api_url), subjects) if api_url else None
+    config = uvicorn.Config(make_app(ledger, RecordsMetrics(), reviews), lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", free_port()))
+    running = asyncio.ensure_future(server._serve(sockets=[listener]))
+    try:
+        yield Records(f"http://127.0.0.1:{listener.getsockname()[1]}", ledger)
+    finally:
+        server.should_exit = True
+        await running
+        engine.dispose()
+
+
+@asynccontextmanager
+async def process(
+    folder: Path, *flags: str, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Records]:
+    """A records process that answers; killed at the end if it still runs."""
+    port = port or free_port()
+    where = (f"--database=sqlite:///{folder}/records.db", "--host=127.0.0.1", f"--port={port}")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-m", "understudy.cli.main", "records", "--only=ledger", *where, *flags,
+        env={**os.environ, "PYTHONPATH": OPERATOR, "KUBERNETES_SERVICE_HOST": ""},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    made = Records(f"{'https' if tls else 'http'}://127.0.0.1:{port}", child=child)
+    try:
+        while child.returncode is None:
+            try:
+                await made.ask("GET", "/healthz", tls=tls)
+                break
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.05)
+        yield made
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.communicate()

@@ -195,6 +195,14 @@ class History:
             self.audit.excused.add(revision)
             self.cluster.vandalise(kind, names[0])
 
+    def loses(self, register: str) -> None:
+        """All that says how to make a revision goes at once."""
+        if revision := self.cluster.status.get(register):
+            self.audit.excused.add(revision)
+            for kind in ("ModelSnapshot", "Deployment"):
+                if f"{NAME}-{revision}" in self.cluster.of_kind(kind):
+                    self.cluster.vandalise(kind, f"{NAME}-{revision}")
+
     def scaled_by_hand(self, count: int) -> None:
         for name, pool in self.cluster.of_kind("Deployment").items():
             self.audit.excused.add(name.removeprefix(f"{NAME}-"))
@@ -291,6 +299,7 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.clock_jumps, (-3600, 3600, 86400)),
     (History.made_again, (0, 1)),
     (History.vandal, ("RoutingTable", "Deployment", "Service", "Secret", "ModelSnapshot")),
+    (History.loses, ("stable", "candidate", "previous")),
     (History.scaled_by_hand, (0, 1, 5)),
     (History.turns_bad, ("errs", "mute", "unhealthy", "worse", "good")),
     (History.model, (0, 1)),

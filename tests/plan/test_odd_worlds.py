@@ -7,7 +7,7 @@ import pytest
 
 from tests.plan.parts import Behaviour
 from tests.plan.test_canary import canary
-from tests.plan.world import NAME, Cluster, serving
+from tests.plan.world import NAME, Cluster, rollout, serving
 from understudy.plan.decision import effective
 from understudy.plan.observe import observe
 from understudy.plan.planner import plan
@@ -116,18 +116,51 @@ def test_a_stable_that_is_lost_with_all_records_waits_for_the_spec() -> None:
     cluster.until(lambda c: c.image("stable") == "v3")
 
 
-def test_a_restore_of_what_is_lost_says_so_and_ends_with_the_next_edit() -> None:
+def lose_previous(cluster: Cluster) -> None:
+    for kind in ("ModelSnapshot", "Deployment"):
+        cluster.vandalise(kind, f"story-{cluster.status['previous']}")
+
+
+def test_a_restore_of_what_is_lost_leaves_the_failed_one_serving() -> None:
     cluster = serving("v1")
     cluster.apply("v2")
     cluster.until_phase("Watching")
-    for kind in ("ModelSnapshot", "Deployment"):
-        cluster.vandalise(kind, f"story-{cluster.status['previous']}")
+    lose_previous(cluster)
     cluster.crash(cluster.pods_of("v2")[0])
-    cluster.until(lambda c: c.says("Stalled") == ("True", "RestoreFailed"))
-    assert "neither record nor pool is left of" in cluster.condition("Stalled")["message"]
-    assert cluster.weights() == {"v2": 100}
+    cluster.until(lambda c: c.says("Stalled") == ("True", "RolledBack"))
+    (event,) = (e for e in cluster.events if e.reason == "RestoreFailed")
+    assert event.message.startswith("neither record nor pool is left of ")
+    cluster.turns(5)
+    assert (cluster.weights(), cluster.image("stable")) == ({"v2": 100}, "v2")
+    cluster.ask("retry")
+    cluster.until(lambda c: c.phase == "Stable" and c.says("Ready")[0] == "True")
+
+
+def test_what_is_lost_while_it_comes_back_is_given_up() -> None:
+    cluster = serving("v1")
+    cluster.apply("v2")
+    cluster.until_phase("Watching")
+    cluster.behaviours["v1"] = Behaviour(unhealthy=True)
+    cluster.turns(2)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until_phase("Restoring")
+    for kind in ("ModelSnapshot", "Deployment"):
+        cluster.vandalise(kind, f"story-{cluster.status['candidate']}")
+    cluster.until_phase("RolledBack")
+    assert "candidate" not in cluster.status
     cluster.apply("v3")
     cluster.until(lambda c: c.image("stable") == "v3" and c.phase == "Stable")
+
+
+def test_nothing_makes_way_for_what_is_lost() -> None:
+    one_by_one = rollout(strategy="Immediate", capacity={"mode": "Recreate"})
+    cluster = serving("v1", rollout=one_by_one)
+    cluster.apply("v2", rollout=one_by_one)
+    cluster.until_phase("Watching")
+    lose_previous(cluster)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.turns(5)
+    assert (cluster.phase, cluster.image("stable"), cluster.replicas()) == ("Watching", "v2", {"v2": 1})
 
 
 def test_a_deployment_without_status_but_with_a_table_of_before_is_taken_up() -> None:

@@ -357,6 +357,15 @@ def test_what_serves_takes_the_place_of_a_stable_of_which_nothing_is_left() -> N
     assert cluster.says("Ready") == ("True", "Serving")
 
 
+def test_a_candidate_whose_steps_are_all_waived_takes_everything_from_a_stable_without_pods() -> None:
+    cluster = canary(50)
+    cluster.ask(f"promote-full@{cluster.revision('v2')}")
+    lose_stable(cluster, *LEFT)
+    cluster.until(lambda c: c.image("stable") == "v2", limit=60)
+    assert "StableDown" in [e.reason for e in cluster.events]
+    cluster.until_phase("Stable")
+
+
 def test_even_one_that_failed_takes_it_since_nothing_else_is_there() -> None:
     cluster = canary(50, replicas=4)
     lose_stable(cluster, *LEFT)

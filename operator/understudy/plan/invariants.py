@@ -144,12 +144,17 @@ def i9_exact_writes(draft: Draft) -> str:
 
 
 def i11_no_data_never_passes(draft: Draft) -> str:
-    """A step is passed only on a programmed table, with samples and soak or a waiver, and never backwards."""
+    """A step is passed only on a programmed table, with samples and soak or a waiver, and never backwards.
+
+    A table whose stable has no pod is never programmed: once all steps are waived, that holds up none.
+    """
     before, after = draft.world.state, draft.after.state
     passed = before.phase in ("Shadow", "Canary") and (
         after.phase == "Promoting" or (after.phase == "Canary" and after.weight > before.weight)
     )
     if not passed or after.skip_to >= 100 > before.skip_to:
+        return ""
+    if before.skip_to >= 100 and draft.world.stable.serving == 0:
         return ""
     evidence, terms = draft.world.evidence, draft.world.terms
     if before.phase == "Shadow" and not terms.shadow_percent:

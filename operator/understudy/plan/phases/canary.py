@@ -50,8 +50,10 @@ def starved(world: World) -> Decision | None:
 
 def stable_down(world: World) -> Decision | None:
     """Stable has had no pod for a while and the candidate answers: the remaining steps are skipped."""
-    candidate = world.candidate
-    if world.elapsed("stable-down") < STABLE_DOWN_PATIENCE or candidate.proven == 0 or world.state.skip_to >= 100:
+    candidate, state = world.candidate, world.state
+    if world.elapsed("stable-down") < STABLE_DOWN_PATIENCE or candidate.proven == 0:
+        return None
+    if state.weight >= 100 and state.skip_to >= 100:
         return None
     message = f"{world.state.stable} has no ready pod; {candidate.name} takes over without further steps"
     return move(world, "StableDown", message, warn=True, phase="Canary", weight=100, skip_to=100)

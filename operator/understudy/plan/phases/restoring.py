@@ -23,6 +23,16 @@ def asleep(world: World) -> Decision | None:
     return restored(world, "replicas is 0") if world.replicas == 0 else None
 
 
+def nothing_left(world: World) -> Decision | None:
+    """Nothing says how to make what should come back: what failed serves on, and a human decides."""
+    state, candidate = world.state, world.candidate
+    if not candidate.lost or asked(world) in ("", candidate.name):
+        return None
+    message = f"neither record nor pool is left of {candidate.name}; {state.stable}, which failed, serves on"
+    registers = {"weight": 0, "exposed": False, "skip_to": 0, "lent": 0, "frozen": {}}
+    return move(world, "RestoreFailed", message, warn=True, phase="RolledBack", candidate="", **registers)
+
+
 def given_up(world: World) -> Decision | None:
     """The restored revision fails too, and the user asks for a new one."""
     wish = effective(world)
@@ -85,9 +95,6 @@ def commit(world: World) -> Decision | None:
 
 def _fault(world: World) -> Fault | None:
     """What keeps the restored revision from serving; a crash that it has got over does not."""
-    candidate = world.candidate
-    if candidate.lost and asked(world) not in ("", candidate.name):
-        return Fault("Lost", f"neither record nor pool is left of {candidate.name}")
     checks = (wrong_identity,) if is_warm(world) else (wrong_identity, pod_fault)
     return judge(world, world.candidate, world.revision(""), checks)
 
@@ -101,6 +108,7 @@ def restored(world: World, why: str) -> Decision:
 
 RESTORING: Final[tuple[Rule, ...]] = (
     asleep,
+    nothing_left,
     given_up,
     failed_too,
     drifted_cold,

@@ -24,7 +24,9 @@ def restore(world: World) -> Decision | None:
     state, fault = world.state, hard_fault(world)
     if fault is None or state.failure(state.previous) is not None:
         return None
-    if world.terms.recreate and drifted(world.observed, world.revision(state.previous).snapshot):
+    previous = world.revision(state.previous)
+    # Stable would make way for nothing.
+    if world.terms.recreate and (previous.lost or drifted(world.observed, previous.snapshot)):
         return None
     branded = brand(state, state.stable, fault.reason, fault.message, world.now.wall, world.generation)
     message = f"{state.stable} failed after its promotion: {fault.message}; {state.previous} comes back"

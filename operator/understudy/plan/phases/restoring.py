@@ -4,6 +4,7 @@ The candidate register holds the revision that comes back, the stable one the re
 There is no third move: if the restored revision fails too, a human decides.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from understudy.plan.analysis import judge, pod_fault, wrong_identity
@@ -29,8 +30,8 @@ def nothing_left(world: World) -> Decision | None:
     if not candidate.lost or asked(world) in ("", candidate.name):
         return None
     message = f"neither record nor pool is left of {candidate.name}; {state.stable}, which failed, serves on"
-    registers = {"weight": 0, "exposed": False, "skip_to": 0, "lent": 0, "frozen": {}}
-    return move(world, "RestoreFailed", message, warn=True, phase="RolledBack", candidate="", **registers)
+    rest = replace(state, phase="RolledBack", candidate="", weight=0, exposed=False, skip_to=0, lent=0, frozen={})
+    return move(world, "RestoreFailed", message, warn=True, state=rest)
 
 
 def given_up(world: World) -> Decision | None:

@@ -94,6 +94,11 @@ def test_a_gateway_is_given_more_time_than_it_takes_to_drain(helm: Helm, seconds
     assert pod["terminationGracePeriodSeconds"] >= args.grace + args.shutdown_timeout
 
 
+@pytest.mark.parametrize("number", [1, 4])
+def test_the_gateway_has_as_many_workers_as_are_asked_for(helm: Helm, number: int) -> None:
+    assert _args(helm, "gateway", {"gateway": {"workers": number}}).workers == number
+
+
 @pytest.mark.parametrize("size", ["1Ki", "64Mi"])
 def test_the_gateway_has_a_folder_for_texts_of_pairs_and_keeps_to_its_size(helm: Helm, size: str) -> None:
     values = {"gateway": {"pairsSize": size}}

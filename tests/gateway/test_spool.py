@@ -123,3 +123,18 @@ async def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lines").symlink_to(tmp_path / "other")
     with pytest.raises(OSError, match="symbolic links"):
         Spool(tmp_path / "lines", 1000).check()
+
+
+async def test_several_processes_keep_to_one_size_and_write_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    spools = [Spool(path, 1000), Spool(path, 1000)]
+    async with writing(spools[0]), writing(spools[1]):
+        for number in range(100):
+            spools[number % 2].put(b"%018d\n" % number)
+            await asyncio.sleep(0)
+        for spool in spools:
+            await handled(spool, 50)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 1000 // 19 == sum(spool.written for spool in spools)
+    assert {len(line) for line in lines} == {18}
+    assert len(set(lines)) == len(lines)

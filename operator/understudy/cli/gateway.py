@@ -3,21 +3,24 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
 from understudy.domain.duration import seconds
 from understudy.domain.names import GATEWAY_ADMIN_PORT, GATEWAY_DATA_PORT
 from understudy.domain.quantity import parse_quantity
-from understudy.gateway import kubeapi
+from understudy.gateway import kubeapi, process, worker, workers
 from understudy.gateway.admin import AdminSettings
 from understudy.gateway.pair import PairError
-from understudy.gateway.process import Settings, serve
+from understudy.gateway.process import Settings
 from understudy.gateway.snapshot import SnapshotError
 from understudy.gateway.wire.plane import Limits
 from understudy.telemetry.logging import configure
+
+MAX_WORKERS: Final = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", choices=("keys", "none"), default="keys", help="none serves everybody")
     tls = "holds tls.crt and tls.key for clients, renewed while it runs; default: plain HTTP"
     parser.add_argument("--tls-dir", type=Path, metavar="DIR", help=tls)
+    count = "processes that carry requests, one for each CPU that the gateway may use; one alone is this process"
+    parser.add_argument("--workers", type=_count, default=1, metavar="N", help=f"{count} (default: 1)")
+    # Given by a parent to its workers.
+    parser.add_argument("--worker", type=worker.Task.parse, help=argparse.SUPPRESS)
     source = parser.add_argument_group("what is served")
     source.add_argument("--snapshot", type=Path, metavar="FILE", help="serve from this file alone, without a cluster")
     source.add_argument("--state-dir", type=Path, metavar="DIR", help="keep the last known world here, start from it")
@@ -56,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _time(times, "--connect-timeout", limits.connect_seconds, "for a connection to an engine")
     _time(times, "--idle-timeout", limits.idle_seconds, "for the next request on a connection")
     _time(times, "--slow-reader-timeout", limits.slow_reader_seconds, "for a client that reads nothing")
+    _time(times, "--hung-after", Settings().hung_seconds, "a worker that stands still is killed and started again")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 
 
@@ -68,6 +76,12 @@ def _duration(text: str) -> float:
         return seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text}: want a whole number from 1 to {MAX_WORKERS}")
+    return int(text)
 
 
 def _size(text: str) -> int:
@@ -89,17 +103,29 @@ def run(args: argparse.Namespace) -> int:
         return 2
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            runner.run(_serving(settings, args.worker))
     except SnapshotError as error:
         print(f"understudy gateway: {args.snapshot}: {error}", file=sys.stderr)
         return 2
     except PairError as error:
         print(f"understudy gateway: {error}", file=sys.stderr)
         return 2
+    except workers.WorkerError as error:
+        print(f"understudy gateway: {error}", file=sys.stderr)
+        return error.status
     except OSError as error:
         print(f"understudy gateway: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _serving(settings: Settings, task: worker.Task | None) -> Coroutine[Any, Any, None]:
+    if task is not None:
+        return worker.serve(settings, task)
+    if settings.workers == 1:
+        return process.serve(settings)
+    # A worker is this command once more, told which one it is.
+    return workers.serve(settings, (sys.executable, *sys.orig_argv[1:]))
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -130,6 +156,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         shutdown_seconds=args.shutdown_timeout,
         pairs_dir=args.pairs_dir,
         pairs_bytes=args.pairs_size,
+        workers=args.workers,
+        hung_seconds=args.hung_after,
         limits=Limits(
             header_seconds=args.header_timeout,
             body_seconds=args.body_timeout,

@@ -6,22 +6,22 @@ server vouches for.
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import orjson
 
 from understudy.domain.names import ADMIN_AUDIENCE, GATEWAY_ADMIN_PORT
-from understudy.domain.state import GatewayState, dump_state
+from understudy.domain.state import DeploymentState, GatewayState, dump_state
 from understudy.gateway import kubeapi, pair
+from understudy.gateway.policy.gauges import Gauges, joined
 from understudy.gateway.policy.head import MAX_HEAD, Head, parse_head
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.reviews import Reviews
 from understudy.gateway.wire.answer import plain_answer, refusal_answer
 from understudy.gateway.wire.door import Door
-from understudy.gateway.wire.plane import Plane
 from understudy.telemetry.gateway import GatewayMetrics
 
 LOG: Final = logging.getLogger(__name__)
@@ -40,51 +40,64 @@ class AdminSettings:
     subjects: tuple[str, ...] = ()
 
 
+class Source(Protocol):
+    """Whom the admin port tells of: the process itself, or all its workers."""
+
+    @property
+    def ready(self) -> bool:
+        """What `/readyz` says."""
+        ...
+
+    def deployments(
+        self, *, only_active: bool = False, names: Collection[str] | None = None
+    ) -> Mapping[str, DeploymentState]:
+        """What `/state` says of each deployment, of those that move, or of those called `names`."""
+        ...
+
+    def gauges(self) -> Gauges:
+        """What `/metrics` says beside that."""
+        ...
+
+
 class Admin:
-    """The admin server of one gateway. `ready` is what `/readyz` says, `clients` the data port's certificate."""
+    """The admin server of one gateway. `clock` is in monotonic seconds."""
 
     def __init__(
         self,
         settings: AdminSettings,
         server: kubeapi.ApiServer | None,
-        plane: Plane,
+        source: Source,
         *,
         start_id: str,
-        ready: bool,
-        clients: pair.Pair | None = None,
+        clock: Callable[[], float],
     ) -> None:
-        self.ready = ready
         self._settings = settings
-        self._plane = plane
+        self._source = source
         self._start_id = start_id
-        self._began = plane.clock()
-        self._pairs = {} if clients is None else {"clients": clients}
+        self._clock = clock
+        self._began = clock()
+        self._pair: pair.Pair | None = None
         self._server: asyncio.Server | None = None
         self._reviews = Reviews(server, settings.subjects)
         self._metrics = GatewayMetrics(self.state, self._gauges)
 
-    def become_ready(self) -> None:
-        """Everything needed is known; a gateway that is leaving stays unready."""
-        self.ready = not self._plane.draining
-
     def state(self, *, only_active: bool = False, names: Collection[str] | None = None) -> GatewayState:
         """What `/state` says: of all deployments, of those that are active, or of those called `names`."""
-        now = self._plane.clock()
-        waiting = self._plane.queue.waiting()
-        deployments = self._plane.world.state(now, waiting, only_active=only_active, names=names)
-        return GatewayState(start_id=self._start_id, uptime=now - self._began, deployments=deployments)
+        deployments = self._source.deployments(only_active=only_active, names=names)
+        return GatewayState(start_id=self._start_id, uptime=self._clock() - self._began, deployments=deployments)
 
     async def start(self) -> None:
         """Listen; raises OSError for a taken port, PairError for a certificate that cannot be used."""
         settings = self._settings
         if settings.tls_dir is not None:
-            self._pairs["admin"] = pair.Pair(settings.tls_dir)
+            self._pair = pair.Pair(settings.tls_dir)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, settings.host, settings.port)
 
     async def renew(self) -> None:
-        """Take renewed certificates, of the data port too, for new connections until cancelled."""
-        await asyncio.gather(*(known.renew() for known in self._pairs.values()))
+        """Take renewed certificates for new connections until cancelled."""
+        if self._pair is not None:
+            await self._pair.renew()
 
     def stop(self) -> None:
         """Listen no more."""
@@ -93,10 +106,11 @@ class Admin:
 
     def _protocol(self) -> asyncio.Protocol:
         served = asyncio.StreamReaderProtocol(asyncio.StreamReader(MAX_HEAD), self._connection)
-        return Door(self._pairs["admin"], served) if "admin" in self._pairs else served
+        return served if self._pair is None else Door(self._pair, served)
 
-    def _gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
-        return {**self._plane.gauges(), **(pair.gauges(self._pairs) if self._pairs else {})}
+    def _gauges(self) -> Gauges:
+        own = {} if self._pair is None else pair.gauges({"admin": self._pair})
+        return joined((self._source.gauges(), own))
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request after the other until the client has had enough."""
@@ -123,8 +137,9 @@ class Admin:
         if path == b"/healthz":
             return plain_answer(200, b'{"status":"ok"}', b"", close=close)
         if path == b"/readyz":
-            status = 200 if self.ready else 503
-            return plain_answer(status, b'{"ready":true}' if self.ready else b'{"ready":false}', b"", close=close)
+            ready = self._source.ready
+            said = b'{"ready":true}' if ready else b'{"ready":false}'
+            return plain_answer(200 if ready else 503, said, b"", close=close)
         if path not in (b"/state", b"/metrics"):
             return refusal_answer(Refusal(404, "unknown_path", "no such path"), b"", close=close)
         refusal = await self._refuse(head)
@@ -144,7 +159,7 @@ class Admin:
         if scheme.lower() != "bearer" or not token:
             return Refusal(401, "no_token", f"send a ServiceAccount token with audience {ADMIN_AUDIENCE}")
         try:
-            allowed = await self._reviews.allow(token, self._plane.clock())
+            allowed = await self._reviews.allow(token, self._clock())
         except (OSError, kubeapi.ApiError) as error:
             LOG.warning("token review: %s", error)
             return Refusal(503, "no_review", "the API server cannot be asked about the token", retry_after=1)

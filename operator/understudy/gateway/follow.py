@@ -44,13 +44,21 @@ class Kind(Protocol):
 
 
 class Follower:
-    """Keeps one world up to date from one API server."""
+    """Keeps one world up to date from one API server; `changed` is called when there are new routes."""
 
-    def __init__(self, server: kubeapi.ApiServer, world: World, plane: Plane, settings: "Settings") -> None:
+    def __init__(
+        self,
+        server: kubeapi.ApiServer,
+        world: World,
+        plane: Plane,
+        settings: "Settings",
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._server = server
         self._world = world
         self._plane = plane
         self._settings = settings
+        self._routes_changed = changed
         self._unlisted = 0
         self._ready: Callable[[], None] = lambda: None
         self._compiling = False
@@ -162,6 +170,7 @@ class Follower:
         self._compiling = False
         self._world.compile()
         self._plane.rerouted()
+        self._routes_changed()
         self._unsaved.set()
 
     async def _expire(self) -> None:

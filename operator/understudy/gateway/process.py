@@ -7,17 +7,22 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from understudy.domain.state import DeploymentState
+from understudy.gateway import pair
 from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.follow import Follower
 from understudy.gateway.kubeapi import ApiServer
-from understudy.gateway.pair import Pair
+from understudy.gateway.policy.evidence import Evidence, Taking
+from understudy.gateway.policy.gauges import Gauges
+from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.snapshot import SnapshotError, read_file
 from understudy.gateway.spool import Spool
+from understudy.gateway.wire.acceptor import Acceptor
 from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.door import Door
 from understudy.gateway.wire.plane import Limits, Plane
@@ -38,6 +43,8 @@ class Settings:
     ones get after that.
     `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP.
     `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept.
+    With more than one of `workers`, processes of their own carry requests; one that stands still for `hung_seconds` is
+    killed.
     """
 
     host: str = "0.0.0.0"  # noqa: S104  # a gateway in a pod listens on the pod's address
@@ -55,6 +62,117 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     pairs_dir: Path | None = None
     pairs_bytes: int = 64 * 1024 * 1024
+    workers: int = 1
+    hung_seconds: float = 20.0
+
+
+class Station:
+    """What carries requests in one process: the plane, and what keeps it up to date.
+
+    Of several workers each has its `part`, one alone `keeps` what is known in the file for the next start, and each
+    tells of new routes by `changed`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        evidence: Evidence | None = None,
+        part: Part = WHOLE,
+        samples: Taking | None = None,
+        lots: Taking | None = None,
+        keeps: bool = True,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Raises OSError, SnapshotError and PairError as `serve`."""
+        self.world = World(evidence, part)
+        # `ready`: something is known to serve by; `listed`: all is known that there is now.
+        self.ready = _read_snapshot(settings, self.world)
+        self.listed = settings.api is None
+        self.world.compile()
+        self._settings = settings
+        self._spool: Spool | None = None
+        if settings.pairs_dir is not None:
+            self._spool = Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
+            self._spool.check()
+        self._pair = None if settings.tls_dir is None else pair.Pair(settings.tls_dir)
+        self.plane = Plane(
+            self.world,
+            settings.limits,
+            open_access=settings.open_access,
+            spool=self._spool,
+            part=part,
+            samples=samples,
+            lots=lots,
+        )
+        self._follower: Follower | None = None
+        if settings.api is not None:
+            followed = settings if keeps else replace(settings, state_file=None)
+            self._follower = Follower(settings.api, self.world, self.plane, followed, changed)
+        self._known = asyncio.Event()
+        if self.ready:
+            self._known.set()
+
+    def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Begin to keep up with what changes; the tasks to cancel at the end."""
+        running = [tasks.create_task(self.plane.sweep_forever())]
+        if self._pair is not None:
+            running.append(tasks.create_task(self._pair.renew()))
+        if self._follower is not None:
+            running.append(tasks.create_task(self._follower.run(self.become_ready)))
+        if self._spool is not None:
+            running.append(tasks.create_task(self._spool.run()))
+        # What start-up made lives as long as the process: no use in scanning it again and again.
+        gc.collect()
+        gc.freeze()
+        _keep_memory()
+        return running
+
+    def become_ready(self) -> None:
+        """Everything needed is known; a gateway that is leaving stays unready."""
+        self.listed = True
+        self.ready = not self.plane.draining
+        self._known.set()
+
+    async def known(self) -> None:
+        """Wait until there is something to serve by."""
+        await self._known.wait()
+
+    def protocols(self) -> Callable[[], asyncio.Protocol]:
+        """What makes a protocol for each client that connects."""
+        return protocols(self.plane, self._pair)
+
+    def deployments(
+        self, *, only_active: bool = False, names: Collection[str] | None = None
+    ) -> dict[str, DeploymentState]:
+        """As the admin port's Source."""
+        plane = self.plane
+        return self.world.state(plane.clock(), plane.queue.waiting(), only_active=only_active, names=names)
+
+    def gauges(self) -> Gauges:
+        """As the admin port's Source."""
+        own = {} if self._pair is None else pair.gauges({"clients": self._pair})
+        return {**self.plane.gauges(), **own}
+
+    async def drain(self, door: asyncio.Server | Acceptor | None) -> None:
+        """Unready at once; take requests a little longer; then close the door and let the open ones end."""
+        plane = self.plane
+        LOG.info("draining: %d requests open", plane.open_requests())
+        self.ready = False
+        plane.draining = True
+        plane.shadows.stop()
+        await asyncio.sleep(self._settings.grace_seconds)
+        if door is not None:
+            door.close()
+        plane.close_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.shutdown_seconds):
+                await plane.emptied()
+        left = plane.open_requests()
+        LOG.log(logging.WARNING if left else logging.INFO, "drained: %d requests cut", left)
+        for connection in tuple(plane.connections):
+            connection.abort()
+        plane.pool.close()
 
 
 async def serve(settings: Settings) -> None:
@@ -63,39 +181,35 @@ async def serve(settings: Settings) -> None:
     Raises OSError for a taken port or a folder that cannot be written to, SnapshotError for a bad file,
     PairError for a certificate that cannot be used.
     """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    world = World()
-    known = _read_snapshot(settings, world)
-    world.compile()
-    spool = None if settings.pairs_dir is None else Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
-    if spool is not None:
-        spool.check()
-    pair = None if settings.tls_dir is None else Pair(settings.tls_dir)
-    plane = Plane(world, settings.limits, open_access=settings.open_access, spool=spool)
-    follower = Follower(settings.api, world, plane, settings) if settings.api is not None else None
-    admin = Admin(settings.admin, settings.api, plane, start_id=secrets.token_hex(8), ready=known, clients=pair)
+    stop = stop_signal()
+    station = Station(settings)
+    admin = Admin(
+        settings.admin, settings.api, station, start_id=secrets.token_hex(8), clock=asyncio.get_running_loop().time
+    )
     await admin.start()
-    listener = socket.create_server((settings.host, settings.port), backlog=_BACKLOG)
-    server = await loop.create_server(protocols(plane, pair), sock=listener, backlog=_BACKLOG)
+    listener = listen(settings)
+    server = await asyncio.get_running_loop().create_server(station.protocols(), sock=listener, backlog=_BACKLOG)
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(plane.sweep_forever()), tasks.create_task(admin.renew())]
-        if follower is not None:
-            running.append(tasks.create_task(follower.run(admin.become_ready)))
-        if spool is not None:
-            running.append(tasks.create_task(spool.run()))
-        # What start-up made lives as long as the process: no use in scanning it again and again.
-        gc.collect()
-        gc.freeze()
-        _keep_memory()
+        running = [*station.start(tasks), tasks.create_task(admin.renew())]
         LOG.info("serving on %s:%d", *listener.getsockname()[:2])
         await stop.wait()
-        await _drain(plane, admin, server, settings)
+        await station.drain(server)
         for task in running:
             task.cancel()
     admin.stop()
+
+
+def stop_signal() -> asyncio.Event:
+    """Set at SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket that clients connect to; raises OSError."""
+    return socket.create_server((settings.host, settings.port), backlog=_BACKLOG)
 
 
 def _keep_memory() -> None:
@@ -107,11 +221,11 @@ def _keep_memory() -> None:
     bytes(_KEPT_BYTES // 2)
 
 
-def protocols(plane: Plane, pair: Pair | None) -> Callable[[], asyncio.Protocol]:
-    """What makes a protocol for each client that connects."""
-    if pair is None:
+def protocols(plane: Plane, shown: pair.Pair | None) -> Callable[[], asyncio.Protocol]:
+    """What makes a protocol for each client that connects; `shown` is the certificate for TLS."""
+    if shown is None:
         return lambda: Connection(plane)
-    return lambda: Door(pair, Connection(plane))
+    return lambda: Door(shown, Connection(plane))
 
 
 def _read_snapshot(settings: Settings, world: World) -> bool:
@@ -129,22 +243,3 @@ def _read_snapshot(settings: Settings, world: World) -> bool:
         LOG.warning("snapshot %s is of no use: %s", settings.state_file, error)
         return False
     return True
-
-
-async def _drain(plane: Plane, admin: Admin, server: asyncio.Server, settings: Settings) -> None:
-    """Unready at once; take requests a little longer; then let the open ones end."""
-    LOG.info("draining: %d requests open", plane.open_requests())
-    admin.ready = False
-    plane.draining = True
-    plane.shadows.stop()
-    await asyncio.sleep(settings.grace_seconds)
-    server.close()
-    plane.close_idle()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(settings.shutdown_seconds):
-            await plane.emptied()
-    left = plane.open_requests()
-    LOG.log(logging.WARNING if left else logging.INFO, "drained: %d requests cut", left)
-    for connection in tuple(plane.connections):
-        connection.abort()
-    plane.pool.close()

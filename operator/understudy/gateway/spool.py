@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import logging
 import os
 from collections import deque
@@ -16,6 +17,8 @@ _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOF
 
 class Spool:
     """One file of at most `max_bytes`, readable by its owner alone. Whoever moves it away makes room for a new one.
+
+    Several processes may write to the same file: each line is whole, and the size holds for all of them.
 
     `written` and `dropped` count lines; one is dropped when the file or the queue is full, or the disk fails.
     """
@@ -64,6 +67,8 @@ class Spool:
         try:
             descriptor = self._open()
             try:
+                # Other workers of the gateway write there too, and what does not fit is cut off again.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
                 size = os.fstat(descriptor).st_size
                 for line in lines:
                     if size + len(line) <= self._max_bytes:

@@ -5,7 +5,7 @@ counts only once it was retired, or after a minute: losing a table must never be
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from understudy.domain.keys import USUAL
@@ -14,6 +14,8 @@ from understudy.domain.table import InvalidTableError, parse_table
 from understudy.gateway.policy.balance import usable
 from understudy.gateway.policy.evidence import Evidence
 from understudy.gateway.policy.keys import AccessKey, make_key
+from understudy.gateway.policy.part import WHOLE, Part
+from understudy.gateway.policy.standing import Standing, told
 from understudy.gateway.table import Address, Endpoints, Entry, Routes, Served, compile_entry, compile_routes
 
 DELETION_DELAY: Final = 60.0
@@ -31,11 +33,12 @@ class Rejected:
 class World:
     """Tables, endpoints and keys as they stand; `compile` turns them into routes.
 
-    `slices` are by (namespace, Service), then by slice name. Times are monotonic seconds.
+    `slices` are by (namespace, Service), then by slice name. Times are monotonic seconds. Of what a table bounds for
+    the whole gateway, this process has its `part`.
     """
 
-    def __init__(self) -> None:
-        self.evidence = Evidence()
+    def __init__(self, evidence: Evidence | None = None, part: Part = WHOLE) -> None:
+        self.evidence = Evidence() if evidence is None else evidence
         self.routes = Routes()
         self.tables: dict[str, Served] = {}
         self.specs: dict[str, Mapping[str, Any]] = {}
@@ -45,6 +48,7 @@ class World:
         self.master = b""
         self.kept: Mapping[str, str] = {}
         self.version = 0
+        self._part = part
         self._endpoints = Endpoints()
         self._services: dict[tuple[str, str], str] = {}
         self._deleted: dict[str, float] = {}
@@ -69,6 +73,8 @@ class World:
             self.rejected[key] = Rejected(generation, reason)
             return
         self.rejected.pop(key, None)
+        queue = replace(table.queue, max=self._part.of(table.queue.max), per_pod=self._part.of(table.queue.per_pod))
+        table = replace(table, queue=queue)
         self.tables[key] = Served(namespace, name, uid, generation, table)
         self.specs[key] = spec
         self._dirty.add(key)
@@ -181,31 +187,31 @@ class World:
         of these alone, as far as they are known.
         """
         states = {}
-        known = {**self.tables, **self.rejected, **self.evidence.by_deployment}
+        counted = self.evidence.by_deployment
+        known = {**self.tables, **self.rejected, **counted}
         for key in known if names is None else known.keys() & names:
-            state = self._deployment_state(key, now, waiting.get(key, 0))
-            working = sum(1 for r in state.revisions.values() if r.open_requests)
-            if key not in self.tables and key not in self.rejected and not working:
-                continue
-            served = self.tables.get(key)
-            still = served is not None and len(served.table.variants) == 1 and working <= 1
-            if not only_active or state.rejected or state.waiting or not still:
+            standing = self._standing(key, now, waiting.get(key, 0))
+            state = told(standing, counted.get(key, {}), only_active=only_active)
+            if state is not None:
                 states[key] = state
         return states
 
-    def _deployment_state(self, key: str, now: float, waiting: int) -> DeploymentState:
+    def standings(self, now: float, waiting: Mapping[str, int]) -> dict[str, Standing]:
+        """How every deployment stands that has a table, or one that was refused; `waiting` is as for `state`."""
+        return {key: self._standing(key, now, waiting.get(key, 0)) for key in {**self.tables, **self.rejected}}
+
+    def _standing(self, key: str, now: float, waiting: int) -> Standing:
         entry = self._entries.get(key)
-        counts = {} if entry is None else {v.revision: usable(v.endpoints, now) for v in entry.variants}
         rejected = self.rejected.get(key)
-        counters = self.evidence.by_deployment.get(key, {})
-        return DeploymentState(
+        return Standing(
             table_uid=entry.served.uid if entry else "",
             table_generation=entry.served.generation if entry else 0,
             epoch=entry.served.table.epoch if entry else 0,
             rejected=rejected.reason if rejected else "",
             rejected_generation=rejected.generation if rejected else 0,
-            revisions={revision: c.state(counts.get(revision, 0)) for revision, c in counters.items()},
+            variants=len(self.tables[key].table.variants) if key in self.tables else None,
             waiting=waiting,
+            usable={v.revision: usable(v.endpoints, now) for v in entry.variants} if entry else {},
         )
 
     def _drop(self, key: str) -> None:

@@ -4,15 +4,16 @@ import pytest
 
 from understudy.domain.table import Shadow
 from understudy.gateway.policy.copies import MAX_REQUEST, Lots, Room
+from understudy.gateway.policy.evidence import Samples
 
 
 @pytest.mark.parametrize(("percent", "lot", "wins"), [(10, 0.0999, True), (10, 0.1, False), (100, 0.9999, True)])
 def test_so_many_in_a_hundred_are_drawn(percent: int, lot: float, wins: bool) -> None:
-    assert Lots().take(Shadow(percent, 1.0, 1.0), lot, "a/b", "r1", 7, 0.0) is wins
+    assert Lots(Samples()).take(Shadow(percent, 1.0, 1.0), lot, "a/b", "r1", 7, 0.0) is wins
 
 
 def test_a_conversation_is_copied_once_in_ten_seconds_and_a_lost_lot_is_no_turn() -> None:
-    lots, shadow = Lots(), Shadow(10, 1.0, 1.0)
+    lots, shadow = Lots(Samples()), Shadow(10, 1.0, 1.0)
     assert [lots.take(shadow, lot, "a/b", "r1", 7, now) for lot, now in ((0.5, 0), (0, 1), (0, 9.9), (0, 10))] == [
         False,
         True,

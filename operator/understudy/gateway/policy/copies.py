@@ -3,7 +3,7 @@
 from typing import Final
 
 from understudy.domain.table import Shadow
-from understudy.gateway.policy.evidence import Samples
+from understudy.gateway.policy.evidence import Taking
 
 # A larger request is not copied: to write it out once more would hold up everybody else for a millisecond.
 MAX_REQUEST: Final = 1024 * 1024
@@ -17,8 +17,8 @@ class Lots:
 
     __slots__ = ("_samples",)
 
-    def __init__(self) -> None:
-        self._samples = Samples()
+    def __init__(self, samples: Taking) -> None:
+        self._samples = samples
 
     def take(self, shadow: Shadow, lot: float, deployment: str, revision: str, where: int, now: float) -> bool:
         """Whether `lot`, a random number in [0, 1), wins and the conversation at `where` is due; `now` is monotonic."""

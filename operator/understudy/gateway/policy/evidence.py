@@ -4,7 +4,8 @@ They outlive tables: a revision that left its table is still counted while its l
 """
 
 from bisect import bisect_left
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final, Literal, Protocol
 
 from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, RevisionState, Sample
 from understudy.gateway.policy.pairs import PairCounters
@@ -17,8 +18,16 @@ SPAN: Final = 10.0
 MAX_SAMPLES: Final = 100_000
 
 
-class Samples:
+class Taking(Protocol):
     """Which attempts are samples."""
+
+    def take(self, deployment: str, revision: str, where: int, now: float) -> bool:
+        """Whether the conversation at `where` gives a sample with this attempt; `now` is monotonic seconds."""
+        ...
+
+
+class Samples:
+    """Which attempts are samples, where one process sees them all."""
 
     __slots__ = ("_seen", "_span")
 
@@ -27,7 +36,7 @@ class Samples:
         self._seen: set[tuple[str, str, int]] = set()
 
     def take(self, deployment: str, revision: str, where: int, now: float) -> bool:
-        """Whether the conversation at `where` gives a sample with this attempt; `now` is monotonic seconds."""
+        """As Taking's."""
         span = now // SPAN
         if span != self._span:
             self._span = span
@@ -147,11 +156,15 @@ class Counters(Outcomes):
 
 
 class Evidence:
-    """Counters of every revision that this process has served, by deployment (`namespace/name`)."""
+    """Counters of every revision that this process has served, by deployment (`namespace/name`).
 
-    __slots__ = ("by_deployment",)
+    `make` makes those of a revision at zero; where they lie is its affair.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_make", "by_deployment")
+
+    def __init__(self, make: Callable[[str, str], Counters] = lambda _deployment, _revision: Counters()) -> None:
+        self._make = make
         self.by_deployment: dict[str, dict[str, Counters]] = {}
 
     def counters(self, deployment: str, revision: str) -> Counters:
@@ -159,7 +172,7 @@ class Evidence:
         revisions = self.by_deployment.setdefault(deployment, {})
         found = revisions.get(revision)
         if found is None:
-            found = revisions[revision] = Counters()
+            found = revisions[revision] = self._make(deployment, revision)
         return found
 
     def prune(self, deployment: str, current: frozenset[str]) -> None:

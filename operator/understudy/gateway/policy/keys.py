@@ -67,16 +67,17 @@ def find_key(keys: Mapping[str, AccessKey], authorization: bytes | None) -> Acce
 
 
 class FailedKeys:
-    """Counts wrong keys per client address, so that guessing does not become a load."""
+    """Counts wrong keys per client address, so that guessing does not become a load: `most` are judged a second."""
 
-    __slots__ = ("_counts", "_second")
+    __slots__ = ("_counts", "_most", "_second")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = FAILURES_PER_SECOND) -> None:
+        self._most = most
         self._second = 0
         self._counts: dict[str, int] = {}
 
     def refuse(self, address: str, now: float, refusal: Refusal) -> Refusal:
-        """Count one wrong key from `address` at `now` (seconds); the refusal itself, or 429 above ten a second."""
+        """Count one wrong key from `address` at `now` (seconds); the refusal itself, or 429 above `most` a second."""
         second = int(now)
         if second != self._second:
             self._second = second
@@ -84,7 +85,7 @@ class FailedKeys:
         count = self._counts.get(address, 0) + 1
         if count > 1 or len(self._counts) < _MAX_ADDRESSES:
             self._counts[address] = count
-        if count <= FAILURES_PER_SECOND:
+        if count <= self._most:
             return refusal
         message = f"more than {FAILURES_PER_SECOND} wrong access keys a second from this address"
         return Refusal(429, "too_many_wrong_keys", message, retry_after=1, final=True)

@@ -101,11 +101,12 @@ def rationed(failure: Failure) -> bool:
 
 
 class RetryBudget:
-    """Retries of at most 20 % of the requests of the last ten seconds, and never fewer than ten a second."""
+    """Retries of at most 20 % of the requests of the last ten seconds, and never fewer than `floor` a second."""
 
-    __slots__ = ("_requests", "_retries", "_second")
+    __slots__ = ("_floor", "_requests", "_retries", "_second")
 
-    def __init__(self) -> None:
+    def __init__(self, floor: int = FLOOR_PER_SECOND) -> None:
+        self._floor = floor * _WINDOW
         self._requests = [0] * _WINDOW
         self._retries = [0] * _WINDOW
         self._second = 0
@@ -122,7 +123,7 @@ class RetryBudget:
         second = int(now)
         if second != self._second:
             self._forward(second)
-        if sum(self._retries) >= max(FLOOR_PER_SECOND * _WINDOW, SHARE * sum(self._requests)):
+        if sum(self._retries) >= max(self._floor, SHARE * sum(self._requests)):
             return False
         self._retries[second % _WINDOW] += 1
         return True

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from understudy.gateway.policy.choose import Pins
 from understudy.gateway.policy.conversation import SOURCES
-from understudy.gateway.policy.evidence import Samples
-from understudy.gateway.policy.keys import FailedKeys
-from understudy.gateway.policy.retry import Poisons, RetryBudget
+from understudy.gateway.policy.copies import MAX_REQUEST
+from understudy.gateway.policy.evidence import Samples, Taking
+from understudy.gateway.policy.keys import FAILURES_PER_SECOND, FailedKeys
+from understudy.gateway.policy.part import WHOLE, Part
+from understudy.gateway.policy.retry import FLOOR_PER_SECOND, Poisons, RetryBudget
 from understudy.gateway.policy.shares import Shares
 from understudy.gateway.wire.ids import RequestIds
 from understudy.gateway.wire.queue import Queue
@@ -31,7 +33,7 @@ SWEEP_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one worker: seconds, bytes, and bytes per second."""
+    """Bounds of a gateway: seconds, bytes, and bytes per second."""
 
     header_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -54,9 +56,29 @@ class Limits:
     max_copies: int = 64
     max_copy_bytes: int = 16 * 1024 * 1024
 
+    def divided(self, part: Part) -> "Limits":
+        """Those of one of several workers, where these are of the whole gateway.
+
+        One request alone gets two thirds of a pool: less than what the largest takes would refuse it for ever.
+        """
+        if part.count == 1:
+            return self
+        largest = 3 * self.max_body // 2
+        return replace(
+            self,
+            body_pool=max(part.of(self.body_pool), min(self.body_pool, largest)),
+            document_pool=max(part.of(self.document_pool), min(self.document_pool, 4 * largest)),
+            max_copies=part.of(self.max_copies),
+            max_copy_bytes=max(part.of(self.max_copy_bytes), min(self.max_copy_bytes, MAX_REQUEST)),
+        )
+
 
 class Plane:
-    """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts."""
+    """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts.
+
+    Of what is bounded for the whole gateway it has its `part`; `samples` and `lots` remember which conversations have
+    given a sample and a pair.
+    """
 
     __slots__ = (
         "_empty", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents", "draining",
@@ -65,10 +87,18 @@ class Plane:
     )  # fmt: skip
 
     def __init__(
-        self, world: World, limits: Limits, *, open_access: bool = False, spool: "Spool | None" = None
+        self,
+        world: World,
+        limits: Limits,
+        *,
+        open_access: bool = False,
+        spool: "Spool | None" = None,
+        part: Part = WHOLE,
+        samples: Taking | None = None,
+        lots: Taking | None = None,
     ) -> None:
         self.world = world
-        self.limits = limits
+        self.limits = limits = limits.divided(part)
         self.open_access = open_access
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
         self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds)
@@ -80,12 +110,12 @@ class Plane:
         self.documents = Shares(limits.document_pool)
         self.random = random.random
         self.ids = RequestIds()
-        self.budget = RetryBudget()
+        self.budget = RetryBudget(part.of(FLOOR_PER_SECOND))
         self.poisons = Poisons()
         self.pins = Pins()
-        self.samples = Samples()
-        self.shadows = Shadows(self, spool)
-        self.failed_keys = FailedKeys()
+        self.samples: Taking = Samples() if samples is None else samples
+        self.shadows = Shadows(self, spool, Samples() if lots is None else lots)
+        self.failed_keys = FailedKeys(part.of(FAILURES_PER_SECOND))
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
         self.answered = 0

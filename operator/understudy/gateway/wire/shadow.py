@@ -17,7 +17,7 @@ import orjson
 
 from understudy.gateway.policy.balance import Endpoint, pick
 from understudy.gateway.policy.copies import Lots, Room
-from understudy.gateway.policy.evidence import ErrorKind
+from understudy.gateway.policy.evidence import ErrorKind, Taking
 from understudy.gateway.policy.pairs import COMPARED, KEPT, Comparison, Half, compare
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import CHARGED, Failure
@@ -270,13 +270,13 @@ class Shadows:
 
     __slots__ = ("_loop", "_lots", "ended", "open", "plane", "room", "spool", "stopped")
 
-    def __init__(self, plane: "Plane", spool: "Spool | None") -> None:
+    def __init__(self, plane: "Plane", spool: "Spool | None", samples: Taking) -> None:
         self.plane = plane
         self.spool = spool
         self.room = Room(plane.limits.max_copies, plane.limits.max_copy_bytes)
         self.open: dict[Pair, None] = {}
         self.ended: dict[str, float] = dict.fromkeys(ENDS, 0)
-        self._lots = Lots()
+        self._lots = Lots(samples)
         self._loop = asyncio.get_running_loop()
         self.stopped = False
 

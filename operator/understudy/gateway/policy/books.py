@@ -1,0 +1,157 @@
+"""The books of a gateway with several workers: what they say, and what those that are gone have counted.
+
+A worker counts in rows of memory that outlives it, and says in a *notice*, as often as something changes, which row is
+which revision's and what it serves by. A row is never used for a second revision.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from understudy.domain.state import DeploymentState
+from understudy.gateway.policy.cells import OPEN, Cells, add, blank, twin
+from understudy.gateway.policy.evidence import Counters
+from understudy.gateway.policy.gauges import Gauges, joined, lasting
+from understudy.gateway.policy.standing import UNKNOWN, Standing, together, told
+
+# A deployment (`namespace/name`) and one of its revisions.
+Revision = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a worker says. `rows` are by deployment, then by revision.
+
+    `ready`: it takes requests. `listed`: it knows all that there is now, and not only what there was in a file.
+    """
+
+    ready: bool
+    listed: bool
+    standings: Mapping[str, Standing]
+    rows: Mapping[str, Mapping[str, int]]
+    gauges: Gauges
+
+
+def dump_notice(notice: Notice) -> bytes:
+    """A notice for the way to the parent."""
+    return orjson.dumps(notice)
+
+
+def parse_notice(text: bytes) -> Notice:
+    """The notice that `dump_notice` made `text` of."""
+    raw: dict[str, Any] = orjson.loads(text)
+    return Notice(
+        ready=raw["ready"],
+        listed=raw["listed"],
+        standings={key: Standing(**standing) for key, standing in raw["standings"].items()},
+        rows=raw["rows"],
+        gauges={name: (help_, values) for name, (help_, values) in raw["gauges"].items()},
+    )
+
+
+@dataclass(slots=True)
+class _Account:
+    """One living worker: its last notice, and all rows that it ever named."""
+
+    notice: Notice
+    rows: dict[Revision, set[int]] = field(default_factory=dict)
+
+
+class Books:
+    """The books of a pod of `count` workers. Counters in it only ever grow, whichever workers come and go.
+
+    `read` gives a worker's row as it is now; what it gives must not change afterwards.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._living: list[_Account | None] = [None] * count
+        self._ended: dict[Revision, Cells] = {}
+        self._ended_gauges: Gauges = {}
+        self._begun = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are taken: at first not before all workers take them, later as long as one does."""
+        return self._begun and any(account is not None and account.notice.ready for account in self._living)
+
+    def hear(self, index: int, notice: Notice) -> None:
+        """What the worker `index` says by now."""
+        account = self._living[index]
+        if account is None:
+            account = self._living[index] = _Account(notice)
+        account.notice = notice
+        for deployment, revisions in notice.rows.items():
+            for revision, row in revisions.items():
+                account.rows.setdefault((deployment, revision), set()).add(row)
+        self._begun = self._begun or all(a is not None and a.notice.ready for a in self._living)
+
+    def died(self, index: int, read: Callable[[int], Cells]) -> bool:
+        """The worker `index` is no more: keep what it has counted, but for what was open. True if it ever spoke."""
+        account, self._living[index] = self._living[index], None
+        if account is None:
+            return False
+        for revision, rows in account.rows.items():
+            total = self._ended.setdefault(revision, blank())
+            for row in rows:
+                add(total, read(row))
+            total[OPEN] = 0
+        self._ended_gauges = joined((self._ended_gauges, lasting(account.notice.gauges)))
+        return True
+
+    def deployments(
+        self,
+        read: Callable[[int, int], Cells],
+        *,
+        only_active: bool = False,
+        names: Collection[str] | None = None,
+    ) -> dict[str, DeploymentState]:
+        """Every deployment as said on `/state`, or those called `names`; `read` is of a worker and a row.
+
+        Rows are read after the notices were heard: whoever is then said to serve by a table has counted as open, in
+        what is read, every request that it sent out by the one before.
+        """
+        accounts = [account for account in self._living if account is not None]
+        silent = len(accounts) < len(self._living)
+        if not silent and all(account.notice.listed for account in accounts):
+            self._forget({(d, r) for account in accounts for d, rows in account.notice.rows.items() for r in rows})
+        counters = self._counters(read, names)
+        states = {}
+        known = dict.fromkeys((*(key for a in accounts for key in a.notice.standings), *counters))
+        for key in known if names is None else known.keys() & names:
+            standings = [account.notice.standings.get(key, UNKNOWN) for account in accounts]
+            state = told(together(standings, silent=silent), counters.get(key, {}), only_active=only_active)
+            if state is not None:
+                states[key] = state
+        return states
+
+    def gauges(self) -> Gauges:
+        """What metrics show beside the evidence."""
+        return joined((self._ended_gauges, *(a.notice.gauges for a in self._living if a is not None)))
+
+    def _counters(
+        self, read: Callable[[int, int], Cells], names: Collection[str] | None
+    ) -> dict[str, dict[str, Counters]]:
+        totals: dict[Revision, Cells] = {}
+        for revision, ended in self._ended.items():
+            if names is None or revision[0] in names:
+                add(totals.setdefault(revision, blank()), ended)
+        for index, account in enumerate(self._living):
+            for revision, rows in account.rows.items() if account is not None else ():
+                if names is None or revision[0] in names:
+                    total = totals.setdefault(revision, blank())
+                    for row in rows:
+                        add(total, read(index, row))
+        found: dict[str, dict[str, Counters]] = {}
+        for (deployment, name), total in totals.items():
+            found.setdefault(deployment, {})[name] = twin(total)
+        return found
+
+    def _forget(self, kept: set[Revision]) -> None:
+        """Drop the revisions that no worker has any longer: as one process forgets them, but all at once."""
+        accounts = (account.rows for account in self._living if account is not None)
+        known: Iterable[dict[Revision, Any]] = (self._ended, *accounts)
+        for revisions in known:
+            for revision in [revision for revision in revisions if revision not in kept]:
+                del revisions[revision]

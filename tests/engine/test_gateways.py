@@ -207,6 +207,25 @@ def test_a_bad_answer_leaves_the_last_good_one_to_age(fault: Exception) -> None:
     virtual.run(main())
 
 
+def test_how_many_gateways_answer_is_told_though_nobody_looks_at_a_deployment() -> None:
+    async def main() -> None:
+        stage = Stage()
+        sample = stage.metrics.registry.get_sample_value
+        for name, address in (("a", "10.0.0.1"), ("b", "10.0.0.2")):
+            stage.fleet.answers[address] = state()
+            stage.put(pod(name, address))
+        assert (sample("understudy_gateways"), sample("understudy_gateways_fresh")) == (2, 0)
+        stage.poller.start()
+        await asyncio.sleep(1)
+        assert (sample("understudy_gateways"), sample("understudy_gateways_fresh")) == (2, 2)
+        stage.fleet.answers["10.0.0.2"] = OSError("gone")
+        await asyncio.sleep(7)
+        assert (sample("understudy_gateways"), sample("understudy_gateways_fresh")) == (2, 1)
+        await stage.poller.stop()
+
+    virtual.run(main())
+
+
 def test_pods_that_ended_are_no_gateways() -> None:
     assert is_gateway(pod("a"))
     assert is_gateway(pod("a", phase="Pending"))

@@ -98,6 +98,15 @@ async def test_what_is_not_served_is_not_found(site: Site) -> None:
     assert (await site.get("/"))[0] == 404
 
 
+def test_of_a_resource_that_is_watched_in_two_places_the_longest_silence_is_told() -> None:
+    watches = Watches()
+    watches.time = 4.0
+    later = Reflector(FakeApi(), Scope(POD, "other"), Mirror(), monotonic=lambda: watches.time)
+    health = Health([*watches.reflectors, later], watches.metrics)
+    watches.time = 7.0
+    assert health._ages() == {"models": 7.0, "pods": 7.0}
+
+
 def test_it_measures_its_watches_and_itself() -> None:
     async def main() -> None:
         watches = Watches()

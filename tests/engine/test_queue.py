@@ -265,12 +265,12 @@ async def test_it_counts_what_it_does() -> None:
     work.add("a")
     work.add("a")
     work.add_rate_limited("b")
-    assert metrics.registry.get_sample_value("understudy_queue_depth") == 1
-    assert metrics.registry.get_sample_value("understudy_queue_adds_total") == 1
-    assert metrics.registry.get_sample_value("understudy_queue_retries_total") == 1
+    assert metrics.registry.get_sample_value("understudy_workqueue_depth") == 1
+    assert metrics.registry.get_sample_value("understudy_workqueue_adds_total") == 1
+    assert metrics.registry.get_sample_value("understudy_workqueue_retries_total") == 1
     await asyncio.sleep(3)
     await work.get()
-    assert metrics.registry.get_sample_value("understudy_queue_wait_seconds_sum") == pytest.approx(3)
+    assert metrics.registry.get_sample_value("understudy_workqueue_queue_duration_seconds_sum") == pytest.approx(3)
 
 
 async def test_another_thread_may_add() -> None:

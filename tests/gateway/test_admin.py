@@ -14,7 +14,7 @@ import pytest
 from local.ports import free_port
 from tests.gateway.certificates import NAME, certify
 from tests.gateway.clients import ask, chat
-from tests.gateway.engines import answers_status, engine
+from tests.gateway.engines import Asked, answers_status, engine
 from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
@@ -25,6 +25,7 @@ from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.policy.gauges import Gauges
 from understudy.gateway.process import Settings, Station
+from understudy.telemetry.beside import Beside
 
 OPERATOR = "system:serviceaccount:understudy-system:understudy-operator"
 
@@ -41,6 +42,9 @@ class Told:
     ) -> dict[str, DeploymentState]:
         plane = self._plane
         return plane.world.state(plane.clock(), plane.queue.waiting(), only_active=only_active, names=names)
+
+    def beside(self) -> dict[str, Beside]:
+        return self._plane.world.beside(self._plane.clock())
 
     def gauges(self) -> Gauges:
         return self._plane.gauges()
@@ -68,6 +72,12 @@ class Admins:
     @property
     def _name(self) -> str | None:
         return NAME if self._tls is not None else None
+
+
+def samples(text: str) -> dict[str, float]:
+    """Values of an exposition by name with labels."""
+    lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in lines}
 
 
 @asynccontextmanager
@@ -194,11 +204,18 @@ async def test_metrics_tell_what_state_tells() -> None:
     for line in (
         f'understudy_attempts_total{{{labels},revision="{STABLE}"}} 2.0',
         f'understudy_errors_total{{{labels},kind="5xx",revision="{CANARY}"}} 2.0',
-        f'understudy_tokens_total{{{labels},direction="in",revision="{STABLE}"}} 14.0',
+        f'understudy_tokens_total{{{labels},revision="{STABLE}",type="input"}} 14.0',
         f'understudy_open_requests{{{labels},revision="{STABLE}"}} 0.0',
         f'understudy_usable_endpoints{{{labels},revision="{STABLE}"}} 1.0',
         f'understudy_time_to_first_token_seconds_bucket{{{labels},le="+Inf",revision="{STABLE}"}} 1.0',
+        f'understudy_time_to_first_token_seconds_count{{{labels},revision="{STABLE}"}} 1.0',
+        f'understudy_endpoint_breakers{{{labels},revision="{CANARY}",state="closed"}} 1.0',
+        f'understudy_endpoint_breakers{{{labels},revision="{CANARY}",state="open"}} 0.0',
+        f'understudy_ejections_total{{{labels},revision="{CANARY}"}} 0.0',
         f"understudy_table_generation{{{labels}}} 1.0",
+        f"understudy_table_epoch{{{labels}}} 1.0",
+        f"understudy_table_rejected{{{labels}}} 0.0",
+        'understudy_tables_rejected_total{kind="epoch"} 0.0',
         f"understudy_waiting_requests{{{labels}}} 0.0",
         'understudy_refused_total{kind="invalid_api_key"} 1.0',
         'understudy_conversations_total{kind="header"} 1.0',
@@ -207,6 +224,75 @@ async def test_metrics_tell_what_state_tells() -> None:
     ):
         assert line in lines
     assert not any("player" in line or "us-" in line for line in lines)
+    assert f'understudy_request_queue_time_seconds_count{{{labels},revision="{STABLE}"}} 0.0' in lines, "nobody waited"
+
+
+async def test_sums_are_of_what_was_measured() -> None:
+    async def slowly(asked: Asked) -> None:
+        await asked.begin_stream()
+        for word in ("one", "two"):
+            await asked.say(word)
+            await asyncio.sleep(0.02)
+        await asked.end_stream()
+
+    async with engine(slowly) as e:
+        document = snapshot([table()], [endpoints(STABLE, [e.port])])
+        async with gateway(document) as g, serving(g, auth="none") as a:
+            for _ in range(3):
+                await ask(g.port, chat(stream=True))
+            await g.quiet()
+            counters = g.world.evidence.counters("default/story", STABLE)
+            shown = samples((await a.get("/metrics"))[1])
+    labels = f'{{deployment="default/story",revision="{STABLE}"}}'
+    assert shown[f"understudy_time_to_first_token_seconds_sum{labels}"] == counters.ttft_ns / 1e9 > 0
+    assert shown[f"understudy_inter_token_latency_seconds_sum{labels}"] == counters.itl_ns / 1e9 >= 0.06
+
+
+async def test_an_endpoint_that_goes_out_is_told_by_its_breaker_counted_and_named_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port = free_port()
+    document = snapshot([table(queue={"max": 0})], [endpoints(STABLE, [port])])
+    async with gateway(document) as g, serving(g, auth="none") as a:
+        assert (await ask(g.port)).status in (502, 503)
+        shown = samples((await a.get("/metrics"))[1])
+    labels = f'deployment="default/story",revision="{STABLE}"'
+    assert shown[f"understudy_ejections_total{{{labels}}}"] == 1
+    assert shown[f'understudy_endpoint_breakers{{{labels},state="open"}}'] == 1
+    (record,) = [record for record in caplog.records if record.name.endswith("attempt")]
+    assert record.getMessage() == f"127.0.0.1:{port} (revision {STABLE}) fails, and gets no requests for now"
+
+
+async def test_a_wait_for_an_endpoint_is_told_with_its_sum() -> None:
+    async with engine() as e, gateway(snapshot([table()])) as g, serving(g, auth="none") as a:
+        waiting = asyncio.ensure_future(ask(g.port))
+        await g.waits()
+        await asyncio.sleep(0.06)
+        g.change(snapshot([], [endpoints(STABLE, [e.port])]))
+        assert (await waiting).status == 200
+        shown = samples((await a.get("/metrics"))[1])
+    name, labels = "understudy_request_queue_time_seconds", f'deployment="default/story",revision="{STABLE}"'
+    assert shown[f"{name}_count{{{labels}}}"] == 1
+    assert shown[f'{name}_bucket{{deployment="default/story",le="0.05",revision="{STABLE}"}}'] == 0
+    assert 0.05 <= shown[f"{name}_sum{{{labels}}}"] < 60
+
+
+async def test_a_refused_table_is_told() -> None:
+    async with gateway(snapshot([table()])) as g, serving(g, auth="none") as a:
+        g.change(snapshot([table(epoch=-1, generation=2)]))
+        shown = samples((await a.get("/metrics"))[1])
+    assert shown['understudy_table_rejected{deployment="default/story"}'] == 1
+    assert shown['understudy_table_generation{deployment="default/story"}'] == 1
+    assert shown['understudy_tables_rejected_total{kind="invalid"}'] == 1
+
+
+async def test_the_longest_silence_of_the_api_server_is_told_by_resource() -> None:
+    async with gateway(snapshot()) as g, serving(g, auth="none") as a:
+        g.plane.clock = lambda: 100.0
+        g.plane.heard = {"/apis/x/namespaces/a/slices": 90.0, "/apis/x/namespaces/b/slices": 60.0, "/api/secrets": 99.0}
+        shown = samples((await a.get("/metrics"))[1])
+    assert shown['understudy_watch_age_seconds{resource="slices"}'] == 40
+    assert shown['understudy_watch_age_seconds{resource="secrets"}'] == 1
 
 
 async def test_metrics_tell_of_pairs_where_there_are_any() -> None:

@@ -375,3 +375,13 @@ async def test_what_the_snapshot_knew_and_the_cluster_does_not_is_dropped() -> N
         assert set(f.world.routes.deployments) == {DEPLOYMENT}
         assert set(f.world.slices) == {("default", f"story-{STABLE}")}
         assert f.world.routes.keys[HASH].names == {"storyteller"}
+
+
+async def test_it_knows_when_each_watch_was_last_heard_of() -> None:
+    async with cluster() as api, following(api) as f:
+        await f.ready.wait()
+        assert set(f.plane.heard) == {TABLES, SLICES, SECRETS}
+        listed = f.plane.heard[TABLES]
+        api.put(TABLES, table_object(table()))
+        await until(lambda: f.generation == 2)
+        assert f.plane.heard[TABLES] > listed

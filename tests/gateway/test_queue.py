@@ -142,6 +142,26 @@ async def test_waiting_is_part_of_the_whole_time() -> None:
         assert (answer.status, answer.code) == (504, "queue_timeout")
 
 
+async def test_how_long_a_request_waited_is_counted_for_the_revision_that_takes_it() -> None:
+    async with engine() as e, gateway(pool(max=2)) as g:
+        counters = g.world.evidence.counters("default/story", STABLE)
+        gone = asyncio.ensure_future(ask(g.port))
+        await g.waits()
+        taken = asyncio.ensure_future(ask(g.port))
+        await g.waits(2)
+        await asyncio.sleep(0.06)
+        gone.cancel()
+        await g.waits(1)
+        assert counters.waits_ns == 0
+        g.change(snapshot([], [endpoints(STABLE, [e.port])]))
+        assert (await taken).status == 200
+        assert (await ask(g.port)).status == 200
+        # Neither who went away nor who never had to wait.
+        assert sum(counters.waits) == 1
+        assert 50_000_000 <= counters.waits_ns < 60_000_000_000
+        assert counters.waits[:2] == [0, 0]
+
+
 async def test_who_waits_and_goes_is_forgotten_at_once() -> None:
     async with gateway(pool()) as g, client(g.port) as stays:
         await stays.send(request())

@@ -26,6 +26,7 @@ from understudy.gateway.policy.choose import choose_endpoint
 from understudy.gateway.snapshot import SnapshotError, dump, load
 from understudy.gateway.table import Address
 from understudy.gateway.world import DELETION_DELAY, World
+from understudy.telemetry.beside import Beside
 
 KEYED = "default/story"
 
@@ -57,6 +58,43 @@ def test_a_bad_table_is_refused_by_field_and_the_old_one_serves(change: dict[str
     assert said in state(world).rejected
     told(world, table(generation=3))
     assert (state(world).table_generation, state(world).rejected) == (3, "")
+
+
+def test_a_refused_table_is_counted_once_however_often_it_is_listed() -> None:
+    world = world_of(snapshot([table(epoch=5)]))
+    assert world.refusals == {"invalid": 0, "epoch": 0}
+    for _ in range(3):
+        told(world, table(epoch=-1, generation=2))
+    told(world, table(epoch=4, generation=3))
+    told(world, table(epoch=4, generation=4))
+    assert world.refusals == {"invalid": 1, "epoch": 2}
+
+
+def test_a_table_is_taken_when_it_changes_and_not_when_it_is_listed_again() -> None:
+    at = [100.0]
+    world = World(wall=lambda: at[0])
+    for told_at, given in ((100.0, table()), (200.0, table()), (300.0, table(generation=2)), (400.0, table(epoch=0))):
+        at[0] = told_at
+        told(world, given)
+    assert world.beside(0.0)[KEYED].table_taken == 300.0
+    told(world, table(uid="uid-2"))
+    assert world.beside(0.0)[KEYED].table_taken == 400.0
+    told(world, table(retired=True, generation=3))
+    world.table_gone("default", "story", 0.0)
+    world.compile()
+    assert world.beside(0.0).get(KEYED, Beside()).table_taken == 0.0
+
+
+def test_breakers_and_ejections_are_seen_by_revision() -> None:
+    world = world_of(snapshot([table({STABLE: 90, CANARY: 10})], [endpoints(STABLE, [1, 2]), endpoints(CANARY, [3])]))
+    variant = variant_of(world.routes.deployments[KEYED], STABLE)
+    variant.counters.ejections += eject(variant.endpoints[0], 100.0)
+    shown = world.beside(100.0)[KEYED].revisions
+    assert (shown[STABLE].breakers, shown[STABLE].ejections) == ({"closed": 1, "open": 1, "half_open": 0}, 1)
+    assert (shown[CANARY].breakers["closed"], shown[CANARY].ejections) == (1, 0)
+    # What left its table is still counted, but has no endpoints any more.
+    told(world, table(generation=2))
+    assert world.beside(100.0)[KEYED].revisions[CANARY].breakers == {}
 
 
 def test_a_bad_first_table_is_refused_too() -> None:

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 IDLE_INTERVAL = 2.0  # seconds; "programmed" accepts answers up to three seconds old
 WHOLE_INTERVAL = 10.0  # seconds after which those at rest are asked after, too
 MANY = 200  # more who wait are not named one by one
+_FRESH = 3.0
 _SOON = (0.05, 0.15, 0.4)  # seconds between questions after a write
 _TIMEOUT = 2.0
 _MAX_ANSWER = 32 * 2**20
@@ -89,6 +90,8 @@ class GatewayPoller:
         self._silent: set[str] = set()
         self._progress = asyncio.Event()
         self._running = False
+        metrics.gateways.set_function(lambda: len(self._pods))
+        metrics.gateways_fresh.set_function(self._fresh)
 
     def start(self) -> None:
         """Begin to ask."""
@@ -160,8 +163,11 @@ class GatewayPoller:
             answer = self._answers.get(uid)
             age = now - answer.at if answer else float("inf")
             pods.append(GatewayPod(uid=uid, name=name, state=answer.state if answer else None, age=age))
-        self._metrics.gateways_fresh.set(sum(pod.age <= 3.0 for pod in pods))
         return tuple(pods)
+
+    def _fresh(self) -> int:
+        now = self._monotonic()
+        return sum(now - answer.at <= _FRESH for answer in self._answers.values())
 
     async def _ask_for_ever(self, uid: str, address: str) -> None:
         soon: list[float] = []

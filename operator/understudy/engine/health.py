@@ -36,8 +36,16 @@ class Health:
             await asyncio.sleep(_TICK)
             self._lag = max(0.0, time.monotonic() - began - _TICK)
             self._metrics.loop_lag.set(self._lag)
-            for reflector in self._reflectors:
-                self._metrics.watch_age.labels(reflector.scope.resource.plural).set(reflector.age)
+            for resource, age in self._ages().items():
+                self._metrics.watch_age.labels(resource).set(age)
+
+    def _ages(self) -> dict[str, float]:
+        """By resource, the longest of those that it is watched in."""
+        ages: dict[str, float] = {}
+        for reflector in self._reflectors:
+            resource = reflector.scope.resource.plural
+            ages[resource] = max(ages.get(resource, 0.0), reflector.age)
+        return ages
 
     def sick(self) -> str:
         """Why the process should be restarted; empty if it should not."""

@@ -40,6 +40,7 @@ from understudy.kube.reflector import Reflector
 from understudy.kube.resources import (
     CONFIG_MAP,
     DEPLOYMENT,
+    MODEL_DEPLOYMENT,
     NETWORK_POLICY,
     NODE,
     OWN_KINDS,
@@ -134,7 +135,7 @@ class OperatorProcess:
             wake=lambda key: self._wake([key]),
         )
         self.health = Health(self.reflectors, self.metrics)
-        self.health.leading = lambda: self.elector.leading
+        self.health.leading = self.metrics.deployments.leading = lambda: self.elector.leading
         self.elector = Elector(
             client,
             options.namespace,
@@ -295,6 +296,9 @@ class OperatorProcess:
         self.waker.changed(change)
         if change.after is None:
             self.executor.forget(change.ref)
+        if change.ref.resource == MODEL_DEPLOYMENT:
+            status = None if change.after is None else change.after.get("status")
+            self.metrics.deployments.tell(f"{change.ref.namespace}/{change.ref.name}", status)
         if change.ref.resource != POD or change.ref.namespace != self.options.namespace:
             return
         if any(obj is not None and is_gateway(obj) for obj in (change.before, change.after)):

@@ -23,6 +23,7 @@ from understudy.engine.executor import Executor, Result
 from understudy.engine.holders import Holders
 from understudy.engine.observe import Carried, Sources, observe
 from understudy.engine.queue import ShutDownError, WorkQueue
+from understudy.engine.reverts import revert_reason
 from understudy.engine.wake import Work
 from understudy.kube.errors import ApiError, Conflict, Failure, Retry, Terminal
 from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, ROUTING_TABLE
@@ -147,6 +148,11 @@ class Reconciler:
         if observed.refused and isinstance(result.failure, Terminal) and not decided.status_first:
             # Refused again, as expected: the status, which says so, must not wait behind it.
             await self.executor.run(observed.key, status)
+        if result.written and observed.deployment is not None:
+            # Registers that change are written first of all: what was written, was written with them.
+            why = revert_reason(observed.deployment.get("status") or {}, decided)
+            if why:
+                self.metrics.reverts.labels(why).inc()
         wrote_table = any(isinstance(a, Apply) and a.obj["kind"] == ROUTING_TABLE.kind for a in decided.actions)
         if result.written and wrote_table:
             self.sources.poller.hurry()

@@ -22,6 +22,7 @@ from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.reviews import Reviews
 from understudy.gateway.wire.answer import plain_answer, refusal_answer
 from understudy.gateway.wire.door import Door
+from understudy.telemetry.beside import Beside
 from understudy.telemetry.gateway import GatewayMetrics
 
 LOG: Final = logging.getLogger(__name__)
@@ -54,8 +55,12 @@ class Source(Protocol):
         """What `/state` says of each deployment, of those that move, or of those called `names`."""
         ...
 
+    def beside(self) -> Mapping[str, Beside]:
+        """What `/metrics` says of each deployment beside that."""
+        ...
+
     def gauges(self) -> Gauges:
-        """What `/metrics` says beside that."""
+        """What `/metrics` says of the process."""
         ...
 
 
@@ -79,7 +84,7 @@ class Admin:
         self._pair: pair.Pair | None = None
         self._server: asyncio.Server | None = None
         self._reviews = Reviews(server, settings.subjects)
-        self._metrics = GatewayMetrics(self.state, self._gauges)
+        self._metrics = GatewayMetrics(self.state, source.beside, self._gauges)
 
     def state(self, *, only_active: bool = False, names: Collection[str] | None = None) -> GatewayState:
         """What `/state` says: of all deployments, of those that are active, or of those called `names`."""

@@ -99,11 +99,13 @@ class Follower:
             try:
                 if not version:
                     version = await self._list(path, query, kind)
+                    self._plane.heard[path] = self._plane.clock()
                     backoff = _FIRST_BACKOFF
                     if first:
                         first = False
                         self._listed()
                 async for event in self._watch(path, query, version):
+                    self._plane.heard[path] = self._plane.clock()
                     version = self._apply(kind, event) or version
                     backoff = _FIRST_BACKOFF
             except kubeapi.ApiError as error:

@@ -27,6 +27,7 @@ from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.door import Door
 from understudy.gateway.wire.plane import Limits, Plane
 from understudy.gateway.world import World
+from understudy.telemetry.beside import Beside
 
 LOG: Final = logging.getLogger(__name__)
 _BACKLOG: Final = 4096
@@ -148,6 +149,10 @@ class Station:
         """As the admin port's Source."""
         plane = self.plane
         return self.world.state(plane.clock(), plane.queue.waiting(), only_active=only_active, names=names)
+
+    def beside(self) -> dict[str, Beside]:
+        """As the admin port's Source."""
+        return self.world.beside(self.plane.clock())
 
     def gauges(self) -> Gauges:
         """As the admin port's Source."""

@@ -22,6 +22,7 @@ from understudy.gateway.policy.gauges import Gauges, joined
 from understudy.gateway.process import Settings, listen, stop_signal
 from understudy.gateway.slot import Slot
 from understudy.gateway.worker import Shared, Task
+from understudy.telemetry.beside import Beside
 
 LOG: Final = logging.getLogger(__name__)
 _FIRST_BACKOFF: Final = 0.1
@@ -101,6 +102,11 @@ class Workers:
         """As Source's."""
         self._hear()
         return self._books.deployments(self._read, only_active=only_active, names=names)
+
+    def beside(self) -> Mapping[str, Beside]:
+        """As Source's."""
+        self._hear()
+        return self._books.beside(self._read)
 
     def gauges(self) -> Gauges:
         """As Source's."""

@@ -4,19 +4,21 @@ A table that does not parse or carries a lower epoch is refused and the one befo
 counts only once it was retired, or after a minute: losing a table must never be a slip.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from understudy.domain.keys import USUAL
 from understudy.domain.state import DeploymentState
 from understudy.domain.table import InvalidTableError, parse_table
-from understudy.gateway.policy.balance import usable
+from understudy.gateway.policy.balance import breakers, usable
 from understudy.gateway.policy.evidence import Evidence
 from understudy.gateway.policy.keys import AccessKey, make_key
 from understudy.gateway.policy.part import WHOLE, Part
-from understudy.gateway.policy.standing import Standing, told
+from understudy.gateway.policy.standing import Standing, beside, told
 from understudy.gateway.table import Address, Endpoints, Entry, Routes, Served, compile_entry, compile_routes
+from understudy.telemetry.beside import Beside
 
 DELETION_DELAY: Final = 60.0
 _NOBODY: Final[Mapping[str, int]] = {}
@@ -33,22 +35,28 @@ class Rejected:
 class World:
     """Tables, endpoints and keys as they stand; `compile` turns them into routes.
 
-    `slices` are by (namespace, Service), then by slice name. Times are monotonic seconds. Of what a table bounds for
-    the whole gateway, this process has its `part`.
+    `slices` are by (namespace, Service), then by slice name. Times are monotonic seconds, but for `taken`: when each
+    table was taken, by `wall`, in seconds since 1970. Of what a table bounds for the whole gateway, this process has
+    its `part`. `refusals` counts tables that were refused.
     """
 
-    def __init__(self, evidence: Evidence | None = None, part: Part = WHOLE) -> None:
+    def __init__(
+        self, evidence: Evidence | None = None, part: Part = WHOLE, wall: Callable[[], float] = time.time
+    ) -> None:
         self.evidence = Evidence() if evidence is None else evidence
         self.routes = Routes()
         self.tables: dict[str, Served] = {}
         self.specs: dict[str, Mapping[str, Any]] = {}
+        self.taken: dict[str, float] = {}
         self.rejected: dict[str, Rejected] = {}
+        self.refusals: dict[str, float] = {"invalid": 0, "epoch": 0}
         self.slices: dict[tuple[str, str], dict[str, tuple[Address, ...]]] = {}
         self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], bool, int]] = {}
         self.master = b""
         self.kept: Mapping[str, str] = {}
         self.version = 0
         self._part = part
+        self._wall = wall
         self._endpoints = Endpoints()
         self._services: dict[tuple[str, str], str] = {}
         self._deleted: dict[str, float] = {}
@@ -66,13 +74,15 @@ class World:
         try:
             table = parse_table(name, spec)
         except (InvalidTableError, TypeError, AttributeError) as error:
-            self.rejected[key] = Rejected(generation, str(error))
+            self._reject(key, "invalid", Rejected(generation, str(error)))
             return
         if served is not None and served.uid == uid and table.epoch < served.table.epoch:
             reason = f"spec.epoch: {table.epoch} is lower than {served.table.epoch}, which is served"
-            self.rejected[key] = Rejected(generation, reason)
+            self._reject(key, "epoch", Rejected(generation, reason))
             return
         self.rejected.pop(key, None)
+        if served is None or (served.uid, served.generation) != (uid, generation):
+            self.taken[key] = self._wall()
         queue = replace(table.queue, max=self._part.of(table.queue.max), per_pod=self._part.of(table.queue.per_pod))
         table = replace(table, queue=queue)
         self.tables[key] = Served(namespace, name, uid, generation, table)
@@ -200,6 +210,19 @@ class World:
         """How every deployment stands that has a table, or one that was refused; `waiting` is as for `state`."""
         return {key: self._standing(key, now, waiting.get(key, 0)) for key in {**self.tables, **self.rejected}}
 
+    def beside(self, now: float) -> dict[str, Beside]:
+        """What metrics show of every deployment beside `state`."""
+        counted = self.evidence.by_deployment
+        return {
+            key: beside(self._standing(key, now, 0), counted.get(key, {}))
+            for key in {**self.tables, **self.rejected, **counted}
+        }
+
+    def _reject(self, key: str, why: str, rejected: Rejected) -> None:
+        # The same table comes again with each list.
+        self.refusals[why] += self.rejected.get(key) != rejected
+        self.rejected[key] = rejected
+
     def _standing(self, key: str, now: float, waiting: int) -> Standing:
         entry = self._entries.get(key)
         rejected = self.rejected.get(key)
@@ -212,11 +235,14 @@ class World:
             variants=len(self.tables[key].table.variants) if key in self.tables else None,
             waiting=waiting,
             usable={v.revision: usable(v.endpoints, now) for v in entry.variants} if entry else {},
+            taken=self.taken.get(key, 0.0),
+            breakers={v.revision: breakers(v.endpoints, now) for v in entry.variants} if entry else {},
         )
 
     def _drop(self, key: str) -> None:
         self._deleted.pop(key, None)
         self.tables.pop(key, None)
+        self.taken.pop(key, None)
         self.specs.pop(key, None)
         self.rejected.pop(key, None)
         self._dirty.add(key)

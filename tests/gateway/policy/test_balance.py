@@ -11,6 +11,7 @@ from understudy.gateway.policy.balance import (
     REMEMBERED,
     Endpoint,
     acquitted,
+    breakers,
     eject,
     failed,
     pick,
@@ -105,9 +106,27 @@ def test_intervals_grow_up_to_a_bound() -> None:
 
 def test_requests_that_fail_together_count_once() -> None:
     endpoint = some(1)[0]
-    for _ in range(50):
-        eject(endpoint, NOW)
+    assert [eject(endpoint, NOW) for _ in range(50)] == [True] + [False] * 49
     assert endpoint.out_until == NOW + EJECTION
+
+
+def test_a_failed_trial_is_no_second_ejection_but_a_relapse_is() -> None:
+    endpoint = some(1)[0]
+    eject(endpoint, NOW)
+    assert pick([endpoint], NOW + EJECTION, (), (0, 0)) is endpoint
+    assert not eject(endpoint, NOW + EJECTION)
+    succeeded(endpoint)
+    assert eject(endpoint, NOW + EJECTION)
+
+
+def test_a_breaker_is_closed_then_open_then_half_open() -> None:
+    endpoints = some(3)
+    assert breakers(endpoints, NOW) == {"closed": 3, "open": 0, "half_open": 0}
+    eject(endpoints[0], NOW)
+    assert breakers(endpoints, NOW) == {"closed": 2, "open": 1, "half_open": 0}
+    assert breakers(endpoints, NOW + EJECTION) == {"closed": 2, "open": 0, "half_open": 1}
+    succeeded(endpoints[0])
+    assert breakers(endpoints, NOW + EJECTION) == {"closed": 3, "open": 0, "half_open": 0}
 
 
 def test_failures_in_a_row_eject_and_a_success_forgives() -> None:
@@ -116,9 +135,9 @@ def test_failures_in_a_row_eject_and_a_success_forgives() -> None:
         failed(endpoint, NOW)
     succeeded(endpoint)
     for _ in range(FAILURES_IN_A_ROW - 1):
-        failed(endpoint, NOW)
+        assert not failed(endpoint, NOW)
     assert usable([endpoint], NOW) == 1
-    failed(endpoint, NOW)
+    assert failed(endpoint, NOW)
     assert usable([endpoint], NOW) == 0
 
 

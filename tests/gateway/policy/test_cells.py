@@ -60,8 +60,10 @@ def test_whatever_is_counted_is_counted_as_by_plain_counters(event: Callable[[Co
 def test_each_number_has_a_cell_of_its_own() -> None:
     cells = blank()
     cells[:] = memoryview(b"".join((1000 + at).to_bytes(8, "little") for at in range(COUNT))).cast("q")
-    state = twin(cells).state(0)
+    counters = twin(cells)
+    state = counters.state(0)
     flat = [
+        counters.ttft_ns, counters.itl_ns, counters.waits_ns, counters.ejections, *counters.waits,
         state.attempts, state.rejected_4xx, state.empty, state.tokens_in, state.tokens_out, state.open_requests,
         *state.errors.values(), *state.ttft, *state.itl,
         state.sample.attempts, state.sample.errors, state.sample.rejected_4xx, state.sample.empty,

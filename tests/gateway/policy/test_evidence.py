@@ -30,6 +30,16 @@ def test_everything_counted_is_told() -> None:
     assert (len(state.ttft), len(state.itl)) == (len(TTFT_BOUNDS) + 1, len(ITL_BOUNDS) + 1)
 
 
+def test_seconds_are_summed_as_they_were_measured_and_not_by_their_buckets() -> None:
+    counters = Evidence().counters("a/b", "r1")
+    for seconds in (0.25, 1.5, 128.0):
+        counters.first_token(seconds)
+        counters.gap(seconds)
+        counters.waited(seconds)
+    assert (counters.ttft_ns, counters.itl_ns, counters.waits_ns) == (129_750_000_000,) * 3
+    assert (sum(counters.waits), counters.waits[-1]) == (3, 1)
+
+
 def test_samples_are_told_apart_from_the_rest() -> None:
     counters = Evidence().counters("a/b", "r1")
     counters.sample.first_token(0.3)

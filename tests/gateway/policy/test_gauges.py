@@ -15,6 +15,12 @@ def test_of_certificates_the_one_that_ends_first_is_shown() -> None:
     assert whole == {EXPIRY: ("E", {"clients": 7.0, "admin": 8.0})}
 
 
+def test_of_watches_the_longest_silence_is_shown() -> None:
+    age = "understudy_watch_age_seconds"
+    whole = joined([{age: ("W", {"secrets": 9.0})}, {age: ("W", {"secrets": 70.0})}, {age: ("W", {"secrets": 8.0})}])
+    assert whole == {age: ("W", {"secrets": 70.0})}
+
+
 def test_no_part_is_changed() -> None:
     part = {"a": ("A", {"x": 1.0})}
     joined([part, part])

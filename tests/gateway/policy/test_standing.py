@@ -3,7 +3,7 @@
 import pytest
 
 from understudy.gateway.policy.evidence import Counters
-from understudy.gateway.policy.standing import UNKNOWN, Standing, together, told
+from understudy.gateway.policy.standing import UNKNOWN, Standing, beside, together, told
 
 OLD = Standing("u1", 1, 3, variants=1, usable={"r1": 2})
 NEW = Standing("u1", 2, 4, variants=2, usable={"r1": 1, "r2": 1})
@@ -75,3 +75,25 @@ def test_a_deployment_whose_table_is_gone_is_told_of_while_its_last_requests_go_
     assert told(UNKNOWN, {"r1": counters}, only_active=False) is None
     counters.open = 1
     assert told(UNKNOWN, {"r1": counters}, only_active=False) is not None
+
+
+def test_breakers_are_shown_as_the_worker_has_them_that_has_the_fewest_closed() -> None:
+    well, ill = {"closed": 2, "open": 0, "half_open": 0}, {"closed": 1, "open": 1, "half_open": 0}
+    one = Standing("u1", 2, usable={"r1": 2, "r2": 1}, taken=5.0, breakers={"r1": well})
+    other = Standing("u1", 2, usable={"r1": 1}, taken=6.0, breakers={"r1": ill})
+    for standings in ([one, other], [other, one]):
+        whole = together(standings, silent=False)
+        assert (whole.breakers, whole.taken) == ({"r1": ill, "r2": {}}, 6.0)
+
+
+def test_what_metrics_show_beside_is_counted_by_revision() -> None:
+    counters = Counters()
+    counters.first_token(0.25)
+    counters.gap(0.5)
+    counters.waited(2.0)
+    counters.ejections += 3
+    shown = beside(Standing("u1", 1, taken=7.0, breakers={"r1": {"closed": 1}}), {"r1": counters, "r2": Counters()})
+    assert shown.table_taken == 7.0
+    one, other = shown.revisions["r1"], shown.revisions["r2"]
+    assert (one.ttft_sum, one.itl_sum, one.waits_sum, one.ejections) == (0.25, 0.5, 2.0, 3)
+    assert (sum(one.waits), one.breakers, other.breakers, other.waits_sum) == (1, {"closed": 1}, {}, 0.0)

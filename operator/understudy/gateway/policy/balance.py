@@ -15,6 +15,7 @@ LONGEST_EJECTION: Final = 30.0
 REMEMBERED: Final = 60.0
 FAILURES_IN_A_ROW: Final = 5
 UNBOUNDED: Final = sys.maxsize
+BREAKERS: Final = ("closed", "open", "half_open")
 
 
 class Endpoint:
@@ -84,22 +85,31 @@ def usable(endpoints: Sequence[Endpoint], now: float) -> int:
     return sum(1 for e in endpoints if e.out_until <= now)
 
 
-def eject(endpoint: Endpoint, now: float) -> None:
-    """Out at once. Of many requests that fail together only the first counts."""
-    if endpoint.out_until <= now:
+def breakers(endpoints: Sequence[Endpoint], now: float) -> dict[str, int]:
+    """How many endpoints are in good standing (closed), out (open), or get one trial request next (half_open)."""
+    counts = dict.fromkeys(BREAKERS, 0)
+    for endpoint in endpoints:
+        counts["open" if endpoint.out_until > now else "half_open" if endpoint.out_until else "closed"] += 1
+    return counts
+
+
+def eject(endpoint: Endpoint, now: float) -> bool:
+    """Out at once; whether it was in until now. Of many requests that fail together only the first counts."""
+    was_in = endpoint.out_until <= now
+    if was_in:
         if now - endpoint.was_out_until >= REMEMBERED:
             endpoint.ejection = EJECTION
         elif not endpoint.out_until:
             endpoint.ejection = min(endpoint.ejection * 2, LONGEST_EJECTION)
         _put_out(endpoint, now)
     endpoint.failures = 0
+    return was_in
 
 
-def failed(endpoint: Endpoint, now: float) -> None:
-    """Count one failed answer; out after FAILURES_IN_A_ROW of them."""
+def failed(endpoint: Endpoint, now: float) -> bool:
+    """Count one failed answer; out after FAILURES_IN_A_ROW of them. Whether it went out by this one."""
     endpoint.failures += 1
-    if endpoint.failures >= FAILURES_IN_A_ROW:
-        eject(endpoint, now)
+    return endpoint.failures >= FAILURES_IN_A_ROW and eject(endpoint, now)
 
 
 def succeeded(endpoint: Endpoint) -> None:

@@ -14,7 +14,8 @@ from understudy.domain.state import DeploymentState
 from understudy.gateway.policy.cells import OPEN, Cells, add, blank, twin
 from understudy.gateway.policy.evidence import Counters
 from understudy.gateway.policy.gauges import Gauges, joined, lasting
-from understudy.gateway.policy.standing import UNKNOWN, Standing, together, told
+from understudy.gateway.policy.standing import UNKNOWN, Standing, beside, together, told
+from understudy.telemetry.beside import Beside
 
 # A deployment (`namespace/name`) and one of its revisions.
 Revision = tuple[str, str]
@@ -126,8 +127,20 @@ class Books:
                 states[key] = state
         return states
 
+    def beside(self, read: Callable[[int, int], Cells]) -> dict[str, Beside]:
+        """What metrics show of every deployment beside `deployments`."""
+        counters = self._counters(read, None)
+        accounts = [account for account in self._living if account is not None]
+        known = dict.fromkeys((*(key for a in accounts for key in a.notice.standings), *counters))
+        return {
+            key: beside(
+                together([a.notice.standings.get(key, UNKNOWN) for a in accounts], silent=False), counters.get(key, {})
+            )
+            for key in known
+        }
+
     def gauges(self) -> Gauges:
-        """What metrics show beside the evidence."""
+        """What metrics show of the processes."""
         return joined((self._ended_gauges, *(a.notice.gauges for a in self._living if a is not None)))
 
     def _counters(

@@ -9,6 +9,7 @@ from typing import Final, Literal, Protocol
 
 from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, RevisionState, Sample
 from understudy.gateway.policy.pairs import PairCounters
+from understudy.telemetry.beside import WAIT_BOUNDS
 
 ErrorKind = Literal["connect", "5xx", "firstToken", "truncated", "malformed"]
 # Revisions that a deployment's counters are kept for after they left its table and ended their last request.
@@ -109,19 +110,35 @@ class Counters(Outcomes):
     """One revision's evidence on this gateway.
 
     `open` is a gauge: requests dispatched to the revision that have not ended, on whichever table.
+    For metrics alone, nothing is judged by them: `ttft_ns`, `itl_ns` and `waits_ns` are the nanoseconds behind the
+    buckets of `ttft`, `itl` and `waits` (for an endpoint, of those requests that had to wait), `ejections` counts
+    endpoints that went out.
     """
 
-    __slots__ = ("errors", "itl", "open", "pairs", "sample", "tokens_in", "tokens_out")
+    __slots__ = (
+        "ejections", "errors", "itl", "itl_ns", "open", "pairs", "sample", "tokens_in", "tokens_out", "ttft_ns",
+        "waits", "waits_ns",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
         self.errors: dict[str, int] = dict.fromkeys(ERROR_KINDS, 0)
         self.tokens_in = 0
         self.tokens_out = 0
+        self.ttft_ns = 0
         self.itl = [0] * (len(ITL_BOUNDS) + 1)
+        self.itl_ns = 0
+        self.waits = [0] * (len(WAIT_BOUNDS) + 1)
+        self.waits_ns = 0
+        self.ejections = 0
         self.open = 0
         self.sample = SampleCounters()
         self.pairs = PairCounters()
+
+    def first_token(self, seconds: float) -> None:
+        """An attempt succeeded so far: its first content came after `seconds`."""
+        super().first_token(seconds)
+        self.ttft_ns += int(seconds * 1e9)
 
     def used(self, tokens_in: int, tokens_out: int) -> None:
         """Tokens of one answer."""
@@ -131,6 +148,12 @@ class Counters(Outcomes):
     def gap(self, seconds: float) -> None:
         """Time between two arrivals of content."""
         self.itl[bisect_left(ITL_BOUNDS, seconds)] += 1
+        self.itl_ns += int(seconds * 1e9)
+
+    def waited(self, seconds: float) -> None:
+        """A request that comes to the revision waited for it, for so long."""
+        self.waits[bisect_left(WAIT_BOUNDS, seconds)] += 1
+        self.waits_ns += int(seconds * 1e9)
 
     def failed(self, kind: ErrorKind) -> None:
         """An attempt failed before its first content."""

@@ -10,13 +10,15 @@ from typing import Final
 
 from understudy.domain.state import DeploymentState
 from understudy.gateway.policy.evidence import Counters
+from understudy.telemetry.beside import Beside, BesideRevision
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One deployment on one worker, its counters aside; fields as in DeploymentState.
 
-    `variants` is how many its table has, None where it has no table; `usable` counts endpoints by revision.
+    `variants` is how many its table has, None where it has no table; `usable` counts endpoints by revision. Shown and
+    not judged by: when the table was `taken` (seconds since 1970), and endpoints by revision and state of `breakers`.
     """
 
     table_uid: str = ""
@@ -27,6 +29,8 @@ class Standing:
     variants: int | None = None
     waiting: int = 0
     usable: Mapping[str, int] = field(default_factory=dict)
+    taken: float = 0.0
+    breakers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 UNKNOWN: Final = Standing()
@@ -56,6 +60,32 @@ def together(standings: Sequence[Standing], *, silent: bool) -> Standing:
         variants=first.variants if agreed else 0,
         waiting=sum(s.waiting for s in standings),
         usable={revision: min(s.usable.get(revision, 0) for s in standings) for revision in revisions},
+        taken=max((s.taken for s in standings), default=0.0),
+        breakers={revision: _worst(standings, revision) for revision in revisions},
+    )
+
+
+def _worst(standings: Sequence[Standing], revision: str) -> Mapping[str, int]:
+    """The breakers of a revision's endpoints as the worker has them for which the fewest are closed."""
+    found = [s.breakers[revision] for s in standings if revision in s.breakers]
+    return min(found, key=lambda counts: counts["closed"], default={})
+
+
+def beside(standing: Standing, counters: Mapping[str, Counters]) -> Beside:
+    """What metrics show of the deployment beside what `told` says of it."""
+    return Beside(
+        table_taken=standing.taken,
+        revisions={
+            revision: BesideRevision(
+                ttft_sum=c.ttft_ns / 1e9,
+                itl_sum=c.itl_ns / 1e9,
+                waits=tuple(c.waits),
+                waits_sum=c.waits_ns / 1e9,
+                ejections=c.ejections,
+                breakers=standing.breakers.get(revision, {}),
+            )
+            for revision, c in counters.items()
+        },
     )
 
 

@@ -5,12 +5,13 @@ told nothing more.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
 from understudy.gateway.policy.answers import has_choices, is_refusal, says_something, tokens_used
-from understudy.gateway.policy.balance import Endpoint, succeeded
+from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
 from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from understudy.gateway.wire.plane import Plane
     from understudy.gateway.wire.upstream import Upstream
 
+LOG: Final = logging.getLogger(__name__)
 _LOST = Refusal(502, "engine_lost", "the engine was lost in the middle of its answer")
 _ERROR = Refusal(502, "engine_error", "the engine failed in the middle of its answer")
 STALLED = Refusal(504, "engine_stalled", "the engine stopped in the middle of its answer")
@@ -161,6 +163,14 @@ class Attempt:
             self.sample.errors += 1
         if self.half is not None:
             self.half.failed = True
+
+    def blame(self, now: float, *, at_once: bool) -> None:
+        """Hold it against the endpoint, which goes out: `at_once`, or if it was not the first in a row."""
+        if (eject if at_once else failed)(self.endpoint, now):
+            self.variant.counters.ejections += 1
+            LOG.warning(
+                "%s (revision %s) fails, and gets no requests for now", self.endpoint.address, self.variant.revision
+            )
 
     # What the connection tells.
 

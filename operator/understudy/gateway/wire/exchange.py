@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted, eject, failed
+from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
 from understudy.gateway.policy.evidence import ErrorKind
@@ -59,8 +59,8 @@ class Exchange:
         "_asked", "_attempt", "_beat_at", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct",
         "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key", "_line", "_load", "_opened",
         "_operation", "_pair", "_payload", "_payload_model", "_queue", "_request_fields", "_salt", "_spoke",
-        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "name", "plane", "responses",
-        "stream", "wants_usage",
+        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "name", "plane",
+        "responses", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -241,10 +241,10 @@ class Exchange:
         self._desperate = False
         self._expect(self._wait_until)
 
-    def _leave(self, *, served: bool) -> None:
+    def _leave(self, *, served: bool) -> float:
+        """Wait no more; for how many seconds it did."""
         line, self._line = self._line, ""
-        if line:
-            self.plane.queue.leave(self, self._entry_key, line, served=served)
+        return self.plane.queue.leave(self, self._entry_key, line, served=served) if line else 0.0
 
     def crowded_out(self) -> None:
         """It waits no more: the line was full, and somebody else had a better right to its place."""
@@ -287,7 +287,9 @@ class Exchange:
     def _begin(
         self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool, sampled: bool, half: Half | None
     ) -> None:
-        self._leave(served=True)
+        waited = self._leave(served=True)
+        if waited:
+            variant.counters.waited(waited)
         if variant.model != self._payload_model:
             self._payload_model = self._document["model"] = variant.model
             self._payload = orjson.dumps(self._document)
@@ -336,10 +338,7 @@ class Exchange:
         if step is Step.SAME:
             self._begin(variant, endpoint, now, reuse=False, sampled=attempt.sample is not None, half=attempt.half)
             return
-        if ends_connection(failure):
-            eject(endpoint, now)
-        else:
-            failed(endpoint, now)
+        attempt.blame(now, at_once=ends_connection(failure))
         if course.kills > kills:
             # Charged later, and not at all if the request turns out to be what kills.
             self._charges.append((attempt, CHARGED[failure]))
@@ -404,7 +403,7 @@ class Exchange:
             return
         if kind is not None:
             attempt.spoil(kind)
-            eject(attempt.endpoint, self.plane.clock())
+            attempt.blame(self.plane.clock(), at_once=True)
         self.client.write(self._framed(attempt.relay.take() + attempt.relay.error_event(refusal)))
         self.plane.answered += 1
         self._end_stream()

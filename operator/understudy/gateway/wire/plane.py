@@ -78,12 +78,13 @@ class Plane:
 
     Of what is bounded for the whole gateway it has its `part`; `samples` and `lots` remember which conversations have
     given a sample and a pair.
+    `heard` is when the API server was last heard of, by path of what is watched there.
     """
 
     __slots__ = (
         "_empty", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents", "draining",
-        "failed_keys", "failovers", "fallbacks", "ids", "limits", "open_access", "pins", "poisons", "pool", "queue",
-        "random", "refused", "retries", "samples", "shadows", "world",
+        "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "open_access", "pins", "poisons", "pool",
+        "queue", "random", "refused", "retries", "samples", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +105,7 @@ class Plane:
         self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds)
         self.connections: set[Connection] = set()
         self._empty = asyncio.Event()
-        self.queue = Queue(self._isolated)
+        self.queue = Queue(self._isolated, self.clock)
         self.draining = False
         self.bodies = Shares(limits.body_pool)
         self.documents = Shares(limits.document_pool)
@@ -118,6 +119,7 @@ class Plane:
         self.failed_keys = FailedKeys(part.of(FAILURES_PER_SECOND))
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
+        self.heard: dict[str, float] = {}
         self.answered = 0
         self.retries = 0
         self.failovers = 0
@@ -191,8 +193,19 @@ class Plane:
             "understudy_failovers_total": ("Conversations moved to stable", {"": self.failovers}),
             "understudy_fallbacks_total": ("Requests that another served name took", {"": self.fallbacks}),
             "understudy_conversations_total": ("Where conversation ids came from", dict(self.conversations)),
+            "understudy_watch_age_seconds": ("Since the last event or bookmark", self._watch_ages()),
+            "understudy_tables_rejected_total": ("Tables that were refused, by why", dict(self.world.refusals)),
             **self.shadows.gauges(),
         }
+
+    def _watch_ages(self) -> dict[str, float]:
+        """Seconds since the API server was last heard of, by resource; the longest of those that it is watched in."""
+        now = self.clock()
+        ages: dict[str, float] = {}
+        for path, at in self.heard.items():
+            resource = path.rpartition("/")[2]
+            ages[resource] = max(ages.get(resource, 0.0), now - at)
+        return ages
 
     def close_idle(self) -> None:
         """End every connection that carries no request."""

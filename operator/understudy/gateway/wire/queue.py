@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 class Queue:
     """All lines of one worker. `isolated` runs an action for a client, whose mistakes are that client's alone."""
 
-    __slots__ = ("_due", "_isolated", "_lines")
+    __slots__ = ("_clock", "_due", "_isolated", "_lines", "_since")
 
-    def __init__(self, isolated: Callable[[Callable[[], None], "Connection"], None]) -> None:
+    def __init__(
+        self, isolated: Callable[[Callable[[], None], "Connection"], None], clock: Callable[[], float]
+    ) -> None:
         self._isolated = isolated
+        self._clock = clock
+        self._since: dict[Exchange, float] = {}
         self._lines: dict[str, dict[str, Line[Exchange]]] = {}
         self._due: set[str] = set()
 
@@ -43,18 +47,21 @@ class Queue:
         if leaves is exchange:
             return False
         self._lines.setdefault(key, {})[part] = line
+        self._since[exchange] = self._clock()
         if leaves is not None:
+            del self._since[leaves]
             self._isolated(leaves.crowded_out, leaves.client)
         return True
 
-    def leave(self, exchange: "Exchange", key: str, part: str, *, served: bool) -> None:
-        """Forget a request. `served`: it goes to an endpoint, which was its holder's turn."""
+    def leave(self, exchange: "Exchange", key: str, part: str, *, served: bool) -> float:
+        """Forget a request; how many seconds it waited. `served`: an endpoint takes it, which was its holder's turn."""
         lines = self._lines[key]
         lines[part].leave(exchange, served=served)
         if not lines[part]:
             del lines[part]
         if not lines:
             del self._lines[key]
+        return self._clock() - self._since.pop(exchange)
 
     def freed(self, key: str) -> None:
         """A request of the deployment has ended somewhere: there may be room for the next one, soon."""

@@ -1,0 +1,31 @@
+"""What metrics show of a deployment beside what `/state` says of it: nobody judges a rollout by this.
+
+Values without Prometheus in them, so that whoever counts need not know how it is shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+# Upper bounds in seconds of waits for an endpoint; the last bucket is +Inf.
+WAIT_BOUNDS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class BesideRevision:
+    """One revision: seconds behind the buckets, waits for an endpoint by bucket, ejections, endpoints by breaker."""
+
+    ttft_sum: float = 0.0
+    itl_sum: float = 0.0
+    waits: tuple[int, ...] = (0,) * (len(WAIT_BOUNDS) + 1)
+    waits_sum: float = 0.0
+    ejections: int = 0
+    breakers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One deployment: when the table that it is served by was taken (seconds since 1970; 0 without one), and more."""
+
+    table_taken: float = 0.0
+    revisions: Mapping[str, BesideRevision] = field(default_factory=dict)

@@ -1,0 +1,116 @@
+"""What `/metrics` really shows: of a gateway that has been through everything that it counts, and of an operator."""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.engine import virtual
+from tests.engine.cluster import Operator, stage
+from tests.gateway.certificates import NAME, certify
+from tests.gateway.clients import CHAT, chat
+from tests.gateway.engines import engine
+from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret, slice_object, table_object
+from tests.gateway.gateways import until
+from tests.gateway.processes import process
+from tests.gateway.test_follow import HASH
+from tests.gateway.worlds import CANARY, KEY, STABLE, endpoints, shadowed_table, table
+
+# Labels of single values of histograms.
+OF_BUCKETS = {"le"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric as queries know it: what its samples are called, its type, its labels."""
+
+    name: str
+    kind: str
+    labels: frozenset[str]
+    samples: frozenset[str]
+
+
+def families(text: str) -> dict[str, Family]:
+    """Everything of ours in an exposition, by name; each must have samples to tell its labels by."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        if not family.name.startswith("process_"):
+            assert family.samples, f"{family.name} shows nothing: the scenario must make it"
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            found[name] = Family(name, family.type, _labels([family]), frozenset(s.name for s in family.samples))
+    return found
+
+
+def _labels(of: Iterable[Metric]) -> frozenset[str]:
+    return frozenset(label for family in of for sample in family.samples for label in sample.labels) - OF_BUCKETS
+
+
+async def gateway_metrics(folder: Path) -> str:
+    """The metrics of a gateway of two workers: TLS, an API server, texts of a shadow, a deployment without pods."""
+    trust = certify(folder, "story")
+    async with engine() as stable, engine() as shadow, fake_api() as api:
+        api.put(TABLES, table_object(shadowed_table(text=True)))
+        api.put(TABLES, table_object(table(name="empty", names=("nobody",), queue={"deadlineSeconds": 0.05})))
+        api.put(SLICES, slice_object(endpoints(STABLE, [stable.port])))
+        api.put(SLICES, slice_object(endpoints(CANARY, [shadow.port])))
+        api.put(SECRETS, key_secret("key", HASH))
+        flags = (f"--api-server={api.url}", f"--tls-dir={folder}", f"--pairs-dir={folder}", "--grace=0s", "--workers=2")
+        async with process(*flags) as p:
+
+            async def ready() -> bool:
+                return (await p.get("/readyz"))[0] == 200
+
+            async def compared() -> bool:
+                return "understudy_shadow_pairs_total{" in (await p.get("/metrics"))[1]
+
+            await until(ready)
+            assert await _ask(p.port, trust, "storyteller", stream=True) == 200
+            assert await _ask(p.port, trust, "nobody") == 504
+            assert await _ask(p.port, trust, "unknown") == 404
+            await until(compared)
+            return (await p.get("/metrics"))[1]
+
+
+async def _ask(port: int, trust: ssl.SSLContext, model: str, *, stream: bool = False) -> int:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session,
+        session.post(
+            f"https://127.0.0.1:{port}{CHAT}",
+            json=chat(model=model, stream=stream),
+            headers={"authorization": f"Bearer {KEY}"},
+            server_hostname=NAME,
+        ) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
+def operator_metrics() -> str:
+    """The metrics of an operator that has led, rolled out, and taken back."""
+
+    async def rolled_back() -> str:
+        async with stage() as cluster:
+            operator = Operator(cluster)
+            cluster.deployment()
+            await cluster.until("Stable")
+            cluster.deployment(engine={"args": ["--text=bad"]})
+            await cluster.until("Canary")
+            cluster.failing.add(cluster.status()["candidate"])
+            await cluster.until("RolledBack")
+            await asyncio.sleep(1)
+            text = operator.process.metrics.render().decode()
+            await operator.kill()
+            return text
+
+    texts: list[str] = []
+
+    async def main() -> None:
+        texts.append(await rolled_back())
+
+    virtual.run(main())
+    return texts[0]

@@ -24,13 +24,24 @@ RELEASES = {
     "kubectl": "https://dl.k8s.io/release/{kubernetes}/bin/linux/{arch}/kubectl",
     "helm": "https://get.helm.sh/helm-{helm}-linux-{arch}.tar.gz",
     "helm3": "https://get.helm.sh/helm-{helm3}-linux-{arch}.tar.gz",
+    "promtool": (
+        "https://github.com/prometheus/prometheus/releases/download/v{promtool}/prometheus-{promtool}.linux-{arch}.tar.gz"
+    ),
+}
+# Where in its archive a program lies.
+PACKED = {
+    "helm": "linux-{arch}/helm",
+    "helm3": "linux-{arch}/helm",
+    "promtool": "prometheus-{promtool}.linux-{arch}/promtool",
 }
 WANTED = {"kind": versions.KIND, "kubectl": versions.KUBERNETES, "helm": versions.HELM}
 WANTED_BY_TESTS = {"helm3": versions.HELM_3}
+PROMTOOL = {"promtool": versions.PROMETHEUS}
+_QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
 def path(name: str) -> Path:
-    """Where kind, kubectl, helm or helm3 lies, installed or not."""
+    """Where kind, kubectl, helm, helm3 or promtool lies, installed or not."""
     return cache.root() / "bin" / f"{name}-{_version(name)}"
 
 
@@ -56,12 +67,21 @@ def ensure(way: Way) -> None:
 
 @alone
 def ensure_for_tests(way: Way) -> None:
-    """Install what is missing, and Helm 3, with which the chart must work as well as with Helm 4."""
+    """Install what is missing, Helm 3, with which the chart must work as well as with Helm 4, and promtool."""
     ensure(way)
+    ensure_promtool(way)
     if not all(path(name).exists() for name in WANTED_BY_TESTS):
         for name in WANTED_BY_TESTS:
             _ensure_program(name, way)
         golang.drop_build_cache()
+
+
+@alone
+def ensure_promtool(way: Way) -> None:
+    """Install promtool if it is missing: that of a release, or that of Debian's package, unpacked and not installed."""
+    if not path("promtool").exists():
+        with step(f"{'download' if way == 'registry' else 'unpack'} promtool {versions.PROMETHEUS}") as current:
+            _download("promtool", current) if way == "registry" else _unpack_promtool(current)
 
 
 def _ensure_program(name: str, way: Way) -> None:
@@ -72,7 +92,7 @@ def _ensure_program(name: str, way: Way) -> None:
 
 
 def _version(name: str) -> str:
-    return {**WANTED, **WANTED_BY_TESTS}[name]
+    return {**WANTED, **WANTED_BY_TESTS, **PROMTOOL}[name]
 
 
 def _installed(command: str) -> bool:
@@ -90,13 +110,38 @@ def _has_venv() -> bool:
 def _apt(packages: list[str], current: Step) -> None:
     if os.geteuid() != 0 or not _installed("apt-get"):
         raise CommandFailed(f"missing: {', '.join(packages)}; install them, or run this as root on Debian or Ubuntu")
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
-    # A source that does not answer must not stop the others: what is missing after all shows in the install.
+    _update(current)
+    current.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages], env=_QUIET, deadline=900)
+
+
+def _update(current: Step) -> None:
+    # A source that does not answer must not stop the others: what is missing after all shows in what follows.
     try:
-        current.run(["apt-get", "update", "-q"], env=env, deadline=300)
+        current.run(["apt-get", "update", "-q"], env=_QUIET, deadline=300)
     except CommandFailed as error:
         current.note(str(error))
-    current.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages], env=env, deadline=900)
+
+
+def _unpack_promtool(current: Step) -> None:
+    if not _installed("apt-get"):
+        raise CommandFailed(f"missing: promtool {versions.PROMETHEUS}; put it at {path('promtool')}, or use Debian")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # apt fetches as a user of its own
+        download = ["apt-get", "download", "-q", "prometheus"]
+        try:
+            current.run(download, cwd=folder, env=_QUIET, deadline=300)
+        except CommandFailed:
+            # Its lists may be older than the package, or there are none yet.
+            _update(current)
+            current.run(download, cwd=folder, env=_QUIET, deadline=300)
+        package = next(folder.glob("prometheus_*.deb"))
+        if not package.name.startswith(f"prometheus_{versions.PROMETHEUS}"):
+            raise CommandFailed(
+                f"apt offers {package.name}: want Prometheus {versions.PROMETHEUS}, of {versions.DEBIAN}"
+            )
+        current.run(["dpkg-deb", "--extract", package, folder / "root"], deadline=120)
+        _place(folder / "root" / "usr" / "bin" / "promtool", "promtool")
 
 
 def _build(name: str, current: Step) -> None:
@@ -110,17 +155,18 @@ def _build(name: str, current: Step) -> None:
 
 def _download(name: str, current: Step) -> None:
     arch = golang.architecture()
-    wanted = {"kind": versions.KIND, "kubernetes": versions.KUBERNETES, "helm": versions.HELM, "helm3": versions.HELM_3}
-    url = RELEASES[name].format(**wanted, arch=arch)
+    wanted = {**WANTED, **WANTED_BY_TESTS, **PROMTOOL, "kubernetes": versions.KUBERNETES, "arch": arch}
+    url = RELEASES[name].format(**wanted)
     current.note(f"downloading {url}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
         with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as target:  # nosec B310 - RELEASES above
             shutil.copyfileobj(answer, target)
         if url.endswith(".tar.gz"):
+            member = PACKED[name].format(**wanted)
             with tarfile.open(file) as archive:
-                archive.extract(f"linux-{arch}/helm", folder)
-            file = Path(folder) / f"linux-{arch}" / "helm"
+                archive.extract(member, folder)
+            file = Path(folder) / member
         _place(file, name)
 
 

@@ -6,6 +6,7 @@ KUBERNETES = "v1.34.4"  # the last minor whose kubelet accepts cgroup v1 by defa
 KIND = "v0.33.0"
 HELM = "v4.3.1"
 HELM_3 = "v3.19.4"  # what most people have still; the chart's tests run with both
+PROMETHEUS = "2.42.0"  # Debian bookworm's; of it promtool alone is used, to test the alert rules
 ARGOCD = "v3.1.9"  # the last whose module can be built: later ones need a nested module that is not published
 LOCAL_PATH_PROVISIONER = "v0.0.30"
 UV = "0.13.8"

@@ -65,7 +65,9 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
             "enabled": True,
             "labels": {"release": "prometheus"},
             "gatewaySubject": "system:serviceaccount:monitoring:prometheus",
-        }
+        },
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Models"}},
     },
 }
 

@@ -29,8 +29,8 @@ def test_lint_is_content(helm: Helm, values: dict[str, Any]) -> None:
 @each_set
 def test_the_api_server_takes_every_object(helm: Helm, cluster: Server, values: dict[str, Any]) -> None:
     for obj in helm.render(values):
-        if obj["kind"] == "ServiceMonitor":
-            continue  # its CRD belongs to the Prometheus operator; test_monitoring looks at its fields
+        if obj["kind"] in ("ServiceMonitor", "PrometheusRule"):
+            continue  # their CRDs belong to the Prometheus operator; the tests of monitoring look at their fields
         answer = cluster.apply(obj, "understudy-chart-tests", dryRun="All", fieldValidation="Strict")
         assert answer.ok, (obj["kind"], obj["metadata"]["name"], answer.message)
 
@@ -270,6 +270,21 @@ def test_monitoring_is_opt_in_and_reads_gateways_by_tls(helm: Helm) -> None:
     assert endpoint["tlsConfig"]["serverName"] == f"understudy-gateway.{SYSTEM}.svc"
     args = only(objects, "Deployment", "understudy-gateway")["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "--admin-subject=system:serviceaccount:monitoring:prometheus" in args
+
+
+def test_alerts_and_dashboard_are_opt_in_and_those_of_the_files(helm: Helm) -> None:
+    plain = helm.render({})
+    assert of_kind(plain, "PrometheusRule") == of_kind(plain, "ConfigMap") == []
+    objects = helm.render(VALUE_SETS["monitored"])
+    rule = only(objects, "PrometheusRule")
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    dashboard = only(objects, "ConfigMap", "understudy-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["metadata"]["annotations"] == {"grafana_folder": "Models"}
+    assert json.loads(dashboard["data"]["understudy.json"]) == json.loads(
+        (CHART / "files" / "dashboard.json").read_text()
+    )
 
 
 REFUSED = [

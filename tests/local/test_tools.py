@@ -36,11 +36,15 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             member = tarfile.TarInfo(f"linux-{golang.architecture()}/helm")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+    with tarfile.open(folder / "promtool.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo(f"prometheus-{versions.PROMETHEUS}.linux-{golang.architecture()}/promtool")
+        archive.addfile(member)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tools, "_installed", lambda _: True)
     with HTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
         address = f"http://127.0.0.1:{server.server_port}"
-        files = {"kind": "kind", "kubectl": "kubectl", "helm": "helm.tar.gz", "helm3": "helm3.tar.gz"}
+        packed = {name: f"{name}.tar.gz" for name in ("helm", "helm3", "promtool")}
+        files = {"kind": "kind", "kubectl": "kubectl", **packed}
         served = {name: f"{address}/{file}" for name, file in files.items()}
         monkeypatch.setattr(tools, "RELEASES", served)
         thread = threading.Thread(target=server.serve_forever)
@@ -60,6 +64,51 @@ def test_released_programs_are_downloaded_once(releases: Path, capsys: pytest.Ca
     assert capsys.readouterr().out.count("✓ download") == 3
     tools.ensure("registry")
     assert capsys.readouterr().out == ""
+
+
+def test_promtool_comes_from_its_release_where_one_can_be_downloaded(releases: Path) -> None:
+    tools.ensure_promtool("registry")
+    assert os.access(tools.path("promtool"), os.X_OK)
+    assert not tools.path("promtool").with_name("promtool").exists(), "it is for tests, not for a person's PATH"
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an apt-get that offers what the test puts beside it, after an update, and a dpkg-deb."""
+    folder = tmp_path / "apt"
+    folder.mkdir()
+    programs_of_apt = {
+        "apt-get": f"[ $1 = update ] && exec touch {folder}/updated\n[ -e {folder}/updated ] && cp {folder}/*.deb .",
+        "dpkg-deb": "mkdir -p $3/usr/bin && cp $2 $3/usr/bin/promtool",
+    }
+    for name, script in programs_of_apt.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+def test_promtool_is_unpacked_from_the_package_after_an_update_where_apt_does_not_know_it_yet(apt: Path) -> None:
+    (apt / f"prometheus_{versions.PROMETHEUS}+ds-5_amd64.deb").write_text("promtool")
+    tools.ensure_promtool("packages")
+    assert tools.path("promtool").read_text() == "promtool"
+    assert os.access(tools.path("promtool"), os.X_OK)
+    (apt / "apt-get").unlink()
+    tools.ensure_promtool("packages")
+
+
+def test_another_version_of_the_package_is_not_taken(apt: Path) -> None:
+    (apt / "prometheus_3.0.0_amd64.deb").touch()
+    with pytest.raises(StepFailed, match=rf"apt offers prometheus_3\.0\.0_amd64\.deb: want .* {versions.PROMETHEUS}"):
+        tools.ensure_promtool("packages")
+    assert not tools.path("promtool").exists()
+
+
+def test_without_apt_it_is_said_where_to_put_it(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_installed", lambda _: False)
+    with pytest.raises(StepFailed, match=r"missing: promtool .* put it at "):
+        tools.ensure_promtool("packages")
 
 
 def test_helm_3_comes_only_for_the_tests(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,6 +136,7 @@ def test_helm_3_is_built_with_what_its_releases_are_linked_with(
     releases: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tools.ensure("registry")
+    tools.ensure_promtool("registry")
     built: list[golang.Program] = []
 
     def build(program: golang.Program, _: object) -> Path:

@@ -195,6 +195,30 @@ class ServiceMonitor(BaseModel):
     """In Prometheus' pod: its projected ServiceAccount token with the audience understudy."""
 
 
+class PrometheusRule(BaseModel):
+    """Alerts, for the Prometheus operator. Without it: `rule_files` of Prometheus takes files/alerts.yaml as it is."""
+
+    model_config = _CONFIG
+
+    enabled: bool = False
+    """Make a PrometheusRule; needs monitoring.coreos.com/v1."""
+    labels: Strings = Field(default_factory=dict)
+    """Labels that your Prometheus selects by."""
+
+
+class Dashboard(BaseModel):
+    """Dashboard of Grafana."""
+
+    model_config = _CONFIG
+
+    enabled: bool = False
+    """Make a ConfigMap with it, for the sidecar of Grafana's chart. Without it: import files/dashboard.json."""
+    labels: Strings = Field(default_factory=dict)
+    """Labels that your sidecar looks for, beside grafana_dashboard: '1'."""
+    annotations: Strings = Field(default_factory=dict)
+    """Annotations, such as the folder that the sidecar puts it into."""
+
+
 class Values(BaseModel):
     """Values of the chart understudy."""
 
@@ -228,6 +252,10 @@ class Values(BaseModel):
     """NetworkPolicies."""
     service_monitor: ServiceMonitor = ServiceMonitor()
     """Scraping."""
+    prometheus_rule: PrometheusRule = PrometheusRule()
+    """Alerts."""
+    dashboard: Dashboard = Dashboard()
+    """Dashboard of Grafana."""
     global_: Annotated[FreeForm, Field(alias="global")] = Field(default_factory=dict)
     """For charts that include this one; not read."""
 

@@ -96,6 +96,7 @@ def kubectl(kubeconfig: str, tmp_path: Path) -> Iterator[Kubectl]:
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
     yield Kubectl(binary, path, kubeconfig, Stage(cluster, namespace, "", ""), tmp_path / "tale.yaml")
     cluster.delete("namespace", namespace)
+    cluster.close()
 
 
 def test_a_rollout_is_forecast_watched_and_steered(kubectl: Kubectl) -> None:

@@ -46,6 +46,10 @@ class Cluster:
         self._kubectl = kubectl
         self._server = Server(kubeconfig)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._server.close()
+
     def request(
         self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
     ) -> Any:

@@ -1,5 +1,6 @@
 """The installation under test: two operators, two gateways, one access key; a fresh namespace for each test."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -18,9 +19,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="session")
-def cluster(kubeconfig: str) -> Cluster:
+def cluster(kubeconfig: str) -> Iterator[Cluster]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "understudy"
-    return Cluster(kubeconfig, str(cache / "bin" / "kubectl"))
+    with contextlib.closing(Cluster(kubeconfig, str(cache / "bin" / "kubectl"))) as reached:
+        yield reached
 
 
 @pytest.fixture(scope="session")

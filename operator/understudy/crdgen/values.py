@@ -115,7 +115,7 @@ class Gateway(BaseModel):
     args: list[str] = Field(default_factory=list)
     """Further arguments of `understudy gateway`."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that carry requests in each pod: one for each CPU that it may use; each takes some 60 MB."""
+    """Processes that carry requests in each pod: one for each CPU that it may use."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much it says."""
     auth: Literal["keys", "none"] = "keys"

@@ -232,6 +232,8 @@ def test_some_deployments_may_be_asked_for_alone() -> None:
     assert [list(states) for states in told] == [[KEY], ["default/other"], []]
     assert told[0][KEY].revisions["r1"].attempts == 1
     pod.die(0)
-    pod.start(0)
+    pod.start(0).counters("r1")
     pod.hear()
-    assert list(pod.books.deployments(lambda _index, _row: blank(), names={"x"})) == []
+    told = [pod.books.deployments(lambda _index, _row: blank(), names=n) for n in ({KEY}, {"x"})]
+    assert [list(states) for states in told] == [[KEY], []]
+    assert told[0][KEY].revisions["r1"].attempts == 1

@@ -22,25 +22,27 @@ def sign(folder: Path, name: str, days: int = 2) -> ssl.SSLContext:
     """Like `certify`, but signed by a CA under another; the client knows the upper one. Negative days: it is over."""
     ca, under = folder / "ca", folder / "under"
     ca.mkdir(exist_ok=True)
-    under.mkdir(exist_ok=True)
     certify(ca, "upper")
-    for where, signer, subject, extension, last in (
-        (under, ca, "under", "basicConstraints=critical,CA:TRUE", 2),
-        (folder, under, name, f"subjectAltName=DNS:{NAME},DNS:localhost", days),
-    ):
-        extensions = where / "extensions"
-        extensions.write_text(extension)
-        _openssl(
-            "req", "-newkey", *EC, "-nodes", "-keyout", where / "tls.key", "-out", where / "request",
-            "-subj", f"/CN={subject}",
-        )  # fmt: skip
-        _openssl(
-            "x509", "-req", "-in", where / "request", "-CA", signer / "tls.crt", "-CAkey", signer / "tls.key",
-            "-CAcreateserial", "-days", str(last), "-extfile", extensions, "-out", where / "tls.crt",
-        )  # fmt: skip
+    issue(under, ca, "under", "basicConstraints=critical,CA:TRUE")
+    issue(folder, under, name, f"subjectAltName=DNS:{NAME},DNS:localhost", days)
     chain = (folder / "tls.crt").read_text() + (under / "tls.crt").read_text()
     (folder / "tls.crt").write_text(chain)
     return ssl.create_default_context(cafile=str(ca / "tls.crt"))
+
+
+def issue(folder: Path, ca: Path, name: str, extension: str, days: int = 2) -> None:
+    """Put a certificate with its key into a folder, signed by the CA in folder `ca`. Negative days: it is over."""
+    folder.mkdir(exist_ok=True)
+    extensions = folder / "extensions"
+    extensions.write_text(extension)
+    _openssl(
+        "req", "-newkey", *EC, "-nodes", "-keyout", folder / "tls.key", "-out", folder / "request",
+        "-subj", f"/CN={name}",
+    )  # fmt: skip
+    _openssl(
+        "x509", "-req", "-in", folder / "request", "-CA", ca / "tls.crt", "-CAkey", ca / "tls.key",
+        "-CAcreateserial", "-days", str(days), "-extfile", extensions, "-out", folder / "tls.crt",
+    )  # fmt: skip
 
 
 def _openssl(*args: str | Path) -> None:

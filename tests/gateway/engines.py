@@ -1,6 +1,7 @@
 """Engines for tests that do, byte by byte, what a script says: the good and every kind of bad."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -142,10 +143,10 @@ async def _read(
 
 
 @asynccontextmanager
-async def engine(script: Script | None = None) -> AsyncIterator[Engine]:
+async def engine(script: Script | None = None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Engine]:
     """A scripted engine on a loopback port; without a script it answers well."""
     made = Engine(script or answers_well())
-    made.server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=64 * 1024 * 1024)
+    made.server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=64 * 1024 * 1024, ssl=tls)
     made.port = made.server.sockets[0].getsockname()[1]
     try:
         yield made

@@ -11,6 +11,7 @@ from understudy.gateway.pair import Pair
 from understudy.gateway.process import protocols
 from understudy.gateway.snapshot import load
 from understudy.gateway.spool import Spool
+from understudy.gateway.upstream_tls import UpstreamTls
 from understudy.gateway.wire import plane as plane_module
 from understudy.gateway.wire.plane import Limits, Plane
 from understudy.gateway.world import World
@@ -63,13 +64,17 @@ async def gateway(
     open_access: bool = False,
     spool: Spool | None = None,
     pair: Pair | None = None,
+    engine_tls: UpstreamTls | None = None,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
-    """A gateway that knows `document`, and speaks TLS if it has a `pair`; `limits` are fields of Limits."""
+    """A gateway that knows `document`, and speaks TLS if it has a `pair`; `limits` are fields of Limits.
+
+    With `engine_tls` it speaks TLS to engines.
+    """
     world = World()
     load(document, world)
     world.compile()
-    plane = Plane(world, Limits(**limits), open_access=open_access, spool=spool)
+    plane = Plane(world, Limits(**limits), open_access=open_access, spool=spool, engine_tls=engine_tls)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocols(plane, pair), "127.0.0.1", 0)
     sweeping = asyncio.ensure_future(_sweep(plane))

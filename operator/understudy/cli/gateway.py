@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", choices=("keys", "none"), default="keys", help="none serves everybody")
     tls = "holds tls.crt and tls.key for clients, renewed while it runs; default: plain HTTP"
     parser.add_argument("--tls-dir", type=Path, metavar="DIR", help=tls)
+    engines = "holds ca.crt for TLS to engines, and tls.crt and tls.key if they ask for ours; default: plain HTTP"
+    parser.add_argument("--engine-tls-dir", type=Path, metavar="DIR", help=engines)
     count = "processes that carry requests, one for each CPU that the gateway may use; one alone is this process"
     parser.add_argument("--workers", type=_count, default=1, metavar="N", help=f"{count} (default: 1)")
     # Given by a parent to its workers.
@@ -139,6 +141,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         host=args.host,
         port=args.port,
         tls_dir=args.tls_dir,
+        engine_tls_dir=args.engine_tls_dir,
         admin=AdminSettings(
             host=args.admin_host,
             port=args.admin_port,

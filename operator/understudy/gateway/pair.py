@@ -1,17 +1,18 @@
 """A certificate and its key in a folder, renewed while connections go on: a mounted Secret, swapped by the kubelet.
 
-A pair is tried before it is taken, by a handshake in memory with a client that trusts nothing but its certificate:
-what no client could connect to is refused, and the pair before it stays in use. Each pair has a context of its own,
-since a context remembers one certificate for each kind of key and would go on showing the old one to some clients.
+A pair is tried before it is taken, by a handshake in memory with somebody who trusts nothing but its certificate:
+what nobody would accept is refused, and the pair before it stays in use. Each pair has a context of its own, since a
+context remembers one certificate for each kind of key and would go on showing the old one to some clients.
 """
 
 import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 LOG: Final = logging.getLogger(__name__)
 # The kubelet takes up to a minute or two to write a changed Secret; ten seconds more are nothing.
@@ -24,15 +25,28 @@ class PairError(ValueError):
     """A folder without a usable pair; the message says what is wrong with it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the files of a folder are for. Both functions raise PairError.
+
+    `load` makes a context of them; `attempt` tries it in memory and tells when it ends, in seconds since 1970.
+    """
+
+    files: tuple[str, ...]
+    load: Callable[[Path], ssl.SSLContext]
+    attempt: Callable[[Path, ssl.SSLContext], float]
+
+
 class Pair:
-    """The pair in `folder` (tls.crt, tls.key) that new connections are served with.
+    """The pair in `folder` that new connections are made with: by default tls.crt and tls.key, for clients.
 
     `expires` is when its certificate ends, in seconds since 1970; 0 for one that was not valid when it was taken.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, use: Use | None = None) -> None:
         """Raises PairError; a pair that is only out of date is taken, there being none before it."""
         self._folder = folder
+        self._use = FOR_CLIENTS if use is None else use
         self._seen = self._stamp()
         self.context = self._load()
         self.expires = 0.0
@@ -70,41 +84,68 @@ class Pair:
         self.taken += 1
         LOG.info("%s: new connections get the new certificate", self._folder)
 
-    def _stamp(self) -> tuple[bytes, bytes]:
-        return _bytes(self._folder / "tls.crt"), _bytes(self._folder / "tls.key")
+    def _stamp(self) -> tuple[bytes, ...]:
+        return tuple(_bytes(self._folder / name) for name in self._use.files)
 
     def _load(self) -> ssl.SSLContext:
-        certificate, key = self._folder / "tls.crt", self._folder / "tls.key"
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        context.set_alpn_protocols(["http/1.1"])
-        try:
-            # The password is given because OpenSSL would ask the terminal for it.
-            context.load_cert_chain(certificate, key, password=b"")
-        except ssl.SSLError as error:
-            raise PairError(f"{self._folder}: {_why(certificate, key, error)}") from error
-        except OSError as error:
-            missing = next((path for path in (certificate, key) if not path.exists()), certificate)
-            raise PairError(f"{missing} cannot be read: {error.strerror}") from error
-        return context
+        return self._use.load(self._folder)
 
-    def _try(self, server: ssl.SSLContext) -> float:
-        """When the certificate ends; raises PairError if a client cannot connect."""
-        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        client.check_hostname = False
-        client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        first = _FIRST.search(_bytes(self._folder / "tls.crt"))
-        try:
-            client.load_verify_locations(cadata=first.group().decode("ascii", "replace") if first else "")
-            return _shake_hands(server, client)
-        except ssl.SSLCertVerificationError as error:
-            raise PairError(f"{self._folder}: tls.crt is not accepted by clients: {error.verify_message}") from error
-        except (OSError, ValueError) as error:
-            raise PairError(f"{self._folder}: no client can connect with this pair: {error}") from error
+    def _try(self, context: ssl.SSLContext) -> float:
+        return self._use.attempt(self._folder, context)
 
 
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> float:
+def load_chain(context: ssl.SSLContext, folder: Path) -> None:
+    """Have the context show the certificate in the folder; raises PairError."""
+    certificate, key = folder / "tls.crt", folder / "tls.key"
+    try:
+        # The password is given because OpenSSL would ask the terminal for it.
+        context.load_cert_chain(certificate, key, password=b"")
+    except ssl.SSLError as error:
+        raise PairError(f"{folder}: {_why(certificate, key, error)}") from error
+    except OSError as error:
+        missing = next((path for path in (certificate, key) if not path.exists()), certificate)
+        raise PairError(f"{missing} cannot be read: {error.strerror}") from error
+
+
+def expiry(folder: Path, shows: ssl.SSLContext, judges: ssl.SSLContext, who: str) -> float:
+    """When the certificate in the folder, which `shows` shows, ends; raises PairError if `judges` does not take it.
+
+    `judges` is told to trust that certificate alone; `who` names its side in messages.
+    """
+    first = _FIRST.search(_bytes(folder / "tls.crt"))
+    judges.verify_mode = ssl.CERT_REQUIRED
+    judges.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        judges.load_verify_locations(cadata=first.group().decode("ascii", "replace") if first else "")
+        shown = _shake_hands(shows, judges)
+    except ssl.SSLCertVerificationError as error:
+        raise PairError(f"{folder}: tls.crt is not accepted by {who}: {error.verify_message}") from error
+    except (OSError, ValueError) as error:
+        raise PairError(f"{folder}: no connection can be made with this pair: {error}") from error
+    return ssl.cert_time_to_seconds(str(shown["notAfter"]))
+
+
+def _load_server(folder: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    load_chain(context, folder)
+    return context
+
+
+def _try_server(folder: Path, server: ssl.SSLContext) -> float:
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    return expiry(folder, server, client, "clients")
+
+
+FOR_CLIENTS: Final = Use(("tls.crt", "tls.key"), _load_server, _try_server)
+
+
+def _shake_hands(shows: ssl.SSLContext, judges: ssl.SSLContext) -> dict[str, Any]:
+    """The certificate of `shows` as `judges` sees it."""
+    server, client = (shows, judges) if judges.protocol is ssl.PROTOCOL_TLS_CLIENT else (judges, shows)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     asking = client.wrap_bio(to_client, to_server)
     answering = server.wrap_bio(to_server, to_client, server_side=True)
@@ -115,8 +156,7 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> float:
             end.do_handshake()
         except ssl.SSLWantReadError:
             waiting.append(end)
-    shown = asking.getpeercert() or {}
-    return ssl.cert_time_to_seconds(str(shown["notAfter"]))
+    return dict((asking if judges is client else answering).getpeercert() or {})
 
 
 def gauges(pairs: Mapping[str, Pair]) -> dict[str, tuple[str, dict[str, float]]]:

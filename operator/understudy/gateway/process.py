@@ -22,6 +22,7 @@ from understudy.gateway.policy.gauges import Gauges
 from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.snapshot import SnapshotError, read_file
 from understudy.gateway.spool import Spool
+from understudy.gateway.upstream_tls import UpstreamTls
 from understudy.gateway.wire.acceptor import Acceptor
 from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.door import Door
@@ -42,7 +43,8 @@ class Settings:
     gateway serves from until the API server answers, and `state_file` is where it is kept.
     `grace_seconds` is how long new requests are still taken after SIGTERM, `shutdown_seconds` how long the open
     ones get after that.
-    `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP.
+    `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP. `engine_tls_dir` holds ca.crt, and
+    tls.crt and tls.key where engines ask for them; None speaks plain HTTP to engines.
     `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept.
     With more than one of `workers`, processes of their own carry requests; one that stands still for `hung_seconds` is
     killed.
@@ -51,6 +53,7 @@ class Settings:
     host: str = "0.0.0.0"  # noqa: S104  # a gateway in a pod listens on the pod's address
     port: int = 8080
     tls_dir: Path | None = None
+    engine_tls_dir: Path | None = None
     admin: AdminSettings = field(default_factory=AdminSettings)
     api: ApiServer | None = None
     system_namespace: str = "understudy-system"
@@ -97,11 +100,17 @@ class Station:
             self._spool = Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
             self._spool.check()
         self._pair = None if settings.tls_dir is None else pair.Pair(settings.tls_dir)
+        engine_tls = None if settings.engine_tls_dir is None else UpstreamTls(settings.engine_tls_dir)
+        # All certificates that the process uses, by whom it speaks to.
+        self._pairs = {} if self._pair is None else {"clients": self._pair}
+        if engine_tls is not None:
+            self._pairs["engines"] = engine_tls.files
         self.plane = Plane(
             self.world,
             settings.limits,
             open_access=settings.open_access,
             spool=self._spool,
+            engine_tls=engine_tls,
             part=part,
             samples=samples,
             lots=lots,
@@ -117,8 +126,7 @@ class Station:
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to keep up with what changes; the tasks to cancel at the end."""
         running = [tasks.create_task(self.plane.sweep_forever())]
-        if self._pair is not None:
-            running.append(tasks.create_task(self._pair.renew()))
+        running += [tasks.create_task(each.renew()) for each in self._pairs.values()]
         if self._follower is not None:
             running.append(tasks.create_task(self._follower.run(self.become_ready)))
         if self._spool is not None:
@@ -156,7 +164,7 @@ class Station:
 
     def gauges(self) -> Gauges:
         """As the admin port's Source."""
-        own = {} if self._pair is None else pair.gauges({"clients": self._pair})
+        own = pair.gauges(self._pairs) if self._pairs else {}
         return {**self.plane.gauges(), **own}
 
     async def drain(self, door: asyncio.Server | Acceptor | None) -> None:

@@ -122,13 +122,15 @@ class Endpoints:
         self, deployment: str, revision: str, addresses: Iterable[Address]
     ) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
         """The endpoints to use of `addresses` (the ready ones, else those still serving), and the last resort."""
+        namespace, _, name = deployment.partition("/")
+        service = f"{child_name(name, revision)}.{namespace}.svc"
         before = self._known.get((deployment, revision), {})
         now: dict[Address, Endpoint] = {}
         same = {(a.host, a.port): e for a, e in before.items()}
         for address in addresses:
             # An endpoint that changes its readiness starts anew: the kubelet has looked at it since.
             kept = before.get(address) or (None if address.ready else same.get((address.host, address.port)))
-            now[address] = kept or Endpoint(address.host, address.port)
+            now[address] = kept or Endpoint(address.host, address.port, service)
         self._known[(deployment, revision)] = now
         ready = tuple(e for a, e in now.items() if a.ready)
         use = ready or tuple(e for a, e in now.items() if a.serving)

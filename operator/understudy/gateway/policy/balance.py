@@ -23,13 +23,17 @@ class Endpoint:
 
     `open` requests and their estimated `tokens` are its load. `out_until` is the monotonic time in seconds
     before which it gets nothing, 0 when it is in good standing; `was_out_until` is the last such time there was.
+    `name` is its Service's, which its certificate must have where engines are spoken to by TLS.
     """
 
-    __slots__ = ("address", "ejection", "failures", "host", "open", "out_until", "port", "tokens", "was_out_until")
+    __slots__ = (
+        "address", "ejection", "failures", "host", "name", "open", "out_until", "port", "tokens", "was_out_until",
+    )  # fmt: skip
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, name: str = "") -> None:
         self.host = host
         self.port = port
+        self.name = name
         self.address = f"{host}:{port}"
         self.open = 0
         self.tokens = 0

@@ -24,6 +24,7 @@ from understudy.gateway.world import World
 
 if TYPE_CHECKING:
     from understudy.gateway.spool import Spool
+    from understudy.gateway.upstream_tls import UpstreamTls
     from understudy.gateway.wire.connection import Connection
 
 LOG: Final = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Limits:
 class Plane:
     """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts.
 
+    `engine_tls` is how engines are spoken to, None for plain HTTP.
     Of what is bounded for the whole gateway it has its `part`; `samples` and `lots` remember which conversations have
     given a sample and a pair.
     `heard` is when the API server was last heard of, by path of what is watched there.
@@ -94,6 +96,7 @@ class Plane:
         *,
         open_access: bool = False,
         spool: "Spool | None" = None,
+        engine_tls: "UpstreamTls | None" = None,
         part: Part = WHOLE,
         samples: Taking | None = None,
         lots: Taking | None = None,
@@ -102,7 +105,7 @@ class Plane:
         self.limits = limits = limits.divided(part)
         self.open_access = open_access
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
-        self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds)
+        self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds, engine_tls)
         self.connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self.queue = Queue(self._isolated, self.clock)
@@ -196,6 +199,7 @@ class Plane:
             "understudy_watch_age_seconds": ("Since the last event or bookmark", self._watch_ages()),
             "understudy_tables_rejected_total": ("Tables that were refused, by why", dict(self.world.refusals)),
             **self.shadows.gauges(),
+            **self.pool.gauges(),
         }
 
     def _watch_ages(self) -> dict[str, float]:

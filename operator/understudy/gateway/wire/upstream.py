@@ -1,11 +1,17 @@
-"""Connections to engines: one request at a time on each, kept for the next one when nothing was left in doubt."""
+"""Connections to engines: one request at a time on each, kept for the next one when nothing was left in doubt.
+
+With TLS, a connection that was made under other files than those of now is as good as closed: no request is sent to
+whom the gateway does not trust any more, and none in the name of a certificate that it has laid aside.
+"""
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
 from understudy.gateway.policy.balance import Endpoint
+from understudy.gateway.upstream_tls import UpstreamTls
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.attempt import Attempt
@@ -18,15 +24,16 @@ _MAX_SILENT: Final = 64 * 1024
 class Upstream(asyncio.Protocol):
     """One connection to an engine. `reused` is whether it has answered before; `started` whether this answer has begun.
 
+    `made_by` is the TLS context that it was made with, None for plain HTTP.
     What arrives is told to `attempt`; with None there, nobody is to hear more and the connection ends.
     """
 
     __slots__ = (
         "_content_type", "_encoding", "_ended", "_fields", "_kept", "_overread", "_parser", "_paused", "_pool",
-        "_silent", "attempt", "endpoint", "idle_since", "reused", "started", "transport",
+        "_silent", "attempt", "endpoint", "idle_since", "made_by", "reused", "started", "transport",
     )  # fmt: skip
 
-    def __init__(self, pool: "Pool", endpoint: Endpoint) -> None:
+    def __init__(self, pool: "Pool", endpoint: Endpoint, made_by: ssl.SSLContext | None) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self._ended = False
@@ -36,6 +43,7 @@ class Upstream(asyncio.Protocol):
         self._fields = 0
         self._silent = 0
         self.endpoint = endpoint
+        self.made_by = made_by
         self.attempt: Attempt | None = None
         self.transport: asyncio.Transport | None = None
         self.reused = False
@@ -108,11 +116,13 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Asyncio's."""
-        del exc
-        self.transport = None
+        transport, self.transport = self.transport, None
         attempt, self.attempt = self.attempt, None
         if attempt is None:
             self._pool.discard(self)
+        elif transport is not None and not self.reused and not self.started and _unsettled(transport):
+            self._pool.refused(self.endpoint, exc)
+            attempt.connect_failed()
         else:
             attempt.answer_lost(self)
 
@@ -157,24 +167,41 @@ class Upstream(asyncio.Protocol):
             self._kept = self._parser.should_keep_alive()
 
 
+def _unsettled(transport: asyncio.Transport) -> bool:
+    """Whether TLS may never have come about.
+
+    By 1.3 an engine looks at the gateway's certificate after the handshake is over for the gateway, and may hang up
+    without a word; what tells that it did not is a ticket for another session, which it sends next.
+    """
+    tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    return tls is not None and tls.version() == "TLSv1.3" and not (tls.session and tls.session.has_ticket)
+
+
 class Pool:
-    """Idle connections by endpoint, the last used first; none is kept for longer than `idle_seconds`."""
+    """Idle connections by endpoint, the last used first; none is kept for longer than `idle_seconds`.
 
-    __slots__ = ("_connect_seconds", "_idle", "_idle_seconds", "_loop")
+    `tls` is how engines are spoken to, None for plain HTTP.
+    """
 
-    def __init__(self, connect_seconds: float, idle_seconds: float) -> None:
+    __slots__ = ("_connect_seconds", "_idle", "_idle_seconds", "_loop", "_tls")
+
+    def __init__(self, connect_seconds: float, idle_seconds: float, tls: UpstreamTls | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._idle: dict[Endpoint, list[Upstream]] = {}
+        self._tls = tls
 
     def take(self, endpoint: Endpoint) -> Upstream | None:
         """An idle connection to `endpoint`, if there is one that still lives."""
         idle = self._idle.get(endpoint)
+        context = None if self._tls is None else self._tls.files.context
         while idle:
             upstream = idle.pop()
             transport = upstream.transport
-            if transport is not None and not transport.is_closing():
+            if upstream.made_by is not context:
+                upstream.abort()
+            elif transport is not None and not transport.is_closing():
                 upstream.reused = True
                 return upstream
         return None
@@ -195,18 +222,38 @@ class Pool:
         return self._loop.create_task(self._connect(endpoint, attempt))
 
     async def _connect(self, endpoint: Endpoint, attempt: "Attempt") -> None:
+        context = None if self._tls is None else self._tls.files.context
+        name = None if context is None else endpoint.name
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, upstream = await self._loop.create_connection(
-                    lambda: Upstream(self, endpoint), endpoint.host, endpoint.port
+                    lambda: Upstream(self, endpoint, context),
+                    endpoint.host,
+                    endpoint.port,
+                    ssl=context,
+                    server_hostname=name,
                 )
-        except OSError:
+        except OSError as error:
+            if isinstance(error, (ssl.SSLError, ConnectionResetError, ConnectionAbortedError)):
+                self.refused(endpoint, error)
             attempt.connect_failed()
             return
         if upstream.transport is None:
             attempt.connect_failed()
         else:
             attempt.connected(upstream)
+
+    def refused(self, endpoint: Endpoint, error: Exception | None) -> None:
+        """A connection came to no TLS, if that is what engines are spoken to by."""
+        if self._tls is not None:
+            self._tls.fails(endpoint.name, endpoint.address, error)
+
+    def gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
+        """What metrics show of TLS to engines, as `Plane.gauges`."""
+        if self._tls is None:
+            return {}
+        text = "Connections to engines that came to nothing, by who did not trust whom"
+        return {"understudy_engine_tls_failed_total": (text, dict(self._tls.failed))}
 
     def sweep(self, now: float) -> None:
         """End the connections that have been idle for too long."""

@@ -1,10 +1,17 @@
 """Which endpoint of a variant takes a request: the less loaded of two drawn at random, never one that is out.
 
+Long prompts that begin alike go to the same endpoint, which has that beginning in its cache, as long as it has hardly
+more to do than others (consistent hashing with bounded loads, V. Mirrokni, M. Thorup and M. Zadimoghaddam, 2018; here
+by rendezvous, so that nothing is kept, every gateway comes to the same answer, and an endpoint that goes moves its own
+prompts alone).
+
 An endpoint goes out at once on a refused or reset connection, and after some failures in a row otherwise; it
 comes back by time, one trial request per interval, because slices tell of a killed process a second late. One that
 comes back only to go out again is left alone for longer each time.
 """
 
+import hashlib
+import math
 import sys
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -16,6 +23,9 @@ REMEMBERED: Final = 60.0
 FAILURES_IN_A_ROW: Final = 5
 UNBOUNDED: Final = sys.maxsize
 BREAKERS: Final = ("closed", "open", "half_open")
+# How much more than the mean an endpoint may have open because of what is in its cache.
+HOME_FACTOR: Final = 1.25
+_MIDDLE: Final = (1 << 64) - 1
 
 
 class Endpoint:
@@ -27,7 +37,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "address", "ejection", "failures", "host", "name", "open", "out_until", "port", "tokens", "was_out_until",
+        "address", "ejection", "failures", "host", "name", "open", "out_until", "port", "seed", "tokens",
+        "was_out_until",
     )  # fmt: skip
 
     def __init__(self, host: str, port: int, name: str = "") -> None:
@@ -35,6 +46,8 @@ class Endpoint:
         self.port = port
         self.name = name
         self.address = f"{host}:{port}"
+        # The same in every gateway.
+        self.seed = int.from_bytes(hashlib.blake2b(self.address.encode(), digest_size=7).digest(), "big")
         self.open = 0
         self.tokens = 0
         self.failures = 0
@@ -49,12 +62,15 @@ def pick(
     tried: Collection[Endpoint],
     draw: tuple[float, float],
     most: int = UNBOUNDED,
+    beginning: int = 0,
 ) -> Endpoint | None:
     """The endpoint to use, or None when every one is out, was tried, or has `most` open requests.
 
-    `draw` are two numbers in [0, 1).
+    `draw` are two numbers in [0, 1). `beginning` stands for how a long prompt begins, 0 for any other.
     """
     count = len(endpoints)
+    if beginning and count > 1:
+        return _home(endpoints, now, tried, most, beginning)
     if count > 1:
         first = int(draw[0] * count)
         second = int(draw[1] * (count - 1))
@@ -126,6 +142,23 @@ def acquitted(endpoint: Endpoint) -> None:
     """It was not to blame: good standing, and nothing is remembered."""
     succeeded(endpoint)
     endpoint.was_out_until = -REMEMBERED
+
+
+def _home(
+    endpoints: Sequence[Endpoint], now: float, tried: Collection[Endpoint], most: int, beginning: int
+) -> Endpoint | None:
+    """The first in this beginning's order of those that would have at most HOME_FACTOR times the mean with it."""
+    usable = [e for e in endpoints if e.out_until <= now and e.open < most and e not in tried]
+    if not usable:
+        return None
+    bound = math.ceil(HOME_FACTOR * (sum([e.open for e in usable]) + 1) / len(usable))
+    return _admit(max([e for e in usable if e.open < bound], key=lambda e: _rank(beginning ^ e.seed)), now)
+
+
+def _rank(number: int) -> int:
+    # The middle of the square: the bits on which all bits of a number have their say. A hash of a tuple is as quick,
+    # and its order is far from even.
+    return (number * number >> 32) & _MIDDLE
 
 
 def _admit(endpoint: Endpoint, now: float) -> Endpoint:

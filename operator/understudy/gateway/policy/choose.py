@@ -56,13 +56,13 @@ def asks_for_candidate(field: bytes | None, key: AccessKey) -> bool | Refusal:
 
 
 def choose_candidate(
-    entry: Entry, now: float, tried: Collection[Endpoint], draw: tuple[float, float]
+    entry: Entry, now: float, tried: Collection[Endpoint], draw: tuple[float, float], beginning: int = 0
 ) -> tuple[Variant, Endpoint] | Refusal | None:
     """An endpoint of the candidate and of nothing else; a refusal if the table has none, None while none is free."""
     variant = next((v for v in entry.split if v.track == "canary"), None)
     if variant is None:
         return NO_CANDIDATE
-    endpoint = pick(variant.endpoints, now, tried, draw, entry.most)
+    endpoint = pick(variant.endpoints, now, tried, draw, entry.most, beginning)
     return None if endpoint is None else (variant, endpoint)
 
 
@@ -82,18 +82,19 @@ def choose_endpoint(
     draw: tuple[float, float],
     *,
     desperate: bool,
+    beginning: int = 0,
 ) -> tuple[Variant, Endpoint] | None:
     """An endpoint of `variant`, else of stable, or None: there is nobody to ask at the moment.
 
     `desperate` takes even stable's ejected and unready endpoints: asking one of those beats not asking at all.
     """
-    endpoint = pick(variant.endpoints, now, tried, draw, entry.most)
+    endpoint = pick(variant.endpoints, now, tried, draw, entry.most, beginning)
     if endpoint is not None:
         return variant, endpoint
     stable = entry.stable
     if stable is not None and stable is not variant:
         variant = stable
-        endpoint = pick(stable.endpoints, now, tried, draw, entry.most)
+        endpoint = pick(stable.endpoints, now, tried, draw, entry.most, beginning)
         if endpoint is not None:
             return stable, endpoint
     if desperate:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from understudy.gateway.policy.affinity import LONG, beginning
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
@@ -52,15 +53,17 @@ _WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from ano
 class Exchange:
     """One request from dispatch to the end of its answer. `name` is the model as the client calls it.
 
+    `size` is the length of its body in bytes.
+
     A `direct` one is for the candidate alone, whatever its share: it never goes to stable.
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_beat_at", "_charges", "_closes", "_conversation", "_course", "_desperate", "_direct",
-        "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key", "_line", "_load", "_opened",
-        "_operation", "_pair", "_payload", "_payload_model", "_queue", "_request_fields", "_salt", "_spoke",
-        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "name", "plane",
-        "responses", "stream", "wants_usage",
+        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course", "_desperate",
+        "_direct", "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key", "_line", "_load",
+        "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue", "_request_fields", "_salt", "_spoke",
+        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "name", "plane", "responses",
+        "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +75,7 @@ class Exchange:
         entry: Entry,
         key: AccessKey,
         *,
+        size: int,
         direct: bool = False,
     ) -> None:
         plane = client.plane
@@ -119,6 +123,8 @@ class Exchange:
         self._charges: list[tuple[Attempt, ErrorKind]] = []
         self._conversation = b""
         self._where = 0
+        # How a long prompt begins, for engines that keep that in a cache; below 0 until it is asked for.
+        self._beginning = -1 if operation.salted and size >= LONG else 0
         self._salt = ""
         self._desperate = True
         self._load = 0
@@ -157,7 +163,10 @@ class Exchange:
             self._wait(now, variant.track)
             return
         draw = (plane.random(), plane.random())
-        chosen = choose_endpoint(entry, variant, now, self._course.tried, draw, desperate=self._desperate)
+        begins = self._begins(variant)
+        chosen = choose_endpoint(
+            entry, variant, now, self._course.tried, draw, desperate=self._desperate, beginning=begins
+        )
         if chosen is None:
             self._wait(now, variant.track)
             return
@@ -185,7 +194,9 @@ class Exchange:
         if self._is_behind(entry, _DIRECT):
             self._wait(now, _DIRECT)
             return
-        chosen = choose_candidate(entry, now, self._course.tried, (plane.random(), plane.random()))
+        candidate = next((v for v in entry.split if v.track == "canary"), None)
+        begins = 0 if candidate is None else self._begins(candidate)
+        chosen = choose_candidate(entry, now, self._course.tried, (plane.random(), plane.random()), begins)
         if isinstance(chosen, Refusal):
             self._refuse(chosen)
         elif chosen is None:
@@ -193,6 +204,12 @@ class Exchange:
         else:
             # No lot sent it there, so it is no fair sample of what the candidate does.
             self._begin(*chosen, now, reuse=True, sampled=False, half=None)
+
+    def _begins(self, variant: Variant) -> int:
+        """What stands for how the prompt begins, 0 for a short one and where there is no choice."""
+        if self._beginning < 0 and len(variant.endpoints) > 1:
+            self._beginning = beginning(self._document, self._operation.turns, self._key.salt)
+        return max(self._beginning, 0)
 
     def _position(self, entry: Entry) -> int:
         salt = entry.served.table.salt
@@ -377,7 +394,7 @@ class Exchange:
             client.deadline = min(now + self._timeouts.between_tokens, self._whole_until)
         client.write(out)
         if first and self._pair is not None:
-            self._pair.copy(self._document, len(self._payload), self._load)
+            self._copy(self._pair)
 
     def _variant(self) -> Variant | None:
         """Who answers."""
@@ -477,8 +494,11 @@ class Exchange:
     def _close_pair(self) -> None:
         """The client has all that it will get: from now on the pair waits for its shadow alone."""
         if self._pair is not None:
-            self._pair.copy(self._document, len(self._payload), self._load)
+            self._copy(self._pair)
             self._pair.stable_over()
+
+    def _copy(self, pair: Pair) -> None:
+        pair.copy(self._document, len(self._payload), self._load, self._begins(pair.variant))
 
     def _discard_pair(self) -> None:
         if self._pair is not None:

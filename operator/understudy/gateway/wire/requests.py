@@ -48,7 +48,7 @@ def open_exchange(
     direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
     if isinstance(direct, Refusal):
         return direct
-    return Exchange(connection, operation, head, document, entry, key, direct=direct)
+    return Exchange(connection, operation, head, document, entry, key, size=len(body), direct=direct)
 
 
 def list_models(routes: Routes, key: AccessKey) -> bytes:

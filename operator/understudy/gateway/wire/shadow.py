@@ -56,9 +56,9 @@ class Pair:
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_entry", "_held", "_kept", "_load", "_mirror", "_over", "_payload", "_request",
-        "_shadow", "_shadow_over", "_shadows", "_spoke", "_stable_over", "_text", "_whole_until", "deadline", "name",
-        "plane", "responses", "stable", "stream", "wants_usage",
+        "_asked", "_attempt", "_beginning", "_entry", "_held", "_kept", "_load", "_mirror", "_over", "_payload",
+        "_request", "_shadow", "_shadow_over", "_shadows", "_spoke", "_stable_over", "_text", "_whole_until",
+        "deadline", "name", "plane", "responses", "stable", "stream", "variant", "wants_usage",
     )  # fmt: skip
 
     def __init__(self, shadows: "Shadows", entry: Entry, mirror: Mirror, request: Request) -> None:
@@ -71,6 +71,7 @@ class Pair:
         self._shadows = shadows
         self._entry = entry
         self._mirror = mirror
+        self.variant = mirror.variant
         self._request = request
         self._text = mirror.settings.text and shadows.spool is not None
         room = KEPT if self._text else COMPARED
@@ -78,17 +79,21 @@ class Pair:
         self._shadow = Half(stream=request.stream, room=room)
         self._kept = b""
         self._payload = b""
-        self._held = self._load = 0
+        self._held = self._load = self._beginning = 0
         self._attempt: Attempt | None = None
         self._asked = self._spoke = self._stable_over = self._shadow_over = self._over = False
         self._whole_until = math.inf
 
     # What the client's exchange tells.
 
-    def copy(self, document: dict[str, Any], size: int, load: int) -> None:
-        """The client has its first bytes: send the copy, once. `document` takes `size` bytes; `load` is in tokens."""
+    def copy(self, document: dict[str, Any], size: int, load: int, beginning: int) -> None:
+        """The client has its first bytes: send the copy, once. `document` takes `size` bytes; `load` is in tokens.
+
+        `beginning` stands for how the prompt begins: an engine with a cold cache is slower than it would be.
+        """
         if not self._asked:
             self._asked = True
+            self._beginning = beginning
             self._shadows.soon(self, partial(self._send, document, size, load))
 
     def stable_over(self) -> None:
@@ -106,7 +111,7 @@ class Pair:
         """Whether the table still has this shadow."""
         entry = self.plane.world.routes.deployments.get(self._entry.key)
         mirror = None if entry is None else entry.shadow
-        return mirror is not None and mirror.variant.revision == self._mirror.variant.revision
+        return mirror is not None and mirror.variant.revision == self.variant.revision
 
     def expired(self, now: float) -> None:
         """The deadline that was set last has passed: the same ends as a client's request would have."""
@@ -184,9 +189,10 @@ class Pair:
             return
         self._held = held
         self._shadows.open[self] = None
-        plane, variant = self.plane, self._mirror.variant
+        plane, variant = self.plane, self.variant
         now = plane.clock()
-        endpoint = pick(variant.endpoints, now, (), (plane.random(), plane.random()))
+        draw = (plane.random(), plane.random())
+        endpoint = pick(variant.endpoints, now, (), draw, beginning=self._beginning)
         if endpoint is None:
             self._end("unreachable")
             return
@@ -205,7 +211,7 @@ class Pair:
         now = self.plane.clock()
         first = self._entry.served.table.timeouts.first_token if self.stream else math.inf
         self.deadline = min(now + first, self._whole_until)
-        attempt = Attempt(self, self._mirror.variant, endpoint, self._load, now, sampled=False, half=self._shadow)
+        attempt = Attempt(self, self.variant, endpoint, self._load, now, sampled=False, half=self._shadow)
         self._attempt = attempt
         attempt.begin(reuse=reuse)
 
@@ -259,7 +265,7 @@ class Pair:
             "path": self._request.path,
             "request": orjson.Fragment(self._kept),
             "stable": _told(self.stable, "" if stable is None else stable.revision, comparison.stable),
-            "shadow": _told(self._shadow, self._mirror.variant.revision, comparison.shadow),
+            "shadow": _told(self._shadow, self.variant.revision, comparison.shadow),
             "similarity": comparison.similarity,
         }
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,6 +1,7 @@
 """What `/metrics` really shows: of a gateway that has been through everything that it counts, and of an operator."""
 
 import asyncio
+import shutil
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.engine import virtual
 from tests.engine.cluster import Operator, stage
-from tests.gateway.certificates import NAME, certify
+from tests.gateway.certificates import NAME, certify, issue
 from tests.gateway.clients import CHAT, chat
 from tests.gateway.engines import engine
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret, slice_object, table_object
@@ -51,16 +52,23 @@ def _labels(of: Iterable[Metric]) -> frozenset[str]:
 
 
 async def gateway_metrics(folder: Path) -> str:
-    """The metrics of a gateway of two workers: TLS, an API server, texts of a shadow, a deployment without pods."""
+    """The metrics of a gateway of two workers: TLS both ways, an API server, texts of a shadow, a name without pods."""
     trust = certify(folder, "story")
-    async with engine() as stable, engine() as shadow, fake_api() as api:
+    authority, engines = folder / "authority", folder / "engines"
+    authority.mkdir()
+    certify(authority, "authority")
+    issue(engines, authority, "engines", "subjectAltName=DNS:*.default.svc")
+    shutil.copy(authority / "tls.crt", engines / "ca.crt")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(engines / "tls.crt", engines / "tls.key")
+    async with engine(tls=tls) as stable, engine(tls=tls) as shadow, fake_api() as api:
         api.put(TABLES, table_object(shadowed_table(text=True)))
         api.put(TABLES, table_object(table(name="empty", names=("nobody",), queue={"deadlineSeconds": 0.05})))
         api.put(SLICES, slice_object(endpoints(STABLE, [stable.port])))
         api.put(SLICES, slice_object(endpoints(CANARY, [shadow.port])))
         api.put(SECRETS, key_secret("key", HASH))
-        flags = (f"--api-server={api.url}", f"--tls-dir={folder}", f"--pairs-dir={folder}", "--grace=0s", "--workers=2")
-        async with process(*flags) as p:
+        folders = (f"--tls-dir={folder}", f"--engine-tls-dir={engines}", f"--pairs-dir={folder}")
+        async with process(f"--api-server={api.url}", *folders, "--grace=0s", "--workers=2") as p:
 
             async def ready() -> bool:
                 return (await p.get("/readyz"))[0] == 200

@@ -171,7 +171,7 @@ def gauges(pairs: Mapping[str, Pair]) -> dict[str, tuple[str, dict[str, float]]]
             {port: pair.taken for port, pair in pairs.items()},
         ),
         "understudy_tls_pairs_refused_total": (
-            "New certificates not taken, because no client could use them",
+            "New certificates not taken, because nobody would accept them",
             {port: pair.refused for port, pair in pairs.items()},
         ),
         "understudy_tls_handshakes_failed_total": (

@@ -109,6 +109,11 @@ def test_the_gateway_has_a_folder_for_texts_of_pairs_and_keeps_to_its_size(helm:
     assert next(v for v in pod["volumes"] if v["name"] == "pairs") == {"name": "pairs", "emptyDir": {}}
 
 
+def test_gateways_count_the_pods_of_their_own_service(helm: Helm) -> None:
+    services = [o["metadata"]["name"] for o in helm.render({}) if o["kind"] == "Service"]
+    assert _args(helm, "gateway").gateway_service in services
+
+
 def test_the_operator_shows_a_token_for_the_gateways_alone(helm: Helm) -> None:
     pod = _pod(helm, "operator")
     volume = next(v for v in pod["volumes"] if v["name"] == "admin-token")

@@ -78,6 +78,7 @@ SYSTEM_RIGHTS = [
     ("operator", "secrets", ("create",)),
     ("operator", "pods", _READ),
     ("gateway", "secrets", _READ),
+    ("gateway", "endpointslices.discovery.k8s.io", _READ),
 ]
 # In no mode and nowhere.
 NEVER = [

@@ -210,6 +210,6 @@ def secret(name: str, label: str = "", **data: str) -> Item:
     return {"metadata": {"namespace": "understudy-system", "name": name, "labels": labels}, "data": encoded}
 
 
-def key_secret(name: str, text_hash: str, namespaces: str = "*", names: str = "*") -> Item:
+def key_secret(name: str, text_hash: str, namespaces: str = "*", names: str = "*", **limits: str) -> Item:
     """An access key's Secret."""
-    return secret(name, "understudy.dev/access-key", hash=text_hash, namespaces=namespaces, names=names)
+    return secret(name, "understudy.dev/access-key", hash=text_hash, namespaces=namespaces, names=names, **limits)

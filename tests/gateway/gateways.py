@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy.domain.state import RevisionState
 from understudy.gateway.pair import Pair
+from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.process import protocols
 from understudy.gateway.snapshot import load
 from understudy.gateway.spool import Spool
@@ -65,16 +66,17 @@ async def gateway(
     spool: Spool | None = None,
     pair: Pair | None = None,
     engine_tls: UpstreamTls | None = None,
+    part: Part = WHOLE,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
     """A gateway that knows `document`, and speaks TLS if it has a `pair`; `limits` are fields of Limits.
 
-    With `engine_tls` it speaks TLS to engines.
+    With `engine_tls` it speaks TLS to engines. `part` is which of several workers it is.
     """
     world = World()
     load(document, world)
     world.compile()
-    plane = Plane(world, Limits(**limits), open_access=open_access, spool=spool, engine_tls=engine_tls)
+    plane = Plane(world, Limits(**limits), open_access=open_access, spool=spool, part=part, engine_tls=engine_tls)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocols(plane, pair), "127.0.0.1", 0)
     sweeping = asyncio.ensure_future(_sweep(plane))

@@ -34,6 +34,7 @@ from understudy.gateway.world import World
 
 HASH = hashlib.sha256(KEY.encode()).hexdigest()
 DEPLOYMENT = "default/story"
+GATEWAY_SLICES = "/apis/discovery.k8s.io/v1/namespaces/understudy-system/endpointslices"
 
 
 class Followed:
@@ -138,6 +139,60 @@ async def test_a_key_that_cannot_be_read_is_no_key() -> None:
         broken["data"]["hash"] = "%%%"
         api.put(SECRETS, broken)
         await until(lambda: not f.world.routes.keys)
+
+
+def gateway_slice(name: str, *pods: str, ready: bool = True, **more: Any) -> dict[str, Any]:
+    """A slice of the gateways' own Service; `more` are further fields of each endpoint."""
+    labels = {"kubernetes.io/service-name": "understudy-gateway"}
+    found = [
+        {"addresses": [f"address-{name}-{pod}"], "conditions": {"ready": ready}, "targetRef": {"uid": pod}, **more}
+        for pod in pods
+    ]
+    return {"metadata": {"namespace": "understudy-system", "name": name, "labels": labels}, "endpoints": found or None}
+
+
+async def test_gateways_are_counted_by_the_pods_of_their_service() -> None:
+    async with cluster() as api:
+        api.put(GATEWAY_SLICES, gateway_slice("v4", "one", "two"))
+        api.put(SECRETS, key_secret("key", HASH, tokensPerMinute="600"))
+        async with following(api, gateway_service="understudy-gateway") as f:
+            await f.ready.wait()
+            assert f.world.gateways == 2
+            # The other family of addresses of the same pods, and one more.
+            api.put(GATEWAY_SLICES, gateway_slice("v6", "one", "two", "three"))
+            await until(lambda: f.world.gateways == 3)
+            meter = f.plane.meters.of(f.world.routes.keys[HASH])
+            assert meter is not None
+            await until(lambda: b"x-ratelimit-limit-tokens: 200\r\n" in meter.fields(f.plane.clock()))
+            api.put(GATEWAY_SLICES, gateway_slice("late", "four", ready=False))
+            api.put(GATEWAY_SLICES, gateway_slice("nameless", "five", targetRef=None))
+            await until(lambda: f.world.gateways == 4)
+            for name in ("v4", "v6", "nameless", "late"):
+                api.delete(GATEWAY_SLICES, "understudy-system", name)
+            # It counts itself, whatever it is told.
+            await until(lambda: f.world.gateways == 1)
+
+
+async def test_slices_that_went_while_nobody_watched_are_no_gateways() -> None:
+    async with cluster() as api:
+        api.put(GATEWAY_SLICES, gateway_slice("a", "one", "two"))
+        api.put(GATEWAY_SLICES, gateway_slice("b", "three"))
+        async with following(api, gateway_service="understudy-gateway") as f:
+            await f.ready.wait()
+            assert f.world.gateways == 3
+            await until(lambda: api.watches(GATEWAY_SLICES) == 1)
+            api.forget(GATEWAY_SLICES, "understudy-system", "a")
+            api.expire(GATEWAY_SLICES)
+            await until(lambda: f.world.gateways == 1)
+
+
+async def test_without_a_service_a_gateway_is_the_only_one() -> None:
+    async with cluster() as api:
+        api.put(GATEWAY_SLICES, gateway_slice("a", "one", "two"))
+        async with following(api) as f:
+            await f.ready.wait()
+            assert f.world.gateways == 1
+            assert api.asked(GATEWAY_SLICES, watch=False) == []
 
 
 async def test_the_master_key_may_change_but_not_vanish() -> None:

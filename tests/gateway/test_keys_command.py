@@ -13,6 +13,7 @@ from understudy.cli import keys
 from understudy.domain.names import LABEL_ACCESS_KEY
 from understudy.gateway.objects import AccessKeys
 from understudy.gateway.policy.keys import AccessKey, find_key
+from understudy.gateway.policy.limits import parse_limits
 
 
 def run(*words: str) -> int:
@@ -97,6 +98,61 @@ def test_a_key_whose_priority_cannot_be_read_has_the_usual_one(written: str, cap
     AccessKeys(world).put({"metadata": {"namespace": "understudy-system", "name": "k"}, "data": data})
     assert [key.priority for key in world.compile().keys.values()] == [5]
     assert "data.priority is not a digit" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [
+        ((), {}),
+        (("--requests-per-minute", "60"), {"requestsPerMinute": "60"}),
+        (("--tokens-per-minute", "1000000000"), {"tokensPerMinute": "1000000000"}),
+        (("--requests-per-minute=5", "--tokens-per-minute=7"), {"requestsPerMinute": "5", "tokensPerMinute": "7"}),
+    ],
+)
+def test_limits_are_given_by_flags(
+    flags: tuple[str, ...], written: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tester", *flags) == 0
+    manifest = yaml.safe_load(capsys.readouterr().out)
+    assert {name: value for name, value in manifest["stringData"].items() if name.endswith("PerMinute")} == written
+    world = world_of(snapshot([table()], [], []))
+    AccessKeys(world).put({"metadata": manifest["metadata"], "data": encoded(manifest["stringData"])})
+    assert [key.limits for key in world.compile().keys.values()] == [parse_limits(written)]
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "1.5", "many", "1000000001"])
+@pytest.mark.parametrize("flag", ["--requests-per-minute", "--tokens-per-minute"])
+def test_a_limit_that_is_none_is_refused(flag: str, written: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("tester", f"{flag}={written}")
+    assert f"{flag}: want a whole number from 1 to 1000000000, in digits alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"requestsPerMinute": "0"}, "data.requestsPerMinute: want a whole number from 1"),
+        ({"tokensPerMinute": ""}, "data.tokensPerMinute: want a whole number from 1"),
+        ({"tokensPerMinute": "us-secret"}, "data.tokensPerMinute: want a whole number from 1"),
+        ({"hash": "us-secret"}, "data.hash: want a SHA-256 in hexadecimal digits"),
+    ],
+)
+def test_a_key_that_cannot_be_read_is_none_until_it_can(
+    field: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = world_of(snapshot([table()], [], []))
+    keys_of = AccessKeys(world)
+    metadata = {"namespace": "understudy-system", "name": "k"}
+    sound = {"hash": "0" * 64, "namespaces": "*", "names": "*"}
+    for data, known, unreadable in ((sound, 1, 0), ({**sound, **field}, 0, 1), (sound, 1, 0), (field, 0, 1)):
+        keys_of.put({"metadata": metadata, "data": encoded(data)})
+        assert (len(world.compile().keys), len(world.unreadable)) == (known, unreadable)
+        # One that goes while nobody watches must be missed, readable or not.
+        assert keys_of.known() == {("understudy-system", "k")}
+    keys_of.gone("understudy-system", "k")
+    assert world.unreadable == set()
+    assert f"Secret understudy-system/k is no access key: {said}" in caplog.text
+    assert "us-secret" not in caplog.text
 
 
 def encoded(data: dict[str, str]) -> dict[str, str]:

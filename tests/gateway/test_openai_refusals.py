@@ -111,6 +111,35 @@ async def test_too_many_wrong_keys_are_not_tried_again() -> None:
         assert g.plane.refused == {"invalid_api_key": 10, "too_many_wrong_keys": 1}
 
 
+async def test_who_is_over_a_limit_comes_again_after_the_time_that_it_was_told() -> None:
+    async with engine() as e:
+        document = snapshot([table()], [endpoints(STABLE, [e.port])], [access_key(requestsPerMinute=1)])
+        async with gateway(document) as g, talking(g, retries=RETRIES) as client:
+            clock, began = g.plane.clock, g.plane.clock()
+            g.plane.clock = lambda: began
+            await chats()(client)
+            # Half a second before the minute is over: the client is told to wait for a second, and does.
+            g.plane.clock = lambda: began + 59.5
+            with pytest.raises(openai.RateLimitError) as raised:
+                await chats()(client.with_options(max_retries=0))
+            assert (raised.value.code, raised.value.type) == ("rate_limit_exceeded", "requests")
+            assert raised.value.response.headers["retry-after"] == "1"
+            assert raised.value.response.headers["x-ratelimit-limit-requests"] == "1"
+            assert "x-should-retry" not in raised.value.response.headers
+            again = clock()
+            g.plane.clock = lambda: began + 59.5 + clock() - again
+            await chats()(client)
+            assert clock() - again >= 0.5
+            assert g.plane.refused == {"rate_limit_exceeded": 1 + RETRIES}
+
+
+async def test_what_is_above_the_whole_limit_is_not_tried_again() -> None:
+    keys = [access_key(tokensPerMinute=100)]
+    raised, times = await refused(chats(), openai.RateLimitError, "rate_limit_exceeded", keys=keys)
+    assert times == 1
+    assert raised.response.headers["x-should-retry"] == "false"
+
+
 @pytest.mark.parametrize(
     ("code", "options"),
     [

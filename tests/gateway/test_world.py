@@ -303,17 +303,27 @@ def test_a_shadow_takes_no_conversations() -> None:
     assert [v.revision for v in entry.variants] == [STABLE, CANARY]
 
 
-def test_a_key_in_a_snapshot_of_an_older_gateway_has_the_usual_priority() -> None:
+def test_a_key_in_a_snapshot_of_an_older_gateway_has_the_usual_priority_and_no_limits() -> None:
     key = access_key()
     del key["priority"]
-    assert [k.priority for k in world_of(snapshot(keys=[key])).routes.keys.values()] == [USUAL]
+    document = snapshot(keys=[key])
+    del document["gateways"]
+    world = world_of(document)
+    assert [(k.priority, k.limits) for k in world.routes.keys.values()] == [(USUAL, None)]
+    assert world.gateways == 1
 
 
 def test_a_snapshot_holds_everything_that_is_needed() -> None:
     document = snapshot(
         [table({STABLE: 90, CANARY: 10}), table(name="other", namespace="b", names=())],
         [endpoints(STABLE, [1, 2]), endpoints(CANARY, [3], ready=False)],
-        [access_key(), access_key("us-2", source="understudy-system/two", namespaces="b", names="x,y", priority=9)],
+        [
+            access_key(requestsPerMinute=5),
+            access_key(
+                "us-2", source="understudy-system/two", namespaces="b", names="x,y", priority=9, tokensPerMinute=7
+            ),
+        ],
+        gateways=3,
     )
     first = world_of(document)
     assert dump(first) == document
@@ -329,6 +339,8 @@ def test_a_snapshot_holds_everything_that_is_needed() -> None:
         ({"version": 2}, "version"),
         ({"master": "zz"}, "ValueError"),
         ({"keys": [{"secret": "a"}]}, "hash"),
+        ({"keys": [access_key(tokensPerMinute=0)]}, "tokensPerMinute: want a whole number"),
+        ({"gateways": "many"}, "ValueError"),
         ({"tables": [7]}, "TypeError"),
         ({"endpoints": [{"namespace": "a", "service": "b", "addresses": [{}]}]}, "host"),
         ({"endpoints": 7}, "TypeError"),

@@ -79,11 +79,12 @@ def access_key(
     names: str = "*",
     chooses: bool = False,
     priority: int = 5,
+    **limits: int,
 ) -> dict[str, Any]:
-    """A key as its Secret tells of it; `chooses`: it may ask for the candidate."""
+    """A key as its Secret tells of it, with `limits`; `chooses`: it may ask for the candidate."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     scopes = {"namespaces": namespaces.split(","), "names": names.split(",")}
-    return {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses, "priority": priority}
+    return {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses, "priority": priority, **limits}
 
 
 def snapshot(
@@ -92,6 +93,7 @@ def snapshot(
     keys: Sequence[Mapping[str, Any]] | None = None,
     master: bytes = MASTER,
     kept: Mapping[str, str] | None = None,
+    gateways: int = 1,
 ) -> dict[str, Any]:
     """A whole snapshot; with one key for everything unless `keys` says otherwise."""
     return {
@@ -99,6 +101,7 @@ def snapshot(
         "master": master.hex(),
         "keptKeys": dict(kept or {}),
         "keys": [access_key()] if keys is None else list(keys),
+        "gateways": gateways,
         "tables": list(tables),
         "endpoints": list(slices),
     }

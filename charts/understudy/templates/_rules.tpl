@@ -190,6 +190,15 @@
   - get
   - list
   - watch
+# how many gateways share the limits of keys
+- apiGroups:
+  - discovery.k8s.io
+  resources:
+  - endpointslices
+  verbs:
+  - get
+  - list
+  - watch
 {{- end }}
 
 {{- define "understudy.rules.users.edit" -}}

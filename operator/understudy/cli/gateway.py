@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--snapshot", type=Path, metavar="FILE", help="serve from this file alone, without a cluster")
     source.add_argument("--state-dir", type=Path, metavar="DIR", help="keep the last known world here, start from it")
     source.add_argument("--namespace", default="understudy-system", help="where access keys and the master key lie")
+    own = "Service, in --namespace, of all gateways, which share the limits of keys; default: there is but this one"
+    source.add_argument("--gateway-service", default="", metavar="NAME", help=own)
     source.add_argument("--watch-namespace", action="append", default=[], metavar="NS", help="repeatable; default: all")
     source.add_argument("--api-server", metavar="URL", help="default: the one of the pod's cluster")
     source.add_argument("--api-token", default="", metavar="FILE", help="bearer token for --api-server")
@@ -152,6 +154,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         api=api,
         system_namespace=args.namespace,
         watch_namespaces=tuple(args.watch_namespace),
+        gateway_service=args.gateway_service,
         snapshot=args.snapshot,
         state_file=args.state_dir / "world.json" if args.state_dir is not None else None,
         open_access=args.auth == "none",

@@ -16,6 +16,7 @@ import yaml
 
 from understudy.domain.keys import HIGHEST, LOWEST, USUAL
 from understudy.domain.names import LABEL_ACCESS_KEY, LABEL_MANAGED_BY, MANAGED_BY
+from understudy.gateway.policy.limits import RateLimits, limit_fields, parse_limit
 
 _PREFIX = "us-"
 _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -70,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="0..9",
         help="of requests that wait for a pod, those of a higher priority go first (default: %(default)s)",
     )
+    for unit in ("requests", "tokens"):
+        create.add_argument(
+            f"--{unit}-per-minute",
+            type=_limit,
+            default=0,
+            metavar="NUMBER",
+            help=f"{unit} that the key may use in a minute, of all gateways together (default: any number)",
+        )
     create.add_argument(
         *("-o", "--output"),
         choices=("yaml", "json", "json-with-key"),
@@ -98,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         args.names,
         choose_variant=args.choose_variant,
         priority=args.priority,
+        limits=RateLimits(args.requests_per_minute, args.tokens_per_minute),
     )
     if args.output == "json-with-key":
         print(json.dumps({"key": key, "secret": manifest}, indent=2))
@@ -120,6 +130,7 @@ def key_manifest(
     *,
     choose_variant: bool = False,
     priority: int = USUAL,
+    limits: RateLimits | None = None,
 ) -> dict[str, Any]:
     """The Secret for `key`; `namespaces` and `names` are comma lists or `*`."""
     return {
@@ -137,8 +148,16 @@ def key_manifest(
             "names": names,
             **({"choosesVariant": "true"} if choose_variant else {}),
             **({"priority": str(priority)} if priority != USUAL else {}),
+            **{field: str(limit) for field, limit in limit_fields(limits).items()},
         },
     }
+
+
+def _limit(text: str) -> int:
+    try:
+        return parse_limit(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _refuse(sentence: str) -> int:

@@ -67,7 +67,10 @@ GATEWAY_WATCHED: Final = (
     Rule("discovery.k8s.io", ("endpointslices",), _READ, "addresses of engines"),
 )
 GATEWAY_CLUSTER: Final = (Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "who asks on the admin port"),)
-GATEWAY_SYSTEM: Final = (Rule("", ("secrets",), _READ, "access keys, the engines' master key"),)
+GATEWAY_SYSTEM: Final = (
+    Rule("", ("secrets",), _READ, "access keys, the engines' master key"),
+    Rule("discovery.k8s.io", ("endpointslices",), _READ, "how many gateways share the limits of keys"),
+)
 USERS_EDIT: Final = (
     Rule(
         GROUP,

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from understudy.domain.names import API_VERSION, LABEL_ACCESS_KEY, LABEL_DEPLOYMENT, MASTER_KEY_SECRET
 from understudy.gateway import kubeapi
-from understudy.gateway.objects import AccessKeys, MasterKey, Slices, Tables
+from understudy.gateway.objects import SERVICE_LABEL, AccessKeys, Gateways, MasterKey, Slices, Tables
 from understudy.gateway.snapshot import dump, write_file
 from understudy.gateway.wire.plane import Plane
 from understudy.gateway.world import World
@@ -83,6 +83,10 @@ class Follower:
             (secrets, {"labelSelector": f"{LABEL_ACCESS_KEY}=true"}, AccessKeys(world)),
             (secrets, {"fieldSelector": f"metadata.name={MASTER_KEY_SECRET}"}, MasterKey(world)),
         ]
+        service = self._settings.gateway_service
+        if service:
+            slices = f"/apis/discovery.k8s.io/v1/namespaces/{own}/endpointslices"
+            followed.append((slices, {"labelSelector": f"{SERVICE_LABEL}={service}"}, Gateways(world)))
         for namespace in self._settings.watch_namespaces or ("",):
             within = f"/namespaces/{namespace}" if namespace else ""
             tables = f"/apis/{API_VERSION}{within}/routingtables"

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from understudy.domain.keys import USUAL
 from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD, MASTER_KEY_STAMP, master_id
+from understudy.gateway.policy.limits import REQUESTS_FIELD, TOKENS_FIELD, parse_limits
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
 
 LOG: Final = logging.getLogger(__name__)
-_SERVICE_LABEL: Final = "kubernetes.io/service-name"
+SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _PRIORITY: Final = re.compile(r"[0-9]")
 
@@ -58,7 +59,7 @@ class Slices:
     def put(self, item: dict[str, Any]) -> None:
         """A slice as it is; one without a Service is nobody's."""
         metadata = item["metadata"]
-        service = (metadata.get("labels") or {}).get(_SERVICE_LABEL)
+        service = (metadata.get("labels") or {}).get(SERVICE_LABEL)
         if service:
             self._world.set_slice(metadata["namespace"], metadata["name"], service, addresses_of(item))
 
@@ -75,29 +76,61 @@ class AccessKeys:
 
     def known(self) -> set[tuple[str, str]]:
         """Keys that the world has, under the names of their Secrets."""
-        return {_split(secret) for secret in self._world.key_scopes}
+        return {_split(secret) for secret in (*self._world.key_scopes, *self._world.unreadable)}
 
     def put(self, item: dict[str, Any]) -> None:
-        """A key; one that cannot be read is no key."""
-        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
+        """A key, or none if it cannot be read: without the limit that somebody meant it would spend without one."""
+        secret = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
         data = item.get("data") or {}
-        digest = _text(data, "hash").lower()
-        if _HASH.fullmatch(digest):
-            scopes = (_list(_text(data, "namespaces")), _list(_text(data, "names")))
-            chooses = _text(data, "choosesVariant").lower() == "true"
-            priority = _text(data, "priority") or str(USUAL)
-            if not _PRIORITY.fullmatch(priority):
-                LOG.warning("Secret %s/%s: data.priority is not a digit; it counts as %d", namespace, name, USUAL)
-                priority = str(USUAL)
-            secret = f"{namespace}/{name}"
-            self._world.set_key(secret, digest, *scopes, chooses=chooses, priority=int(priority))
-        else:
-            LOG.warning("Secret %s/%s: data.hash is not a SHA-256 in hexadecimal digits", namespace, name)
-            self._world.key_gone(f"{namespace}/{name}")
+        try:
+            digest = _hash(data)
+            limits = parse_limits(
+                {field: _text(data, field) for field in (REQUESTS_FIELD, TOKENS_FIELD) if field in data}
+            )
+        except ValueError as error:
+            LOG.warning("Secret %s is no access key: data.%s", secret, error)
+            self._world.key_unreadable(secret)
+            return
+        scopes = (_list(_text(data, "namespaces")), _list(_text(data, "names")))
+        chooses = _text(data, "choosesVariant").lower() == "true"
+        priority = _text(data, "priority") or str(USUAL)
+        if not _PRIORITY.fullmatch(priority):
+            LOG.warning("Secret %s: data.priority is not a digit; it counts as %d", secret, USUAL)
+            priority = str(USUAL)
+        self._world.set_key(secret, digest, *scopes, chooses=chooses, priority=int(priority), limits=limits)
 
     def gone(self, namespace: str, name: str) -> None:
         """A key that was revoked."""
         self._world.key_gone(f"{namespace}/{name}")
+
+
+class Gateways:
+    """EndpointSlices of the gateways' own Service: how many gateways share the limits of keys."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pods: dict[tuple[str, str], frozenset[str]] = {}
+
+    def known(self) -> set[tuple[str, str]]:
+        """Slices so far."""
+        return set(self._pods)
+
+    def put(self, item: dict[str, Any]) -> None:
+        """A slice as it is. With two families of addresses each pod is in two slices, and is one gateway."""
+        metadata = item["metadata"]
+        ready = (e for e in item.get("endpoints") or () if (e.get("conditions") or {}).get("ready") is not False)
+        pods = frozenset((e.get("targetRef") or {}).get("uid") or e["addresses"][0] for e in ready)
+        self._pods[(metadata["namespace"], metadata["name"])] = pods
+        self._count()
+
+    def gone(self, namespace: str, name: str) -> None:
+        """A slice that was deleted."""
+        self._pods.pop((namespace, name), None)
+        self._count()
+
+    def _count(self) -> None:
+        # At its start a gateway is the last to hear that it is ready: it is one in any case.
+        self._world.gateways = max(1, len(frozenset[str]().union(*self._pods.values())))
 
 
 class MasterKey:
@@ -158,6 +191,13 @@ def _bytes(data: Mapping[str, Any], field: str) -> bytes:
 
 def _text(data: Mapping[str, Any], field: str) -> str:
     return _bytes(data, field).decode(errors="replace").strip()
+
+
+def _hash(data: Mapping[str, Any]) -> str:
+    digest = _text(data, "hash").lower()
+    if not _HASH.fullmatch(digest):
+        raise ValueError("hash: want a SHA-256 in hexadecimal digits")
+    return digest
 
 
 def _list(text: str) -> list[str]:

@@ -43,6 +43,7 @@ class Settings:
     gateway serves from until the API server answers, and `state_file` is where it is kept.
     `grace_seconds` is how long new requests are still taken after SIGTERM, `shutdown_seconds` how long the open
     ones get after that.
+    `gateway_service` is the Service, in `system_namespace`, of all gateways; empty: there is but this one.
     `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP. `engine_tls_dir` holds ca.crt, and
     tls.crt and tls.key where engines ask for them; None speaks plain HTTP to engines.
     `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept.
@@ -58,6 +59,7 @@ class Settings:
     api: ApiServer | None = None
     system_namespace: str = "understudy-system"
     watch_namespaces: tuple[str, ...] = ()
+    gateway_service: str = ""
     snapshot: Path | None = None
     state_file: Path | None = None
     open_access: bool = False

@@ -6,7 +6,8 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
     {"version": 1,
      "master": "<hex of the key that engine keys are derived from; absent: engines are asked without a key>",
      "keys": [{"secret": "key-a", "hash": "<hex SHA-256 of the key's text>", "namespaces": ["*"], "names": ["*"],
-               "choosesVariant": false, "priority": 5}],
+               "choosesVariant": false, "priority": 5, "requestsPerMinute": 600, "tokensPerMinute": 90000}],
+     "gateways": 1,
      "tables": [{"namespace": "default", "name": "story", "uid": "u1", "generation": 1,
                  "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",
                           "variants": [{"revision": "6f1c9a02", "track": "stable", "weight": 90,
@@ -25,6 +26,7 @@ import orjson
 
 from understudy.domain.keys import USUAL
 from understudy.domain.names import ENGINE_PORT
+from understudy.gateway.policy.limits import REQUESTS_FIELD, TOKENS_FIELD, limit_fields, parse_limits
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
 
@@ -49,9 +51,11 @@ def dump(world: World) -> dict[str, Any]:
                 "names": list(names),
                 "choosesVariant": chooses,
                 "priority": priority,
+                **limit_fields(limits),
             }
-            for secret, (digest, namespaces, names, chooses, priority) in world.key_scopes.items()
+            for secret, (digest, namespaces, names, chooses, priority, limits) in world.key_scopes.items()
         ],
+        "gateways": world.gateways,
         "tables": [
             {
                 "namespace": served.namespace,
@@ -88,7 +92,9 @@ def load(document: Mapping[str, Any], world: World) -> None:
             chooses = key.get("choosesVariant", False) is True
             priority = int(key.get("priority", USUAL))
             named = (key["secret"], key["hash"], key["namespaces"], key["names"])
-            world.set_key(*named, chooses=chooses, priority=priority)
+            limits = parse_limits({field: str(key[field]) for field in (REQUESTS_FIELD, TOKENS_FIELD) if field in key})
+            world.set_key(*named, chooses=chooses, priority=priority, limits=limits)
+        world.gateways = max(1, int(document.get("gateways", 1)))
         for table in document.get("tables", ()):
             world.set_table(
                 table["namespace"], table["name"], table.get("uid", ""), table.get("generation", 1), table["spec"]

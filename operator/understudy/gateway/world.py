@@ -15,6 +15,7 @@ from understudy.domain.table import InvalidTableError, parse_table
 from understudy.gateway.policy.balance import breakers, usable
 from understudy.gateway.policy.evidence import Evidence
 from understudy.gateway.policy.keys import AccessKey, make_key
+from understudy.gateway.policy.limits import RateLimits
 from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.policy.standing import Standing, beside, told
 from understudy.gateway.table import Address, Endpoints, Entry, Routes, Served, compile_entry, compile_routes
@@ -22,6 +23,8 @@ from understudy.telemetry.beside import Beside
 
 DELETION_DELAY: Final = 60.0
 _NOBODY: Final[Mapping[str, int]] = {}
+# Hash, namespaces, names, and the rest in the order of AccessKey.
+KeyScope = tuple[str, tuple[str, ...], tuple[str, ...], bool, int, RateLimits | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class Rejected:
 class World:
     """Tables, endpoints and keys as they stand; `compile` turns them into routes.
 
-    `slices` are by (namespace, Service), then by slice name. Times are monotonic seconds, but for `taken`: when each
+    `slices` are by (namespace, Service), then by slice name. `unreadable` are Secrets that should hold access keys.
+    `gateways` is how many there are, this one among them. Times are monotonic seconds, but for `taken`: when each
     table was taken, by `wall`, in seconds since 1970. Of what a table bounds for the whole gateway, this process has
     its `part`. `refusals` counts tables that were refused.
     """
@@ -51,7 +55,9 @@ class World:
         self.rejected: dict[str, Rejected] = {}
         self.refusals: dict[str, float] = {"invalid": 0, "epoch": 0}
         self.slices: dict[tuple[str, str], dict[str, tuple[Address, ...]]] = {}
-        self.key_scopes: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], bool, int]] = {}
+        self.key_scopes: dict[str, KeyScope] = {}
+        self.unreadable: set[str] = set()
+        self.gateways = 1
         self.master = b""
         self.kept: Mapping[str, str] = {}
         self.version = 0
@@ -135,15 +141,23 @@ class World:
         *,
         chooses: bool = False,
         priority: int = USUAL,
+        limits: RateLimits | None = None,
     ) -> None:
         """Take one access key; `secret` names where it came from, the rest is as in AccessKey."""
         self._keys_dirty = True
-        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority)
+        self.unreadable.discard(secret)
+        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority, limits)
 
     def key_gone(self, secret: str) -> None:
         """Revoke the access key of `secret`."""
         self._keys_dirty = True
+        self.unreadable.discard(secret)
         self.key_scopes.pop(secret, None)
+
+    def key_unreadable(self, secret: str) -> None:
+        """What `secret` holds is no access key, though it should be one."""
+        self.key_gone(secret)
+        self.unreadable.add(secret)
 
     def set_master(self, master: bytes, kept: Mapping[str, str]) -> None:
         """Take the key that engine keys and cache salts are derived from; `kept` are engine keys that are not."""
@@ -167,8 +181,10 @@ class World:
         if self._keys_dirty:
             self._keys_dirty = False
             self._keys = {
-                digest: make_key(digest, namespaces, names, self.master, chooses=chooses, priority=priority)
-                for digest, namespaces, names, chooses, priority in self.key_scopes.values()
+                digest: make_key(
+                    digest, namespaces, names, self.master, chooses=chooses, priority=priority, limits=limits
+                )
+                for digest, namespaces, names, chooses, priority, limits in self.key_scopes.values()
             }
         self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1

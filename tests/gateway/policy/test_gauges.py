@@ -21,6 +21,12 @@ def test_of_watches_the_longest_silence_is_shown() -> None:
     assert whole == {age: ("W", {"secrets": 70.0})}
 
 
+def test_what_each_process_knows_of_the_whole_is_not_added() -> None:
+    name = "understudy_access_keys"
+    whole = joined([{name: ("K", {"known": 7.0})}, {name: ("K", {"known": 8.0})}, {name: ("K", {"known": 7.0})}])
+    assert whole == {name: ("K", {"known": 8.0})}
+
+
 def test_no_part_is_changed() -> None:
     part = {"a": ("A", {"x": 1.0})}
     joined([part, part])

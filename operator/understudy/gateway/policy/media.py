@@ -58,6 +58,32 @@ def is_allowed(url: str, hosts: Collection[str]) -> bool:
     return f"{host}:{port}" in hosts
 
 
+def weigh_media(body: Mapping[str, Any]) -> tuple[int, int]:
+    """How many media a request has, and how many of its bytes are theirs, not text."""
+    sizes: list[int] = []
+    for name, value in body.items():
+        if value.__class__ in _NESTED and name not in _WITHOUT:
+            sizes += _sizes(value)
+    return len(sizes), sum(sizes)
+
+
+def _sizes(value: Any) -> Iterator[int]:
+    """The lengths of all media anywhere in `value`, those included that stand there without a URL."""
+    if value.__class__ is list:
+        for inner in value:
+            if inner.__class__ in _NESTED:
+                yield from _sizes(inner)
+        return
+    for key, inner in value.items():
+        if key in _LOADED:
+            yield from (len(url) for _, url in _urls(key, inner) if url is not None)
+        elif key == "input_audio":
+            data = inner.get("data") if inner.__class__ is dict else None
+            yield len(data) if data.__class__ is str else 0
+        elif inner.__class__ in _NESTED:
+            yield from _sizes(inner)
+
+
 def _media(value: Any) -> Iterator[tuple[str, str | None]]:
     """What is to be loaded anywhere in `value`: the key that it stands under and its URL, None for what has none."""
     if value.__class__ is list:

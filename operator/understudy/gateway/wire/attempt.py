@@ -41,6 +41,7 @@ class Owner(Protocol):
     responses: bool
     stream: bool
     wants_usage: bool
+    hides_each: bool
 
     def request_to(self, variant: Variant) -> bytes:
         """The request as the engine gets it."""
@@ -75,7 +76,7 @@ class Attempt:
 
     __slots__ = (
         "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_slowest", "_status",
-        "_upstream", "endpoint", "half", "relay", "sample", "variant",
+        "_upstream", "_usage", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +104,7 @@ class Attempt:
         self._status = 0
         self._parts: list[bytes] = []
         self._size = 0
+        self._usage: tuple[int, int] | None = None
         variant.counters.open += 1
         endpoint.open += 1
         endpoint.tokens += load
@@ -135,6 +137,12 @@ class Attempt:
                 self._upstream.release()
             else:
                 self._upstream.abort()
+
+    @property
+    def used(self) -> tuple[tuple[int, int] | None, int]:
+        """The engine's count of prompt and completion tokens, as far as it told, and how many events said something."""
+        relay = self.relay
+        return (self._usage, 0) if relay is None else (relay.usage, relay.chunks)
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -198,7 +206,13 @@ class Attempt:
                 self.relay = (
                     ResponsesRelay(self.variant.model, exchange.name, half=self.half)
                     if exchange.responses
-                    else Relay(self.variant.model, exchange.name, wants_usage=exchange.wants_usage, half=self.half)
+                    else Relay(
+                        self.variant.model,
+                        exchange.name,
+                        wants_usage=exchange.wants_usage,
+                        hides_each=exchange.hides_each,
+                        half=self.half,
+                    )
                 )
         elif not is_refusal(status):
             exchange.failed("status" if status >= 500 or status in (408, 429) else "malformed")
@@ -320,7 +334,8 @@ class Attempt:
         if "model" in answer:
             answer["model"] = self._exchange.name
         variant.counters.answered()
-        variant.counters.used(*(tokens_used(answer) or (0, 0)))
+        self._usage = tokens_used(answer)
+        variant.counters.used(*(self._usage or (0, 0)))
         if self._exchange.responses:
             empty = is_empty(answer)
         else:

@@ -15,11 +15,13 @@ from understudy.gateway.policy.affinity import LONG, beginning
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
+from understudy.gateway.policy.demand import Demand, load_of
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.heartbeat import HEARTBEAT, introduced
 from understudy.gateway.policy.keys import AccessKey
+from understudy.gateway.policy.meters import Lease
 from understudy.gateway.policy.operations import RESPONSES, Operation
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal, error_event
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
 
 _DIRECT: Final = "direct"
-_DEFAULT_OUTPUT: Final = 256
 _NO_CAPACITY: Final = Refusal(503, "no_capacity", "no engine is ready for this model at the moment", retry_after=2)
 _NO_TURN: Final = Refusal(504, "queue_timeout", "no engine was free for this model for as long as requests may wait")
 _WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from another model than it should: ask again")
@@ -53,17 +54,17 @@ _WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from ano
 class Exchange:
     """One request from dispatch to the end of its answer. `name` is the model as the client calls it.
 
-    `size` is the length of its body in bytes.
+    `size` is the length of its body in bytes; `demand` is looked at only where the key has limits.
 
     A `direct` one is for the candidate alone, whatever its share: it never goes to stable.
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course", "_desperate",
-        "_direct", "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key", "_line", "_load",
-        "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue", "_request_fields", "_salt", "_spoke",
-        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "name", "plane", "responses",
-        "stream", "wants_usage",
+        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course", "_demand",
+        "_desperate", "_direct", "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key",
+        "_lease", "_line", "_load", "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue",
+        "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until",
+        "client", "hides_each", "name", "plane", "responses", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class Exchange:
         document: dict[str, Any],
         entry: Entry,
         key: AccessKey,
+        demand: Demand,
         *,
         size: int,
         direct: bool = False,
@@ -83,12 +85,16 @@ class Exchange:
         self.plane = plane
         self.name: str = document["model"]
         self.stream = document.get("stream") is True
-        self.wants_usage = False
+        self.wants_usage = self.hides_each = False
         self.responses = operation is RESPONSES
         if self.stream and not self.responses:
             options = document.get("stream_options") or {}
             self.wants_usage = options.get("include_usage") is True
             document["stream_options"] = {**options, "include_usage": True}
+            if key.limits is not None and key.limits.tokens:
+                # So that it is known what an answer has cost that does not come to its end.
+                self.hides_each = options.get("continuous_usage_stats") is not True
+                document["stream_options"]["continuous_usage_stats"] = True
         if operation.salted and key.salt:
             document["cache_salt"] = key.salt
         self.client = client
@@ -97,6 +103,8 @@ class Exchange:
         self._document = document
         self._entry_key = entry.key
         self._key = key
+        self._demand = demand
+        self._lease: Lease | None = None
         self._direct = direct
         self._request_fields = b"x-request-id: %b\r\n" % plane.ids.next()
         own_id = client_request_id(fields.get(b"x-request-id"))
@@ -139,11 +147,24 @@ class Exchange:
         """Send the request on its way."""
         plane = self.plane
         now = plane.clock()
+        if self._key.limits is not None:
+            admitted, fields = plane.admit(self._key, self._demand, now)
+            self._request_fields += fields
+            if isinstance(admitted, Refusal):
+                self._refuse(admitted)
+                return
+            self._lease = admitted
         plane.budget.request(now)
         if plane.poisons and plane.poisons.holds(self._digest(), now):
             self._refuse(POISONED)
         else:
             self.dispatch()
+
+    def _pay(self, attempt: Attempt | None, *, whole: bool) -> None:
+        """What the answer of `attempt` has cost is known now; without one it has cost nothing."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self.plane.settle(lease, None if attempt is None else attempt.used, whole=whole)
 
     def dispatch(self) -> None:
         """Choose variant and endpoint by the table of this moment and begin an attempt, or wait for one to choose."""
@@ -310,7 +331,7 @@ class Exchange:
         if variant.model != self._payload_model:
             self._payload_model = self._document["model"] = variant.model
             self._payload = orjson.dumps(self._document)
-            self._load = len(self._payload) // 4 + _output_bound(self._document)
+            self._load = load_of(self._document, len(self._payload))
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
         self._expect(min(now + first, self._whole_until))
         attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled, half=half)
@@ -406,7 +427,7 @@ class Exchange:
 
     def stream_ended(self) -> None:
         """The stream has come to its end mark."""
-        self._end_attempt(clean=True)
+        self._pay(self._end_attempt(clean=True), whole=True)
         self.plane.answered += 1
         self._end_stream()
 
@@ -418,6 +439,7 @@ class Exchange:
         attempt = self._end_attempt(clean=False)
         if attempt is None or attempt.relay is None:
             return
+        self._pay(attempt, whole=False)
         if kind is not None:
             attempt.spoil(kind)
             attempt.blame(self.plane.clock(), at_once=True)
@@ -445,7 +467,7 @@ class Exchange:
         """The engine's whole answer."""
         fields = self._answer_fields(self._variant())
         self._settle()
-        self._end_attempt(clean=True)
+        self._pay(self._end_attempt(clean=True), whole=True)
         self.client.answer(200, body, fields)
         self._close_pair()
 
@@ -463,6 +485,7 @@ class Exchange:
 
     def _tell(self, refusal: Refusal, variant: Variant | None) -> None:
         """The client has got no content and gets none: a refusal, as an event if its stream is open."""
+        self._pay(None, whole=True)
         if not self._opened:
             self.client.refuse(refusal, self._answer_fields(variant))
             self._close_pair()
@@ -557,7 +580,7 @@ class Exchange:
         """The client is gone: the engine is told by the end of its connection."""
         self._leave(served=False)
         self._discard_pair()
-        self._end_attempt(clean=False)
+        self._pay(self._end_attempt(clean=False), whole=False)
         self._settle()
 
     def expired(self, now: float) -> None:
@@ -574,12 +597,3 @@ class Exchange:
             if now >= self._whole_until:
                 self._course.give_up()
             self.failed("timeout")
-
-
-def _output_bound(document: dict[str, Any]) -> int:
-    """Tokens that the answer may have, as a measure of load."""
-    for field in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
-        value = document.get(field)
-        if isinstance(value, int) and value > 0:
-            return value
-    return _DEFAULT_OUTPUT

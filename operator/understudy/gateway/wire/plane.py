@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 from understudy.gateway.policy.choose import Pins
 from understudy.gateway.policy.conversation import SOURCES
 from understudy.gateway.policy.copies import MAX_REQUEST
+from understudy.gateway.policy.demand import Demand
 from understudy.gateway.policy.evidence import Samples, Taking
-from understudy.gateway.policy.keys import FAILURES_PER_SECOND, FailedKeys
+from understudy.gateway.policy.keys import FAILURES_PER_SECOND, AccessKey, FailedKeys
+from understudy.gateway.policy.meters import Lease, Meters
 from understudy.gateway.policy.part import WHOLE, Part
+from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import FLOOR_PER_SECOND, Poisons, RetryBudget
 from understudy.gateway.policy.shares import Shares
 from understudy.gateway.wire.ids import RequestIds
@@ -84,9 +87,9 @@ class Plane:
     """
 
     __slots__ = (
-        "_empty", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents", "draining",
-        "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "open_access", "pins", "poisons", "pool",
-        "queue", "random", "refused", "retries", "samples", "shadows", "world",
+        "_empty", "_workers", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents",
+        "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "meters", "open_access", "pins",
+        "poisons", "pool", "queue", "random", "refused", "retries", "samples", "settled", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -120,9 +123,13 @@ class Plane:
         self.samples: Taking = Samples() if samples is None else samples
         self.shadows = Shadows(self, spool, Samples() if lots is None else lots)
         self.failed_keys = FailedKeys(part.of(FAILURES_PER_SECOND))
+        self.meters = Meters(self.clock())
+        self._workers = part.count
+        self._measure()
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
         self.heard: dict[str, float] = {}
+        self.settled: dict[str, float] = {"counted": 0, "estimated": 0}
         self.answered = 0
         self.retries = 0
         self.failovers = 0
@@ -130,12 +137,33 @@ class Plane:
 
     def rerouted(self) -> None:
         """The routes have changed: end what must not go on, and try again for what waits."""
+        self._measure()
         if any(entry.cut for entry in self.world.routes.deployments.values()):
             for connection in tuple(self.connections):
                 if connection.exchange is not None:
                     self._isolated(connection.exchange.rerouted, connection)
         self.shadows.rerouted()
         self.queue.rerouted()
+
+    def _measure(self) -> None:
+        self.meters.follow(self.world.routes.keys, self.world.gateways * self._workers, self.clock())
+
+    def admit(self, key: AccessKey, demand: Demand, now: float) -> tuple[Lease | Refusal | None, bytes]:
+        """What a request of a key with limits gets to hold, or why it is refused, and header lines for its answer."""
+        meter = self.meters.of(key)
+        if meter is None:
+            # The key, or its limits, went while the request came in.
+            return None, b""
+        return meter.admit(demand, now), meter.fields(now)
+
+    def settle(self, lease: Lease, used: tuple[tuple[int, int] | None, int] | None, *, whole: bool) -> None:
+        """A request has ended; `used` is what its answer had (see Lease), None if no engine answered."""
+        now = self.clock()
+        if used is None:
+            lease.release(now)
+        else:
+            counted = lease.settle(*used, now, whole=whole)
+            self.settled["counted" if counted else "estimated"] += 1
 
     def sweep(self) -> None:
         """Let everything whose time is over end; called every SWEEP_SECONDS."""
@@ -198,6 +226,15 @@ class Plane:
             "understudy_conversations_total": ("Where conversation ids came from", dict(self.conversations)),
             "understudy_watch_age_seconds": ("Since the last event or bookmark", self._watch_ages()),
             "understudy_tables_rejected_total": ("Tables that were refused, by why", dict(self.world.refusals)),
+            "understudy_settled_total": (
+                "Answers to keys with a limit of tokens, by who counted what they cost: the engine, or nobody",
+                dict(self.settled),
+            ),
+            "understudy_gateways": ("Gateways that share the limits of access keys", {"": self.world.gateways}),
+            "understudy_access_keys": (
+                "Secrets with the label of access keys, by whether they could be read",
+                {"known": len(self.world.key_scopes), "unreadable": len(self.world.unreadable)},
+            ),
             **self.shadows.gauges(),
             **self.pool.gauges(),
         }

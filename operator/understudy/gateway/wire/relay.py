@@ -26,18 +26,21 @@ class Relay:
 
     `begun`: an event that says something, or ends the answer, has come. `done`: the end mark has.
     `usage` is (prompt, completion) tokens once told, `chunks` the number of events that carried choices.
+    `wants_usage`: the client asked to be told them at the end; `hides_each`: it was the gateway alone that asked to be
+    told them with every event.
     `half` listens, where the stream is half of a pair.
     """
 
     __slots__ = (
-        "_half", "_held", "_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "model", "name", "said",
-        "usage",
+        "_half", "_held", "_hides_each", "_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "model",
+        "name", "said", "usage",
     )  # fmt: skip
 
-    def __init__(self, model: str, name: str, *, wants_usage: bool, half: Half | None) -> None:
+    def __init__(self, model: str, name: str, *, wants_usage: bool, hides_each: bool, half: Half | None) -> None:
         self._splitter = EventSplitter()
         self._out: list[bytes] = []
         self._wants_usage = wants_usage
+        self._hides_each = hides_each
         self._half = half
         self._held = 0
         self.model = model
@@ -94,6 +97,9 @@ class Relay:
                 del chunk["usage"]
                 if not choices:
                     return
+            elif choices and self._hides_each:
+                # As engines say it that were not asked to count with every event.
+                chunk["usage"] = None
         self.chunks += choices
         if self._half is not None:
             self._half.heard(chunk)

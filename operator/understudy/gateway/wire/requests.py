@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from understudy.gateway.policy.choose import VARIANT_FIELD, asks_for_candidate
+from understudy.gateway.policy.demand import NOTHING, demand_of
 from understudy.gateway.policy.document import read_object
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
@@ -48,7 +49,8 @@ def open_exchange(
     direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
     if isinstance(direct, Refusal):
         return direct
-    return Exchange(connection, operation, head, document, entry, key, size=len(body), direct=direct)
+    demand = NOTHING if key.limits is None else demand_of(operation, document, len(body))
+    return Exchange(connection, operation, head, document, entry, key, demand, size=len(body), direct=direct)
 
 
 def list_models(routes: Routes, key: AccessKey) -> bytes:

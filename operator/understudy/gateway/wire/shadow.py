@@ -58,7 +58,7 @@ class Pair:
     __slots__ = (
         "_asked", "_attempt", "_beginning", "_entry", "_held", "_kept", "_load", "_mirror", "_over", "_payload",
         "_request", "_shadow", "_shadow_over", "_shadows", "_spoke", "_stable_over", "_text", "_whole_until",
-        "deadline", "name", "plane", "responses", "stable", "stream", "variant", "wants_usage",
+        "deadline", "hides_each", "name", "plane", "responses", "stable", "stream", "variant", "wants_usage",
     )  # fmt: skip
 
     def __init__(self, shadows: "Shadows", entry: Entry, mirror: Mirror, request: Request) -> None:
@@ -66,7 +66,7 @@ class Pair:
         self.name = request.name
         self.responses = request.responses
         self.stream = request.stream
-        self.wants_usage = False
+        self.wants_usage = self.hides_each = False
         self.deadline = math.inf
         self._shadows = shadows
         self._entry = entry

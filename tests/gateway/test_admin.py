@@ -254,9 +254,10 @@ async def test_an_endpoint_that_goes_out_is_told_by_its_breaker_counted_and_name
 ) -> None:
     port = free_port()
     document = snapshot([table(queue={"max": 0})], [endpoints(STABLE, [port])])
-    async with gateway(document) as g, serving(g, auth="none") as a:
-        assert (await ask(g.port)).status in (502, 503)
-        shown = samples((await a.get("/metrics"))[1])
+    with caplog.at_level("INFO"):
+        async with gateway(document) as g, serving(g, auth="none") as a:
+            assert (await ask(g.port)).status in (502, 503)
+            shown = samples((await a.get("/metrics"))[1])
     labels = f'deployment="default/story",revision="{STABLE}"'
     assert shown[f"understudy_ejections_total{{{labels}}}"] == 1
     assert shown[f'understudy_endpoint_breakers{{{labels},state="open"}}'] == 1

@@ -176,7 +176,7 @@ class Attempt:
         """Hold it against the endpoint, which goes out: `at_once`, or if it was not the first in a row."""
         if (eject if at_once else failed)(self.endpoint, now):
             self.variant.counters.ejections += 1
-            LOG.warning(
+            LOG.info(
                 "%s (revision %s) fails, and gets no requests for now", self.endpoint.address, self.variant.revision
             )
 

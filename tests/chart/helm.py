@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from local import tools, versions
-from understudy.cli import gateway, operator
+from understudy.cli import gateway, operator, records
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "understudy"
@@ -41,6 +41,8 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
     },
     "open-engines": {"networkPolicy": {"engines": False}},
     "tls": {"gateway": {"tls": {"secretName": "models-example-tls"}, "service": {"port": 443}}},
+    "records": {"records": {"enabled": True, "storage": {"size": "10Gi", "storageClass": "fast"}}},
+    "records-in-their-pod": {"records": {"enabled": True, "storage": {"persistent": False}}},
     "own-certificate": {"adminTls": {"existingSecret": "mine"}},
     "placed": {
         component: {
@@ -51,7 +53,7 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
             "serviceAccountAnnotations": {"a/b": "c"},
             "args": ["--log-level=debug"],
         }
-        for component in ("operator", "gateway")
+        for component in ("operator", "gateway", "records")
     }
     | {
         "podAnnotations": {"x/y": "z: {{ not a template }}"},
@@ -118,12 +120,12 @@ def only(objects: list[Object], kind: str, name: str = "") -> Object:
 
 
 def component_args(deployment: Object) -> argparse.Namespace:
-    """The arguments of a rendered operator or gateway, as its command reads them; an unknown one is an error."""
+    """The arguments of a rendered Deployment, as its command reads them; an unknown one is an error."""
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     component, *args = container["args"]
     assert container["command"] == ["understudy"]
     parser = argparse.ArgumentParser(exit_on_error=False)
-    {"operator": operator.add_arguments, "gateway": gateway.add_arguments}[component](parser)
+    {"operator": operator, "gateway": gateway, "records": records}[component].add_arguments(parser)
     return parser.parse_args(args)
 
 

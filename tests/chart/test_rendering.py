@@ -114,6 +114,59 @@ def test_gateways_count_the_pods_of_their_own_service(helm: Helm) -> None:
     assert _args(helm, "gateway").gateway_service in services
 
 
+def test_without_records_there_is_nothing_of_them(helm: Helm) -> None:
+    assert not [o for o in helm.render({}) if "records" in o["metadata"]["name"]]
+    assert _args(helm, "gateway").ledger is None
+
+
+def test_gateways_ask_the_records_with_a_token_and_by_the_certificate_that_these_show(helm: Helm) -> None:
+    objects = helm.render(VALUE_SETS["records"])
+    gateway = _args(helm, "gateway", dict(VALUE_SETS["records"]))
+    served = _args(helm, "records", dict(VALUE_SETS["records"]))
+    assert gateway.ledger == f"https://understudy-records.{SYSTEM}.svc:{served.port}"
+    (port,) = only(objects, "Service", "understudy-records")["spec"]["ports"]
+    assert port["port"] == served.port
+    assert gateway.ledger_server_name == f"understudy-gateway.{SYSTEM}.svc"
+    assert served.subject == [f"system:serviceaccount:{SYSTEM}:understudy-gateway"]
+    assert (served.only, served.auth) == ("ledger", "token")
+    pod = _pod(helm, "gateway", dict(VALUE_SETS["records"]))
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    (token,) = volumes["ledger-token"]["projected"]["sources"]
+    assert token["serviceAccountToken"]["audience"] == names.ADMIN_AUDIENCE
+    assert gateway.ledger_token == f"{mounts['ledger-token']}/{token['serviceAccountToken']['path']}"
+    # The CA and no more: both show the same certificate, but each by its own copy of the key.
+    assert volumes["ledger-ca"]["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    assert gateway.ledger_ca == f"{mounts['ledger-ca']}/ca.crt"
+
+
+def test_the_records_keep_their_database_where_the_values_say(helm: Helm) -> None:
+    for values, volume in (
+        (VALUE_SETS["records"], {"persistentVolumeClaim": {"claimName": "understudy-records"}}),
+        (VALUE_SETS["records-in-their-pod"], {"emptyDir": {"sizeLimit": "1Gi"}}),
+    ):
+        pod, args = _pod(helm, "records", dict(values)), _args(helm, "records", dict(values))
+        mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "database")
+        assert args.database == f"sqlite:///{mount['mountPath']}/records.db"
+        assert next(v for v in pod["volumes"] if v["name"] == "database") == {"name": "database", **volume}
+    claim = only(helm.render(VALUE_SETS["records"]), "PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert claim["spec"]["resources"] == {"requests": {"storage": "10Gi"}}
+    assert of_kind(helm.render(VALUE_SETS["records-in-their-pod"]), "PersistentVolumeClaim") == []
+    usual = only(helm.render({"records": {"enabled": True}}), "PersistentVolumeClaim")
+    assert "storageClassName" not in usual["spec"]
+
+
+def test_the_records_are_one_pod_that_gateways_alone_reach(helm: Helm) -> None:
+    objects = helm.render(VALUE_SETS["records"])
+    deployment = only(objects, "Deployment", "understudy-records")["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    (rule,) = only(objects, "NetworkPolicy", "understudy-records")["spec"]["ingress"]
+    assert rule["ports"] == [{"port": "ledger"}]
+    assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]] == ["gateway"]
+
+
 def test_the_operator_shows_a_token_for_the_gateways_alone(helm: Helm) -> None:
     pod = _pod(helm, "operator")
     volume = next(v for v in pod["volumes"] if v["name"] == "admin-token")

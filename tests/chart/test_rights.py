@@ -20,6 +20,7 @@ ELSEWHERE = "default"
 def mode(request: pytest.FixtureRequest, helm: Helm, cluster: Server) -> Iterator[str]:
     """The roles of one mode as one Helm renders them, written to the cluster and removed again."""
     values = VALUE_SETS["namespaced"] if request.param == "namespaced" else {}
+    values = {**values, "records": {"enabled": True}}
     objects = of_kind(helm.render(values), *KINDS)
     for obj in objects:
         answer = cluster.apply(obj, "understudy-chart-tests")
@@ -100,6 +101,9 @@ NEVER = [
     ("gateway", "pods", ("get", "list", "delete")),
     ("gateway", "configmaps", ("get", "list", "patch")),
     ("gateway", "endpointslices.discovery.k8s.io", ("create", "patch", "delete")),
+    ("records", "secrets", ("get", "list", "create")),
+    ("records", "modeldeployments.understudy.dev", ("get", "list", "patch")),
+    ("records", "pods", ("get", "list", "delete")),
 ]
 CLUSTER_NEVER = [
     ("operator", "nodes", ("patch", "delete")),
@@ -154,8 +158,11 @@ def test_the_master_key_is_the_only_secret_that_a_namespaced_operator_reads_in_t
     assert other == (mode == "cluster-wide")
 
 
-def test_tokens_are_reviewed_by_gateways_and_nodes_read_by_a_cluster_wide_operator(mode: str, cluster: Server) -> None:
-    assert _allowed(cluster, "gateway", "create", "tokenreviews.authentication.k8s.io", "")
+def test_tokens_are_reviewed_by_those_who_are_asked_and_nodes_read_by_a_cluster_wide_operator(
+    mode: str, cluster: Server
+) -> None:
+    for component in ("gateway", "records"):
+        assert _allowed(cluster, component, "create", "tokenreviews.authentication.k8s.io", "")
     assert _allowed(cluster, "operator", "list", "nodes", "") == (mode == "cluster-wide")
 
 

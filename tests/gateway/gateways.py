@@ -14,6 +14,7 @@ from understudy.gateway.snapshot import load
 from understudy.gateway.spool import Spool
 from understudy.gateway.upstream_tls import UpstreamTls
 from understudy.gateway.wire import plane as plane_module
+from understudy.gateway.wire.ledger import Ledger
 from understudy.gateway.wire.plane import Limits, Plane
 from understudy.gateway.world import World
 
@@ -67,23 +68,27 @@ async def gateway(
     pair: Pair | None = None,
     engine_tls: UpstreamTls | None = None,
     part: Part = WHOLE,
+    ledger: Ledger | None = None,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
     """A gateway that knows `document`, and speaks TLS if it has a `pair`; `limits` are fields of Limits.
 
-    With `engine_tls` it speaks TLS to engines. `part` is which of several workers it is.
+    `part` is which of several workers it is, `engine_tls` how it speaks to engines, `ledger` whom it asks of budgets.
     """
     world = World()
     load(document, world)
     world.compile()
-    plane = Plane(world, Limits(**limits), open_access=open_access, spool=spool, part=part, engine_tls=engine_tls)
+    plane = Plane(
+        world, Limits(**limits), open_access=open_access, spool=spool, part=part, engine_tls=engine_tls, ledger=ledger
+    )
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocols(plane, pair), "127.0.0.1", 0)
-    sweeping = asyncio.ensure_future(_sweep(plane))
+    running = [asyncio.ensure_future(_sweep(plane)), asyncio.ensure_future(plane.budgets.run())]
     try:
         yield Gateway(server.sockets[0].getsockname()[1], plane, world, server)
     finally:
-        sweeping.cancel()
+        for task in running:
+            task.cancel()
         server.close()
         for connection in tuple(plane.connections):
             connection.abort()

@@ -12,8 +12,10 @@ from tests.gateway.worlds import snapshot, table, world_of
 from understudy.cli import keys
 from understudy.domain.names import LABEL_ACCESS_KEY
 from understudy.gateway.objects import AccessKeys
+from understudy.gateway.policy.budget import Budget
 from understudy.gateway.policy.keys import AccessKey, find_key
 from understudy.gateway.policy.limits import parse_limits
+from understudy.gateway.snapshot import dump
 
 
 def run(*words: str) -> int:
@@ -153,6 +155,74 @@ def test_a_key_that_cannot_be_read_is_none_until_it_can(
     assert world.unreadable == set()
     assert f"Secret understudy-system/k is no access key: {said}" in caplog.text
     assert "us-secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "budget"),
+    [
+        ((), None),
+        (("--budget", "5000000"), Budget("understudy-system/tester", 5_000_000, "month", "UTC")),
+        (
+            (*("--budget", "100"), *("--budget-period", "day"), *("--budget-time-zone", "Asia/Tokyo"),
+             *("--on-ledger-loss", "allow")),
+            Budget("understudy-system/tester", 100, "day", "Asia/Tokyo", allow=True),
+        ),
+    ],
+)  # fmt: skip
+def test_a_budget_is_given_by_flags(
+    flags: tuple[str, ...], budget: Budget | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tester", *flags) == 0
+    manifest = yaml.safe_load(capsys.readouterr().out)
+    world = world_of(snapshot([table()], [], []))
+    AccessKeys(world).put({"metadata": manifest["metadata"], "data": encoded(manifest["stringData"])})
+    assert [key.budget for key in world.compile().keys.values()] == [budget]
+    # A gateway that starts from its copy knows it, too.
+    again = world_of(dump(world))
+    assert [key.budget for key in again.compile().keys.values()] == [budget]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--budget-period", "day"), "budgetPeriod: there is no budgetTokens that it could be about"),
+        (("--budget", "5", "--budget-time-zone", "Mars"), "budgetTimeZone: want a time zone such as Europe/Berlin"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(
+    flags: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tester", *flags) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_amount_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("tester", "--budget", "5M")
+    assert "want a whole number from 1 to 1000000000000000, in digits alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"budgetTokens": "5M"}, "is no access key: data.budgetTokens: want a whole number"),
+        ({"budgetTokens": ""}, "is no access key: data.budgetTokens: want a whole number"),
+        ({"budgetTokens": "5", "budgetPeriod": "year"}, "is no access key: data.budgetPeriod: want day, week or month"),
+        ({"onLedgerLoss": "allow"}, "is no access key: data.onLedgerLoss: there is no budgetTokens"),
+    ],
+)
+def test_a_key_whose_budget_cannot_be_read_is_no_key(
+    fields: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = world_of(snapshot([table()], [], []))
+    metadata = {"namespace": "understudy-system", "name": "k"}
+    data = {"hash": "0" * 64, "namespaces": "*", "names": "*"}
+    AccessKeys(world).put({"metadata": metadata, "data": encoded(data)})
+    assert len(world.compile().keys) == 1
+    # It was one before: who made its budget unreadable does not get one without a budget.
+    AccessKeys(world).put({"metadata": metadata, "data": encoded({**data, **fields})})
+    assert world.compile().keys == {}
+    assert said in caplog.text
 
 
 def encoded(data: dict[str, str]) -> dict[str, str]:

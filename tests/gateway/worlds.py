@@ -79,9 +79,9 @@ def access_key(
     names: str = "*",
     chooses: bool = False,
     priority: int = 5,
-    **limits: int,
+    **limits: int | str,
 ) -> dict[str, Any]:
-    """A key as its Secret tells of it, with `limits`; `chooses`: it may ask for the candidate."""
+    """A key as its Secret tells of it, with `limits` and a budget; `chooses`: it may ask for the candidate."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     scopes = {"namespaces": namespaces.split(","), "names": names.split(",")}
     return {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses, "priority": priority, **limits}

@@ -201,6 +201,16 @@
   - watch
 {{- end }}
 
+{{- define "understudy.rules.records.cluster" -}}
+# who asks the ledger
+- apiGroups:
+  - authentication.k8s.io
+  resources:
+  - tokenreviews
+  verbs:
+  - create
+{{- end }}
+
 {{- define "understudy.rules.users.edit" -}}
 # added to the roles admin and edit
 - apiGroups:

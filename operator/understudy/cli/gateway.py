@@ -6,6 +6,7 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import uvloop
 
@@ -52,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument("--pairs-dir", type=Path, metavar="DIR", help="keep their texts in DIR/pairs.jsonl; default: no")
     size = "of that file, then nothing is added (default: 64Mi)"
     pairs.add_argument("--pairs-size", type=_size, default=Settings().pairs_bytes, metavar="QUANTITY", help=size)
+    ledger = parser.add_argument_group("budgets of access keys (docs/records.md)")
+    url = "of understudy records; default: keys with a budget are refused"
+    ledger.add_argument("--ledger", type=_url, metavar="URL", help=url)
+    ledger.add_argument("--ledger-token", default="", metavar="FILE", help="bearer token for it")
+    ledger.add_argument("--ledger-ca", default="", metavar="FILE", help="certificates that sign its own")
+    name = "its certificate is for this name; default: the one in URL"
+    ledger.add_argument("--ledger-server-name", default="", metavar="NAME", help=name)
     admin = parser.add_argument_group("admin port: /healthz /readyz /state /metrics")
     admin.add_argument("--admin-host", default="0.0.0.0")  # noqa: S104  # same
     admin.add_argument("--admin-port", type=int, default=GATEWAY_ADMIN_PORT)
@@ -73,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _time(group: Any, flag: str, default: float, text: str) -> None:
     group.add_argument(flag, type=_duration, default=default, metavar="TIME", help=f"{text} (default: {default:g}s)")
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise argparse.ArgumentTypeError(f"{text}: want the root of a server, such as https://records:9902")
+    return text
 
 
 def _duration(text: str) -> float:
@@ -132,6 +147,12 @@ def _serving(settings: Settings, task: worker.Task | None) -> Coroutine[Any, Any
     return workers.serve(settings, (sys.executable, *sys.orig_argv[1:]))
 
 
+def _ledger(args: argparse.Namespace) -> kubeapi.ApiServer | None:
+    if not args.ledger:
+        return None
+    return kubeapi.ApiServer(args.ledger, args.ledger_token, args.ledger_ca, args.ledger_server_name)
+
+
 def _settings(args: argparse.Namespace) -> Settings:
     if args.snapshot is not None:
         api = None
@@ -152,6 +173,7 @@ def _settings(args: argparse.Namespace) -> Settings:
             subjects=tuple(args.admin_subject),
         ),
         api=api,
+        ledger=_ledger(args),
         system_namespace=args.namespace,
         watch_namespaces=tuple(args.watch_namespace),
         gateway_service=args.gateway_service,

@@ -16,6 +16,18 @@ import yaml
 
 from understudy.domain.keys import HIGHEST, LOWEST, USUAL
 from understudy.domain.names import LABEL_ACCESS_KEY, LABEL_MANAGED_BY, MANAGED_BY
+from understudy.gateway.policy.budget import (
+    AMOUNT_FIELD,
+    LOSS_FIELD,
+    LOSSES,
+    PERIOD_FIELD,
+    PERIODS,
+    ZONE_FIELD,
+    Budget,
+    budget_fields,
+    parse_amount,
+    parse_budget,
+)
 from understudy.gateway.policy.limits import RateLimits, limit_fields, parse_limit
 
 _PREFIX = "us-"
@@ -80,6 +92,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{unit} that the key may use in a minute, of all gateways together (default: any number)",
         )
     create.add_argument(
+        "--budget",
+        type=_amount,
+        default=0,
+        metavar="TOKENS",
+        help="the key may use so many tokens in each period, of all gateways together (default: any number)",
+    )
+    create.add_argument("--budget-period", choices=PERIODS, help="of the budget (default: month)")
+    create.add_argument(
+        "--budget-time-zone", metavar="ZONE", help="where its midnights are, as Europe/Berlin (default: UTC)"
+    )
+    create.add_argument(
+        "--on-ledger-loss",
+        choices=LOSSES,
+        help="while it is not known what is left of the budget: refuse requests (default), or allow them",
+    )
+    create.add_argument(
         *("-o", "--output"),
         choices=("yaml", "json", "json-with-key"),
         default="yaml",
@@ -98,6 +126,10 @@ def run(args: argparse.Namespace) -> int:
     for flag in ("namespaces", "names"):
         if not _SCOPE.fullmatch(getattr(args, flag)):
             return _refuse(f"--{flag}: want a comma list without spaces, or '*' (quoted, for the shell)")
+    try:
+        budget = _budget(f"{args.namespace}/{name}", args)
+    except ValueError as error:
+        return _refuse(str(error))
     key = _PREFIX + secrets.token_urlsafe(32)
     manifest = key_manifest(
         key,
@@ -108,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
         choose_variant=args.choose_variant,
         priority=args.priority,
         limits=RateLimits(args.requests_per_minute, args.tokens_per_minute),
+        budget=budget,
     )
     if args.output == "json-with-key":
         print(json.dumps({"key": key, "secret": manifest}, indent=2))
@@ -131,6 +164,7 @@ def key_manifest(
     choose_variant: bool = False,
     priority: int = USUAL,
     limits: RateLimits | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """The Secret for `key`; `namespaces` and `names` are comma lists or `*`."""
     return {
@@ -149,6 +183,7 @@ def key_manifest(
             **({"choosesVariant": "true"} if choose_variant else {}),
             **({"priority": str(priority)} if priority != USUAL else {}),
             **{field: str(limit) for field, limit in limit_fields(limits).items()},
+            **budget_fields(budget),
         },
     }
 
@@ -158,6 +193,25 @@ def _limit(text: str) -> int:
         return parse_limit(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _amount(text: str) -> int:
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _budget(account: str, args: argparse.Namespace) -> Budget | None:
+    said = {
+        PERIOD_FIELD: args.budget_period,
+        ZONE_FIELD: args.budget_time_zone,
+        LOSS_FIELD: args.on_ledger_loss,
+    }
+    fields = {field: value for field, value in said.items() if value is not None}
+    if args.budget:
+        fields[AMOUNT_FIELD] = str(args.budget)
+    return parse_budget(account, fields)
 
 
 def _refuse(sentence: str) -> int:

@@ -31,7 +31,7 @@ SUBCOMMANDS = (
     Subcommand(
         "records",
         "keep the ledger: what of budgets is spent, for all gateways together",
-        "One process writes one database. Gateways do not ask it yet.",
+        "One process writes one database; gateways ask it with --ledger.",
     ),
     Subcommand(
         "sim",

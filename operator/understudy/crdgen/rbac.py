@@ -1,4 +1,4 @@
-"""What operator and gateway may do: the one list that the chart's roles are made of.
+"""What operator, gateway and records may do: the one list that the chart's roles are made of.
 
 Each rule says why it is there. Reading Secrets is the widest right: engines' keys, and Secrets that pods
 consume, are hashed to see a change; namespaced mode narrows it.
@@ -71,6 +71,7 @@ GATEWAY_SYSTEM: Final = (
     Rule("", ("secrets",), _READ, "access keys, the engines' master key"),
     Rule("discovery.k8s.io", ("endpointslices",), _READ, "how many gateways share the limits of keys"),
 )
+RECORDS_CLUSTER: Final = (Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "who asks the ledger"),)
 USERS_EDIT: Final = (
     Rule(
         GROUP,
@@ -96,6 +97,7 @@ BLOCKS: Final = {
     "gateway.watched": GATEWAY_WATCHED,
     "gateway.cluster": GATEWAY_CLUSTER,
     "gateway.system": GATEWAY_SYSTEM,
+    "records.cluster": RECORDS_CLUSTER,
     "users.edit": USERS_EDIT,
     "users.view": USERS_VIEW,
 }

@@ -148,6 +148,47 @@ class Gateway(BaseModel):
     """Annotations of its ServiceAccount."""
 
 
+class Storage(BaseModel):
+    """Where the records' database lies."""
+
+    model_config = _CONFIG
+
+    persistent: bool = True
+    """On a PersistentVolumeClaim, which stays when the chart is uninstalled. Else in the pod: what was spent is
+    forgotten with it."""
+    size: Annotated[str, Field(pattern="^[0-9]+(Mi|Gi|Ti)$")] = "1Gi"
+    """How large that is: a key with a budget takes some kilobytes."""
+    storage_class: str | None = None
+    """Of the claim; the cluster's default when null."""
+
+
+class Records(BaseModel):
+    """The records: the ledger of budgets."""
+
+    model_config = _CONFIG
+
+    enabled: bool = False
+    """Run the ledger, and let gateways ask it: keys with a budget are refused without."""
+    args: list[str] = Field(default_factory=list)
+    """Further arguments of `understudy records`."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much it says."""
+    storage: Storage = Storage()
+    """Where its database lies."""
+    resources: Resources = Resources(requests={"cpu": "50m", "memory": "128Mi"}, limits={"memory": "512Mi"})
+    """What its container asks for."""
+    node_selector: Strings = Field(default_factory=dict)
+    """Nodes it may run on."""
+    tolerations: list[FreeForm] = Field(default_factory=list)
+    """Taints it tolerates."""
+    affinity: FreeForm = Field(default_factory=dict)
+    """Further preferences."""
+    priority_class_name: str = ""
+    """Its priority class."""
+    service_account_annotations: Strings = Field(default_factory=dict)
+    """Annotations of its ServiceAccount."""
+
+
 class Rbac(BaseModel):
     """Roles."""
 
@@ -158,7 +199,7 @@ class Rbac(BaseModel):
 
 
 class AdminTls(BaseModel):
-    """Certificate of the gateways' admin port."""
+    """Certificate of the gateways' admin port, and of the records."""
 
     model_config = _CONFIG
 
@@ -246,8 +287,10 @@ class Values(BaseModel):
     """The operator."""
     gateway: Gateway = Gateway()
     """The gateway."""
+    records: Records = Records()
+    """The records: the ledger of budgets."""
     admin_tls: AdminTls = AdminTls()
-    """Certificate of the gateways' admin port."""
+    """Certificate of the gateways' admin port, and of the records."""
     network_policy: NetworkPolicy = NetworkPolicy()
     """NetworkPolicies."""
     service_monitor: ServiceMonitor = ServiceMonitor()

@@ -32,11 +32,15 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Where the API server is. The token is read anew for each request, since it is rotated; "" sends none."""
+    """Where the API server is. The token is read anew for each request, since it is rotated; "" sends none.
+
+    `server_name` is what its certificate is for, where that is not the host in `url`.
+    """
 
     url: str
     token_file: str = ""
     ca_file: str = ""
+    server_name: str = ""
 
     def token(self) -> str:
         """The bearer token of this moment; raises OSError."""
@@ -152,7 +156,8 @@ async def _open(
         f"User-Agent: understudy-gateway\r\n\r\n"
     )
     async with asyncio.timeout(_TIMEOUT):
-        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        name = (server.server_name or None) if tls is not None else None
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=name)
     try:
         writer.write(head.encode() + payload)
         async with asyncio.timeout(_TIMEOUT):

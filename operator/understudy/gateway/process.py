@@ -26,6 +26,7 @@ from understudy.gateway.upstream_tls import UpstreamTls
 from understudy.gateway.wire.acceptor import Acceptor
 from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.door import Door
+from understudy.gateway.wire.ledger import Ledger
 from understudy.gateway.wire.plane import Limits, Plane
 from understudy.gateway.world import World
 from understudy.telemetry.beside import Beside
@@ -46,6 +47,7 @@ class Settings:
     `gateway_service` is the Service, in `system_namespace`, of all gateways; empty: there is but this one.
     `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP. `engine_tls_dir` holds ca.crt, and
     tls.crt and tls.key where engines ask for them; None speaks plain HTTP to engines.
+    `ledger` is where budgets of keys are kept; without, such a key is refused.
     `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept.
     With more than one of `workers`, processes of their own carry requests; one that stands still for `hung_seconds` is
     killed.
@@ -57,6 +59,7 @@ class Settings:
     engine_tls_dir: Path | None = None
     admin: AdminSettings = field(default_factory=AdminSettings)
     api: ApiServer | None = None
+    ledger: ApiServer | None = None
     system_namespace: str = "understudy-system"
     watch_namespaces: tuple[str, ...] = ()
     gateway_service: str = ""
@@ -107,12 +110,14 @@ class Station:
         self._pairs = {} if self._pair is None else {"clients": self._pair}
         if engine_tls is not None:
             self._pairs["engines"] = engine_tls.files
+        ledger = None if settings.ledger is None else Ledger(settings.ledger, socket.gethostname())
         self.plane = Plane(
             self.world,
             settings.limits,
             open_access=settings.open_access,
             spool=self._spool,
             engine_tls=engine_tls,
+            ledger=ledger,
             part=part,
             samples=samples,
             lots=lots,
@@ -127,7 +132,7 @@ class Station:
 
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to keep up with what changes; the tasks to cancel at the end."""
-        running = [tasks.create_task(self.plane.sweep_forever())]
+        running = [tasks.create_task(self.plane.sweep_forever()), tasks.create_task(self.plane.budgets.run())]
         running += [tasks.create_task(each.renew()) for each in self._pairs.values()]
         if self._follower is not None:
             running.append(tasks.create_task(self._follower.run(self.become_ready)))
@@ -176,6 +181,7 @@ class Station:
         self.ready = False
         plane.draining = True
         plane.shadows.stop()
+        plane.budgets.begin_to_leave()
         await asyncio.sleep(self._settings.grace_seconds)
         if door is not None:
             door.close()
@@ -188,6 +194,7 @@ class Station:
         for connection in tuple(plane.connections):
             connection.abort()
         plane.pool.close()
+        await plane.budgets.leave()
 
 
 async def serve(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from understudy.domain.keys import USUAL
 from understudy.domain.state import DeploymentState
 from understudy.domain.table import InvalidTableError, parse_table
 from understudy.gateway.policy.balance import breakers, usable
+from understudy.gateway.policy.budget import Budget
 from understudy.gateway.policy.evidence import Evidence
 from understudy.gateway.policy.keys import AccessKey, make_key
 from understudy.gateway.policy.limits import RateLimits
@@ -24,7 +25,7 @@ from understudy.telemetry.beside import Beside
 DELETION_DELAY: Final = 60.0
 _NOBODY: Final[Mapping[str, int]] = {}
 # Hash, namespaces, names, and the rest in the order of AccessKey.
-KeyScope = tuple[str, tuple[str, ...], tuple[str, ...], bool, int, RateLimits | None]
+KeyScope = tuple[str, tuple[str, ...], tuple[str, ...], bool, int, RateLimits | None, Budget | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +143,12 @@ class World:
         chooses: bool = False,
         priority: int = USUAL,
         limits: RateLimits | None = None,
+        budget: Budget | None = None,
     ) -> None:
         """Take one access key; `secret` names where it came from, the rest is as in AccessKey."""
         self._keys_dirty = True
         self.unreadable.discard(secret)
-        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority, limits)
+        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority, limits, budget)
 
     def key_gone(self, secret: str) -> None:
         """Revoke the access key of `secret`."""
@@ -182,9 +184,16 @@ class World:
             self._keys_dirty = False
             self._keys = {
                 digest: make_key(
-                    digest, namespaces, names, self.master, chooses=chooses, priority=priority, limits=limits
+                    digest,
+                    namespaces,
+                    names,
+                    self.master,
+                    chooses=chooses,
+                    priority=priority,
+                    limits=limits,
+                    budget=budget,
                 )
-                for digest, namespaces, names, chooses, priority, limits in self.key_scopes.values()
+                for digest, namespaces, names, chooses, priority, limits, budget in self.key_scopes.values()
             }
         self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1

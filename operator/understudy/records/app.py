@@ -22,10 +22,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from understudy.domain.names import ADMIN_AUDIENCE
 from understudy.gateway.kubeapi import ApiError
+from understudy.gateway.policy.budget import Kind, zone
 from understudy.gateway.reviews import Reviews
 from understudy.records.ledger import Budget, Ledger
 from understudy.records.policy.leases import Ask, Fault
-from understudy.records.policy.periods import Kind, zone
 from understudy.telemetry.records import RecordsMetrics
 
 LOG: Final = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class LeaseAsk(_Body):
     """What a holder tells of a lease, and wants; policy/leases.py says what each number means."""
 
     holder: Annotated[str, Field(min_length=1, max_length=128)]
-    account: Annotated[str, Field(pattern="^[a-z0-9][-a-z0-9.]{0,62}/[a-z0-9][-a-z0-9.]{0,252}$")]
+    account: Annotated[str, Field(pattern="^[a-z0-9][-a-z0-9./]{0,319}$")]
     unit: Annotated[str, Field(pattern="^[A-Za-z]{1,16}$")]
     amount: Amount
     period: Kind
@@ -133,9 +133,9 @@ def make_app(ledger: Ledger, metrics: RecordsMetrics, reviews: Reviews | None) -
     def accounts() -> JSONResponse:
         return JSONResponse({"accounts": [asdict(account) for account in ledger.accounts()]})
 
-    @app.get("/v1/ledger/accounts/{namespace}/{name}", dependencies=guarded)
-    def account(namespace: str, name: str) -> JSONResponse:
-        return JSONResponse({"accounts": [asdict(found) for found in ledger.accounts(f"{namespace}/{name}")]})
+    @app.get("/v1/ledger/accounts/{name:path}", dependencies=guarded)
+    def account(name: str) -> JSONResponse:
+        return JSONResponse({"accounts": [asdict(found) for found in ledger.accounts(name)]})
 
     return app
 

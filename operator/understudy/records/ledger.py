@@ -10,8 +10,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, case, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 
+from understudy.gateway.policy.budget import Kind, zone
 from understudy.records.policy.leases import Ask, Fault, Lease, Standing, ask, end, lapse
-from understudy.records.policy.periods import Kind, Period, period_at, zone
+from understudy.records.policy.periods import Period, period_at
 from understudy.records.schema import BUDGETS, CLOCK, LEASES
 
 LOG: Final = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from understudy.domain.keys import USUAL
+from understudy.gateway.policy.budget import Budget
 from understudy.gateway.policy.limits import RateLimits
 from understudy.gateway.policy.refusal import Refusal
 
@@ -20,7 +21,7 @@ class AccessKey:
     """Who asks. `hash` is the hexadecimal SHA-256 of the key's text; `salt` separates tenants' prefix caches.
 
     `chooses` is the right to ask for the candidate by name, whatever its share. Of requests that wait, those of a
-    higher `priority`, 0 to 9, go first. `limits` is None where it may ask for as much as it likes.
+    higher `priority`, 0 to 9, go first. `limits` and `budget` are None where it may ask for as much as it likes.
     """
 
     hash: str
@@ -30,6 +31,7 @@ class AccessKey:
     chooses: bool = False
     priority: int = USUAL
     limits: RateLimits | None = None
+    budget: Budget | None = None
 
     def allows(self, namespace: str, names: Iterable[str]) -> bool:
         """Whether the key reaches a deployment of `namespace` that goes by any of `names`."""
@@ -51,10 +53,11 @@ def make_key(
     chooses: bool = False,
     priority: int = USUAL,
     limits: RateLimits | None = None,
+    budget: Budget | None = None,
 ) -> AccessKey:
     """An access key with its tenant's cache salt: HMAC-SHA256 under the installation's master key."""
     salt = hmac.new(master, b"cache-salt " + digest.encode(), hashlib.sha256).hexdigest()[:32]
-    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses, priority, limits)
+    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses, priority, limits, budget)
 
 
 def find_key(keys: Mapping[str, AccessKey], authorization: bytes | None) -> AccessKey | Refusal:

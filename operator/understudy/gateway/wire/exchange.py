@@ -15,13 +15,12 @@ from understudy.gateway.policy.affinity import LONG, beginning
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
-from understudy.gateway.policy.demand import Demand, load_of
+from understudy.gateway.policy.demand import load_of
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.heartbeat import HEARTBEAT, introduced
 from understudy.gateway.policy.keys import AccessKey
-from understudy.gateway.policy.meters import Lease
 from understudy.gateway.policy.operations import RESPONSES, Operation
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal, error_event
@@ -40,6 +39,7 @@ from understudy.gateway.policy.retry import (
 from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.answer import STREAM_END, stream_head
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
+from understudy.gateway.wire.means import Means
 from understudy.gateway.wire.shadow import Pair, Request
 
 if TYPE_CHECKING:
@@ -54,15 +54,15 @@ _WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from ano
 class Exchange:
     """One request from dispatch to the end of its answer. `name` is the model as the client calls it.
 
-    `size` is the length of its body in bytes; `demand` is looked at only where the key has limits.
+    `size` is the length of its body in bytes; `means` are None for a key without limits or a budget.
 
     A `direct` one is for the candidate alone, whatever its share: it never goes to stable.
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course", "_demand",
+        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course",
         "_desperate", "_direct", "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key",
-        "_lease", "_line", "_load", "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue",
+        "_line", "_load", "_means", "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue",
         "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until",
         "client", "hides_each", "name", "plane", "responses", "stream", "wants_usage",
     )  # fmt: skip
@@ -75,7 +75,7 @@ class Exchange:
         document: dict[str, Any],
         entry: Entry,
         key: AccessKey,
-        demand: Demand,
+        means: Means | None,
         *,
         size: int,
         direct: bool = False,
@@ -91,8 +91,7 @@ class Exchange:
             options = document.get("stream_options") or {}
             self.wants_usage = options.get("include_usage") is True
             document["stream_options"] = {**options, "include_usage": True}
-            if key.limits is not None and key.limits.tokens:
-                # So that it is known what an answer has cost that does not come to its end.
+            if means is not None and means.counts_each:
                 self.hides_each = options.get("continuous_usage_stats") is not True
                 document["stream_options"]["continuous_usage_stats"] = True
         if operation.salted and key.salt:
@@ -103,8 +102,7 @@ class Exchange:
         self._document = document
         self._entry_key = entry.key
         self._key = key
-        self._demand = demand
-        self._lease: Lease | None = None
+        self._means = means
         self._direct = direct
         self._request_fields = b"x-request-id: %b\r\n" % plane.ids.next()
         own_id = client_request_id(fields.get(b"x-request-id"))
@@ -144,27 +142,29 @@ class Exchange:
         self._closes = False
 
     def start(self) -> None:
-        """Send the request on its way."""
+        """Send the request on its way, as soon as it may."""
+        if self._means is None:
+            self.set_out()
+        else:
+            self._means.ask(self)
+
+    def add_fields(self, fields: bytes) -> None:
+        """Header lines for whatever it is answered."""
+        self._request_fields += fields
+
+    def set_out(self) -> None:
+        """It may go."""
         plane = self.plane
         now = plane.clock()
-        if self._key.limits is not None:
-            admitted, fields = plane.admit(self._key, self._demand, now)
-            self._request_fields += fields
-            if isinstance(admitted, Refusal):
-                self._refuse(admitted)
-                return
-            self._lease = admitted
         plane.budget.request(now)
         if plane.poisons and plane.poisons.holds(self._digest(), now):
-            self._refuse(POISONED)
+            self.refuse(POISONED)
         else:
             self.dispatch()
 
     def _pay(self, attempt: Attempt | None, *, whole: bool) -> None:
-        """What the answer of `attempt` has cost is known now; without one it has cost nothing."""
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            self.plane.settle(lease, None if attempt is None else attempt.used, whole=whole)
+        if self._means is not None:
+            self._means.pay(attempt, whole=whole)
 
     def dispatch(self) -> None:
         """Choose variant and endpoint by the table of this moment and begin an attempt, or wait for one to choose."""
@@ -219,7 +219,7 @@ class Exchange:
         begins = 0 if candidate is None else self._begins(candidate)
         chosen = choose_candidate(entry, now, self._course.tried, (plane.random(), plane.random()), begins)
         if isinstance(chosen, Refusal):
-            self._refuse(chosen)
+            self.refuse(chosen)
         elif chosen is None:
             self._wait(now, _DIRECT)
         else:
@@ -302,7 +302,7 @@ class Exchange:
                 self._fallbacks, plane.world.routes, self._key, self._asked, self._operation, self._document
             )
         if found is None or (by_budget and not plane.budget.take(now)):
-            self._refuse(refusal)
+            self.refuse(refusal)
             return
         name, entry, self._fallbacks = found
         plane.fallbacks += 1
@@ -387,7 +387,7 @@ class Exchange:
         elif step is Step.GIVE_UP:
             self._unserved(gave_up(failure), now, by_budget=rationed(failure))
         elif rationed(failure) and not plane.budget.take(now):
-            self._refuse(gave_up(failure))
+            self.refuse(gave_up(failure))
         else:
             self._retry(step)
 
@@ -540,7 +540,7 @@ class Exchange:
         self._charges.clear()
         self._discard_pair()
         self.plane.poisons.add(self._digest(), now)
-        self._refuse(POISONED)
+        self.refuse(POISONED)
 
     def _digest(self) -> bytes:
         self._document["model"] = self.name
@@ -552,7 +552,8 @@ class Exchange:
             attempt.charge(kind)
         self._charges.clear()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
+        """It has come to nothing."""
         self._leave(served=False)
         self._settle()
         self._tell(refusal, None)

@@ -19,7 +19,9 @@ from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import FLOOR_PER_SECOND, Poisons, RetryBudget
 from understudy.gateway.policy.shares import Shares
+from understudy.gateway.wire.budgets import Budgets
 from understudy.gateway.wire.ids import RequestIds
+from understudy.gateway.wire.ledger import Ledger
 from understudy.gateway.wire.queue import Queue
 from understudy.gateway.wire.shadow import Shadows
 from understudy.gateway.wire.upstream import Pool
@@ -78,7 +80,8 @@ class Limits:
 
 
 class Plane:
-    """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts.
+    """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts;
+    `ledger` is asked about budgets.
 
     `engine_tls` is how engines are spoken to, None for plain HTTP.
     Of what is bounded for the whole gateway it has its `part`; `samples` and `lots` remember which conversations have
@@ -87,9 +90,10 @@ class Plane:
     """
 
     __slots__ = (
-        "_empty", "_workers", "answered", "bodies", "budget", "clock", "connections", "conversations", "documents",
-        "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "meters", "open_access", "pins",
-        "poisons", "pool", "queue", "random", "refused", "retries", "samples", "settled", "shadows", "world",
+        "_empty", "_workers", "answered", "bodies", "budget", "budgets", "clock", "connections", "conversations",
+        "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "meters",
+        "open_access", "pins", "poisons", "pool", "queue", "random", "refused", "retries", "samples", "settled",
+        "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +104,7 @@ class Plane:
         open_access: bool = False,
         spool: "Spool | None" = None,
         engine_tls: "UpstreamTls | None" = None,
+        ledger: Ledger | None = None,
         part: Part = WHOLE,
         samples: Taking | None = None,
         lots: Taking | None = None,
@@ -126,6 +131,7 @@ class Plane:
         self.meters = Meters(self.clock())
         self._workers = part.count
         self._measure()
+        self.budgets = Budgets(self.clock, ledger, self._isolated)
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
         self.heard: dict[str, float] = {}
@@ -137,6 +143,7 @@ class Plane:
 
     def rerouted(self) -> None:
         """The routes have changed: end what must not go on, and try again for what waits."""
+        self.budgets.follow(self.world.routes.keys)
         self._measure()
         if any(entry.cut for entry in self.world.routes.deployments.values()):
             for connection in tuple(self.connections):
@@ -235,6 +242,7 @@ class Plane:
                 "Secrets with the label of access keys, by whether they could be read",
                 {"known": len(self.world.key_scopes), "unreadable": len(self.world.unreadable)},
             ),
+            **self.budgets.gauges(),
             **self.shadows.gauges(),
             **self.pool.gauges(),
         }

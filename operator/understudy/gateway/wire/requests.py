@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from understudy.gateway.policy.choose import VARIANT_FIELD, asks_for_candidate
-from understudy.gateway.policy.demand import NOTHING, demand_of
+from understudy.gateway.policy.demand import demand_of
 from understudy.gateway.policy.document import read_object
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
@@ -15,6 +15,7 @@ from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import make_stateless
 from understudy.gateway.table import Entry, Routes
 from understudy.gateway.wire.exchange import Exchange
+from understudy.gateway.wire.means import Means
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -49,8 +50,10 @@ def open_exchange(
     direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
     if isinstance(direct, Refusal):
         return direct
-    demand = NOTHING if key.limits is None else demand_of(operation, document, len(body))
-    return Exchange(connection, operation, head, document, entry, key, demand, size=len(body), direct=direct)
+    means = None
+    if key.limits is not None or key.budget is not None:
+        means = Means(connection, key, demand_of(operation, document, len(body)))
+    return Exchange(connection, operation, head, document, entry, key, means, size=len(body), direct=direct)
 
 
 def list_models(routes: Routes, key: AccessKey) -> bytes:

@@ -6,11 +6,9 @@ kind and place follow each other without a gap.
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-Kind = Literal["day", "week", "month"]
-KINDS: Final[tuple[Kind, ...]] = ("day", "week", "month")
+from understudy.gateway.policy.budget import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +17,6 @@ class Period:
 
     starts: int
     ends: int
-
-
-def zone(name: str) -> ZoneInfo:
-    """The time zone of an IANA name such as Europe/Berlin; ValueError says what to write instead."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        # A name that is a folder of the database ("Europe"), or reaches out of it, is an OSError or a ValueError.
-        raise ValueError(f"{name!r} is not a time zone: write one such as Europe/Berlin, or UTC") from error
 
 
 def period_at(kind: Kind, where: ZoneInfo, now: float) -> Period:

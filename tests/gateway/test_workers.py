@@ -30,7 +30,10 @@ def workers_of(p: Process) -> dict[int, int]:
     children = Path(f"/proc/{p.child.pid}/task/{p.child.pid}/children").read_text().split()
     found = {}
     for child in map(int, children):
-        place = re.search(rb"--worker=(\d+)/", Path(f"/proc/{child}/cmdline").read_bytes())
+        try:
+            place = re.search(rb"--worker=(\d+)/", Path(f"/proc/{child}/cmdline").read_bytes())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # It has ended since it was listed.
         if place is not None:
             found[int(place[1])] = child
     return found

@@ -39,6 +39,7 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
         "operator": {"podDisruptionBudget": False},
         "gateway": {"podDisruptionBudget": False},
     },
+    "logged": {"gateway": {"requestLog": {"enabled": True, "size": "8Mi", "percent": 0.5}}},
     "open-engines": {"networkPolicy": {"engines": False}},
     "tls": {"gateway": {"tls": {"secretName": "models-example-tls"}, "service": {"port": 443}}},
     "records": {"records": {"enabled": True, "storage": {"size": "10Gi", "storageClass": "fast"}}},

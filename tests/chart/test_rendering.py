@@ -167,6 +167,12 @@ def test_the_records_are_one_pod_that_gateways_alone_reach(helm: Helm) -> None:
     assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]] == ["gateway"]
 
 
+def test_the_request_log_is_opt_in_and_lies_in_the_folder_that_can_be_written(helm: Helm) -> None:
+    assert _args(helm, "gateway").requests_dir is None
+    args = _args(helm, "gateway", dict(VALUE_SETS["logged"]))
+    assert (args.requests_dir, args.requests_size, args.requests_percent) == (args.pairs_dir, 8 * 2**20, 0.5)
+
+
 def test_the_operator_shows_a_token_for_the_gateways_alone(helm: Helm) -> None:
     pod = _pod(helm, "operator")
     volume = next(v for v in pod["volumes"] if v["name"] == "admin-token")

@@ -102,7 +102,8 @@ async def test_nothing_that_clients_and_engines_say_is_in_logs_metrics_state_or_
         api.put(SLICES, slice_object(endpoints(CANARY, [shadow.port])))
         api.put(SECRETS, key_secret("key", HASH))
         api.users[TOKEN] = READER
-        flags = (f"--api-server={api.url}", f"--state-dir={tmp_path}", f"--pairs-dir={tmp_path}", "--grace=0s")
+        kept = (f"--state-dir={tmp_path}", f"--pairs-dir={tmp_path}", f"--requests-dir={tmp_path}")
+        flags = (f"--api-server={api.url}", *kept, "--grace=0s")
         admin = ("--admin-auth=token", f"--admin-subject={READER}")
         async with process(*flags, *admin, "--log-level=debug", "--shutdown-timeout=1s") as p:
 
@@ -130,6 +131,10 @@ async def test_nothing_that_clients_and_engines_say_is_in_logs_metrics_state_or_
     assert orjson.loads(state.body)["deployments"]["default/story"]["revisions"][STABLE]["attempts"] >= 3
     assert b"understudy_refused_total" in outputs["metrics"]
     assert HASH.encode() in written["world.json"]
-    assert {"world.json", "pairs.jsonl"} <= set(written)
+    assert {"world.json", "pairs.jsonl", "requests.jsonl"} <= set(written)
+    logged = [orjson.loads(line) for line in written["requests.jsonl"].splitlines()]
+    assert {line["status"] for line in logged} >= {200, 400, 502}
+    assert {line["key"] for line in logged} == {HASH[:8]}
+    assert HASH.encode() not in written["requests.jsonl"]
     found = [(name, secret) for name, text in outputs.items() for secret in (PLANT, KEY) if holds(text, secret)]
     assert found == []

@@ -24,6 +24,10 @@ async def writing(spool: Spool) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 async def handled(spool: Spool, number: int) -> None:
     await until(lambda: spool.written + spool.dropped == number)
 
@@ -66,6 +70,73 @@ async def test_a_full_file_takes_nothing_more_until_it_is_moved_away(tmp_path: P
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new\n", 0o600)
 
 
+async def test_one_that_rotates_keeps_what_came_last_in_two_files_of_half_the_size(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    spool = Spool(path, 20, rotates=True)
+    async with writing(spool):
+        for number in range(5):
+            spool.put(b"line %d\n" % number)
+        await handled(spool, 5)
+        assert (spool.written, spool.dropped) == (5, 0)
+        assert contents(tmp_path) == {"lines.jsonl": b"line 4\n", "lines.1.jsonl": b"line 3\n"}
+        # What fits in no file is dropped, and makes no room for itself.
+        spool.put(b"much too long\n")
+        spool.put(b"5\n")
+        await handled(spool, 7)
+    assert (path.read_bytes(), spool.dropped) == (b"line 4\n5\n", 1)
+    assert (tmp_path / "lines.1.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_file_that_is_moved_away_is_begun_anew_and_never_rotated_over(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    spool = Spool(path, 20, rotates=True)
+    async with writing(spool):
+        spool.put(b"line 0\n")
+        await handled(spool, 1)
+        path.rename(tmp_path / "collected")
+        spool.put(b"line 1\n")
+        await handled(spool, 2)
+    assert path.read_bytes() == b"line 1\n"
+    assert not (tmp_path / "lines.1.jsonl").exists()
+
+
+async def test_a_file_that_another_worker_moves_between_opening_and_locking_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    spool = Spool(path, 1000, rotates=True)
+    opened, turns = spool._open, iter([True, False])
+
+    def moved() -> int:
+        descriptor = opened()
+        if next(turns):
+            path.rename(tmp_path / "lines.1.jsonl")
+        return descriptor
+
+    monkeypatch.setattr(spool, "_open", moved)
+    async with writing(spool):
+        spool.put(b"line\n")
+        await handled(spool, 1)
+    assert contents(tmp_path) == {"lines.1.jsonl": b"", "lines.jsonl": b"line\n"}
+
+
+async def test_two_workers_that_write_and_rotate_lose_no_line_and_tear_none(tmp_path: Path) -> None:
+    spools = [Spool(tmp_path / "lines.jsonl", 100_000, rotates=True) for _ in range(2)]
+    async with writing(spools[0]), writing(spools[1]):
+        for number in range(400):
+            for worker, spool in enumerate(spools):
+                spool.put(b"%d %04d %s\n" % (worker, number, b"x" * 90))
+            await asyncio.sleep(0)
+        for spool in spools:
+            await handled(spool, 400)
+    assert [spool.written for spool in spools] == [400, 400]
+    lines = b"".join(contents(tmp_path).values()).splitlines()
+    assert len(lines) == len(set(lines))
+    assert {len(line) for line in lines} == {97}
+    # 80 kB went through two files of 50 kB at most: what is missing was rotated away, the newest is there.
+    assert {b"0 0399 " + b"x" * 90, b"1 0399 " + b"x" * 90} <= set(lines)
+
+
 async def test_before_the_disk_lines_are_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 8)
     spool = Spool(tmp_path / "lines", 1000)
@@ -97,9 +168,7 @@ async def test_a_disk_that_fails_is_told_of_once_and_used_again_when_it_works(
         await handled(spool, 3)
     assert (folder / "lines").read_bytes() == b"kept\n"
     (record,) = caplog.records
-    assert record.getMessage().startswith(
-        f"texts of pairs cannot be kept in {folder / 'lines'}: [Errno 2] No such file"
-    )
+    assert record.getMessage().startswith(f"lines cannot be kept in {folder / 'lines'}: [Errno 2] No such file")
 
 
 async def test_a_disk_that_fills_up_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

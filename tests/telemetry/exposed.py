@@ -67,8 +67,9 @@ async def gateway_metrics(folder: Path) -> str:
         api.put(SLICES, slice_object(endpoints(STABLE, [stable.port])))
         api.put(SLICES, slice_object(endpoints(CANARY, [shadow.port])))
         api.put(SECRETS, key_secret("key", HASH))
-        folders = (f"--tls-dir={folder}", f"--engine-tls-dir={engines}", f"--pairs-dir={folder}")
-        async with process(f"--api-server={api.url}", *folders, "--grace=0s", "--workers=2") as p:
+        folders = (f"--tls-dir={folder}", f"--engine-tls-dir={engines}")
+        kept = (f"--pairs-dir={folder}", f"--requests-dir={folder}")
+        async with process(f"--api-server={api.url}", *folders, *kept, "--grace=0s", "--workers=2") as p:
 
             async def ready() -> bool:
                 return (await p.get("/readyz"))[0] == 200

@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument("--pairs-dir", type=Path, metavar="DIR", help="keep their texts in DIR/pairs.jsonl; default: no")
     size = "of that file, then nothing is added (default: 64Mi)"
     pairs.add_argument("--pairs-size", type=_size, default=Settings().pairs_bytes, metavar="QUANTITY", help=size)
+    log = parser.add_argument_group("request log, without texts")
+    log.add_argument("--requests-dir", type=Path, metavar="DIR", help="keep it in DIR/requests.jsonl; default: no")
+    size = "of that file and the one before it together (default: 64Mi)"
+    log.add_argument("--requests-size", type=_size, default=Settings().requests_bytes, metavar="QUANTITY", help=size)
+    share = "of requests, beside those that failed, which it has all (default: 100)"
+    log.add_argument("--requests-percent", type=_percent, default=100.0, metavar="0-100", help=share)
     ledger = parser.add_argument_group("budgets of access keys (docs/records.md)")
     url = "of understudy records; default: keys with a budget are refused"
     ledger.add_argument("--ledger", type=_url, metavar="URL", help=url)
@@ -111,6 +117,16 @@ def _size(text: str) -> int:
     if size < 0 or size != int(size):
         raise argparse.ArgumentTypeError(f"{text}: want a whole number of bytes, such as 64Mi")
     return int(size)
+
+
+def _percent(text: str) -> float:
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise argparse.ArgumentTypeError(f"{text}: want a number from 0 to 100, such as 5 or 0.1")
+    return percent
 
 
 def run(args: argparse.Namespace) -> int:
@@ -186,6 +202,9 @@ def _settings(args: argparse.Namespace) -> Settings:
         pairs_bytes=args.pairs_size,
         workers=args.workers,
         hung_seconds=args.hung_after,
+        requests_dir=args.requests_dir,
+        requests_bytes=args.requests_size,
+        requests_percent=args.requests_percent,
         limits=Limits(
             header_seconds=args.header_timeout,
             body_seconds=args.body_timeout,

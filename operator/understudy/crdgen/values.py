@@ -105,6 +105,19 @@ class ClientTls(BaseModel):
     while the gateways run. Empty: plain HTTP."""
 
 
+class RequestLog(BaseModel):
+    """A line of JSON for each request, in a folder of each gateway's pod, gone with it."""
+
+    model_config = _CONFIG
+
+    enabled: bool = False
+    """Keep it, in requests.jsonl. It has no texts, keys or conversations."""
+    size: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
+    """Room for it; the oldest half makes room for the newest."""
+    percent: Annotated[float, Field(ge=0, le=100)] = 100
+    """Share of requests that it has; those that failed it has all."""
+
+
 class Gateway(BaseModel):
     """The gateway: answers clients."""
 
@@ -132,6 +145,8 @@ class Gateway(BaseModel):
     """Room for the copy of tables and keys that a restarted gateway serves from."""
     pairs_size: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
     """Room for the texts that stable and a shadow answered, where a ModelDeployment has text kept."""
+    request_log: RequestLog = RequestLog()
+    """A line of JSON for each request, in a folder of its pod, /var/spool/understudy."""
     resources: Resources = Resources(requests={"cpu": "200m", "memory": "128Mi"}, limits={"memory": "1Gi"})
     """What its container asks for."""
     pod_disruption_budget: bool = True

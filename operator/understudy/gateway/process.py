@@ -20,6 +20,7 @@ from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.policy.evidence import Evidence, Taking
 from understudy.gateway.policy.gauges import Gauges
 from understudy.gateway.policy.part import WHOLE, Part
+from understudy.gateway.requestlog import RequestLog
 from understudy.gateway.snapshot import SnapshotError, read_file
 from understudy.gateway.spool import Spool
 from understudy.gateway.upstream_tls import UpstreamTls
@@ -48,7 +49,8 @@ class Settings:
     `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP. `engine_tls_dir` holds ca.crt, and
     tls.crt and tls.key where engines ask for them; None speaks plain HTTP to engines.
     `ledger` is where budgets of keys are kept; without, such a key is refused.
-    `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept.
+    `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept;
+    `requests_dir` where the request log is, in at most `requests_bytes`, of `requests_percent` of all requests.
     With more than one of `workers`, processes of their own carry requests; one that stands still for `hung_seconds` is
     killed.
     """
@@ -71,6 +73,9 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     pairs_dir: Path | None = None
     pairs_bytes: int = 64 * 1024 * 1024
+    requests_dir: Path | None = None
+    requests_bytes: int = 64 * 1024 * 1024
+    requests_percent: float = 100.0
     workers: int = 1
     hung_seconds: float = 20.0
 
@@ -100,10 +105,14 @@ class Station:
         self.listed = settings.api is None
         self.world.compile()
         self._settings = settings
-        self._spool: Spool | None = None
-        if settings.pairs_dir is not None:
-            self._spool = Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
-            self._spool.check()
+        pairs = None if settings.pairs_dir is None else Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
+        log = None
+        if settings.requests_dir is not None:
+            spool = Spool(settings.requests_dir / "requests.jsonl", settings.requests_bytes, rotates=True)
+            log = RequestLog(spool, settings.requests_percent)
+        self._spools = [spool for spool in (pairs, None if log is None else log.spool) if spool is not None]
+        for spool in self._spools:
+            spool.check()
         self._pair = None if settings.tls_dir is None else pair.Pair(settings.tls_dir)
         engine_tls = None if settings.engine_tls_dir is None else UpstreamTls(settings.engine_tls_dir)
         # All certificates that the process uses, by whom it speaks to.
@@ -115,7 +124,8 @@ class Station:
             self.world,
             settings.limits,
             open_access=settings.open_access,
-            spool=self._spool,
+            spool=pairs,
+            log=log,
             engine_tls=engine_tls,
             ledger=ledger,
             part=part,
@@ -136,8 +146,7 @@ class Station:
         running += [tasks.create_task(each.renew()) for each in self._pairs.values()]
         if self._follower is not None:
             running.append(tasks.create_task(self._follower.run(self.become_ready)))
-        if self._spool is not None:
-            running.append(tasks.create_task(self._spool.run()))
+        running += [tasks.create_task(spool.run()) for spool in self._spools]
         # What start-up made lives as long as the process: no use in scanning it again and again.
         gc.collect()
         gc.freeze()

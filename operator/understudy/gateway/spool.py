@@ -20,14 +20,18 @@ class Spool:
 
     Several processes may write to the same file: each line is whole, and the size holds for all of them.
 
+    One that `rotates` never is full: at half of `max_bytes` the file becomes `<name>.1<suffix>`, in the place of the
+    one that was so called, and a new one is begun. The others keep what came first.
+
     `written` and `dropped` count lines; one is dropped when the file or the queue is full, or the disk fails.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, *, rotates: bool = False) -> None:
         self.written = 0
         self.dropped = 0
         self._path = path
-        self._max_bytes = max_bytes
+        self._room = max_bytes // 2 if rotates else max_bytes
+        self._before = path.with_name(f"{path.stem}.1{path.suffix}") if rotates else None
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
@@ -63,27 +67,47 @@ class Spool:
         return lines
 
     def _write(self, lines: list[bytes]) -> None:
-        written = 0
+        left = deque(lines)
+        before = self.written
         try:
-            descriptor = self._open()
-            try:
-                # Other workers of the gateway write there too, and what does not fit is cut off again.
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                size = os.fstat(descriptor).st_size
-                for line in lines:
-                    if size + len(line) <= self._max_bytes:
-                        _append(descriptor, line, size)
-                        size += len(line)
-                        written += 1
-            finally:
-                os.close(descriptor)
+            self._fill(left)
+            while left:
+                self._fill(left)
             self._failing = False
         except OSError as error:
             if not self._failing:
-                LOG.warning("texts of pairs cannot be kept in %s: %s", self._path, error)
+                LOG.warning("lines cannot be kept in %s: %s", self._path, error)
             self._failing = True
-        self.written += written
-        self.dropped += len(lines) - written
+        self.dropped += len(lines) - (self.written - before)
+
+    def _fill(self, lines: deque[bytes]) -> None:
+        """Take lines and write those for which there is room, until one needs a new file, which is made room for."""
+        descriptor = self._open()
+        try:
+            # Other workers of the gateway write there too, and what does not fit is cut off again.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not self._is_current(descriptor):
+                return
+            size = os.fstat(descriptor).st_size
+            while lines:
+                line = lines[0]
+                if size + len(line) <= self._room:
+                    _append(descriptor, line, size)
+                    size += len(line)
+                    self.written += 1
+                elif self._before is not None and len(line) <= self._room:
+                    self._path.replace(self._before)
+                    return
+                lines.popleft()
+        finally:
+            os.close(descriptor)
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Whether the file is still the one by that name: while this process waited for it, it may have been moved."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> int:
         descriptor = os.open(self._path, _FLAGS, 0o600)

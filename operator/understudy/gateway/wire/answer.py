@@ -3,6 +3,7 @@
 from typing import Final
 
 from understudy.gateway.policy.refusal import REASONS, Refusal, error_body
+from understudy.gateway.table import Variant
 
 STREAM_END: Final = b"0\r\n\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
@@ -36,6 +37,12 @@ def refusal_answer(refusal: Refusal, fields: bytes, *, close: bool, head_only: b
     if refusal.allow:
         fields += b"Allow: %b\r\n" % refusal.allow.encode()
     return plain_answer(refusal.status, error_body(refusal), fields, close=close, head_only=head_only)
+
+
+def who_answers(variant: Variant, fallback: str) -> bytes:
+    """The fields that tell it; `fallback` is the served name that took the request in the place of its own, if any."""
+    other = b"x-understudy-fallback: %b\r\n" % fallback.encode() if fallback else b""
+    return other + variant.answer_fields
 
 
 def stream_head(fields: bytes, *, chunked: bool, close: bool) -> bytes:

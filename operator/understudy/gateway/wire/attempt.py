@@ -17,6 +17,7 @@ from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import is_empty
 from understudy.gateway.policy.retry import Failure
+from understudy.gateway.policy.story import Story, finish_of
 from understudy.gateway.table import Variant
 from understudy.gateway.wire.relay import Relay, StreamFailedError
 from understudy.gateway.wire.responses import ResponsesRelay
@@ -71,12 +72,12 @@ class Owner(Protocol):
 class Attempt:
     """One try. `relay` is set once an event stream has begun to arrive; `sample` is None if it is none.
 
-    `half` is None unless it is half of a pair.
+    `half` is None unless it is half of a pair. `finish` is why a whole answer ended.
     """
 
     __slots__ = (
         "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_slowest", "_status",
-        "_upstream", "_usage", "endpoint", "half", "relay", "sample", "variant",
+        "_upstream", "_usage", "endpoint", "finish", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +106,7 @@ class Attempt:
         self._parts: list[bytes] = []
         self._size = 0
         self._usage: tuple[int, int] | None = None
+        self.finish = ""
         variant.counters.open += 1
         endpoint.open += 1
         endpoint.tokens += load
@@ -171,6 +173,15 @@ class Attempt:
             self.sample.errors += 1
         if self.half is not None:
             self.half.failed = True
+
+    def told(self, story: Story) -> None:
+        """What a request's story has of it; of a stream that broke off, what had come of it by then."""
+        story.revision, story.track = self.variant.revision, self.variant.track
+        story.sampled = self.sample is not None
+        usage, chunks = self.used
+        story.tokens = usage or (0, chunks)
+        last = None if self.relay is None else self.relay.last
+        story.finish = self.finish if last is None else finish_of(last)
 
     def blame(self, now: float, *, at_once: bool) -> None:
         """Hold it against the endpoint, which goes out: `at_once`, or if it was not the first in a row."""
@@ -335,6 +346,7 @@ class Attempt:
             answer["model"] = self._exchange.name
         variant.counters.answered()
         self._usage = tokens_used(answer)
+        self.finish = finish_of(answer)
         variant.counters.used(*(self._usage or (0, 0)))
         if self._exchange.responses:
             empty = is_empty(answer)

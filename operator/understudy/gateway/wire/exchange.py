@@ -36,8 +36,9 @@ from understudy.gateway.policy.retry import (
     next_step,
     rationed,
 )
+from understudy.gateway.policy.story import ANSWERED, CLIENT_GONE, NO_STORY
 from understudy.gateway.table import Entry, Variant
-from understudy.gateway.wire.answer import STREAM_END, stream_head
+from understudy.gateway.wire.answer import STREAM_END, stream_head, who_answers
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
 from understudy.gateway.wire.means import Means
 from understudy.gateway.wire.shadow import Pair, Request
@@ -60,11 +61,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course",
-        "_desperate", "_direct", "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key",
-        "_line", "_load", "_means", "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue",
-        "_request_fields", "_salt", "_spoke", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until",
-        "client", "hides_each", "name", "plane", "responses", "stream", "wants_usage",
+        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course", "_desperate",
+        "_direct", "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key", "_line", "_load",
+        "_means", "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue", "_request_fields", "_salt",
+        "_spoke", "_story", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client",
+        "hides_each", "name", "plane", "responses", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +119,7 @@ class Exchange:
         self._asked: tuple[str, ...] = (entry.key,)
         now = plane.clock()
         self._whole_until = now + self._timeouts.whole
+        self._story = plane.story(self._request_fields, self.name, operation.path, key.hash, stream=self.stream)
         self._wait_until = 0.0
         # When patience ends with an engine that has not begun, or with waiting for one, and when to send a heartbeat.
         self._due = math.inf
@@ -127,19 +129,14 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._course = Course()
         self._charges: list[tuple[Attempt, ErrorKind]] = []
-        self._conversation = b""
-        self._where = 0
+        self._conversation = self._payload = b""
         # How a long prompt begins, for engines that keep that in a cache; below 0 until it is asked for.
         self._beginning = -1 if operation.salted and size >= LONG else 0
-        self._salt = ""
+        self._salt = self._payload_model = ""
         self._desperate = True
-        self._load = 0
-        self._payload = b""
-        self._payload_model = ""
+        self._where = self._load = 0
         self._pair: Pair | None = None
-        self._spoke = False
-        self._opened = False
-        self._closes = False
+        self._spoke = self._opened = self._closes = False
 
     def start(self) -> None:
         """Send the request on its way, as soon as it may."""
@@ -162,9 +159,12 @@ class Exchange:
         else:
             self.dispatch()
 
-    def _pay(self, attempt: Attempt | None, *, whole: bool) -> None:
+    def _over(self, attempt: Attempt | None, ended: tuple[int, str]) -> None:
+        """It has `ended`, by status and code: what it has cost is known, and the log gets its story."""
         if self._means is not None:
-            self._means.pay(attempt, whole=whole)
+            self._means.pay(attempt, whole=ended is ANSWERED)
+        if self._story is not NO_STORY:
+            self.plane.tell(self._story, self._entry_key, self._fallback, ended)
 
     def dispatch(self) -> None:
         """Choose variant and endpoint by the table of this moment and begin an attempt, or wait for one to choose."""
@@ -243,6 +243,7 @@ class Exchange:
                 turns=self._operation.turns,
             )
             self.plane.conversations[source] += 1
+            self._story.source = source
             self._conversation = found or self._request_fields
         elif salt == self._salt:
             return self._where
@@ -334,6 +335,7 @@ class Exchange:
             self._load = load_of(self._document, len(self._payload))
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
         self._expect(min(now + first, self._whole_until))
+        self._story.attempts += reuse
         attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled, half=half)
         attempt.begin(reuse=reuse)
 
@@ -405,6 +407,7 @@ class Exchange:
             out = self._framed(events)
         else:
             self._spoke = True
+            self._story.first_token = now - self._story.began
             self._settle()
             variant = self._variant()
             if self._opened:
@@ -427,7 +430,7 @@ class Exchange:
 
     def stream_ended(self) -> None:
         """The stream has come to its end mark."""
-        self._pay(self._end_attempt(clean=True), whole=True)
+        self._over(self._end_attempt(clean=True), ANSWERED)
         self.plane.answered += 1
         self._end_stream()
 
@@ -439,7 +442,7 @@ class Exchange:
         attempt = self._end_attempt(clean=False)
         if attempt is None or attempt.relay is None:
             return
-        self._pay(attempt, whole=False)
+        self._over(attempt, (200, refusal.code))
         if kind is not None:
             attempt.spoil(kind)
             attempt.blame(self.plane.clock(), at_once=True)
@@ -467,7 +470,7 @@ class Exchange:
         """The engine's whole answer."""
         fields = self._answer_fields(self._variant())
         self._settle()
-        self._pay(self._end_attempt(clean=True), whole=True)
+        self._over(self._end_attempt(clean=True), ANSWERED)
         self.client.answer(200, body, fields)
         self._close_pair()
 
@@ -485,7 +488,7 @@ class Exchange:
 
     def _tell(self, refusal: Refusal, variant: Variant | None) -> None:
         """The client has got no content and gets none: a refusal, as an event if its stream is open."""
-        self._pay(None, whole=True)
+        self._over(None, (200 if self._opened else refusal.status, refusal.code))
         if not self._opened:
             self.client.refuse(refusal, self._answer_fields(variant))
             self._close_pair()
@@ -496,12 +499,7 @@ class Exchange:
         self._end_stream()
 
     def _answer_fields(self, variant: Variant | None) -> bytes:
-        fields = self._request_fields
-        if variant is None:
-            return fields
-        if self._fallback:
-            fields += b"x-understudy-fallback: %b\r\n" % self._fallback.encode()
-        return fields + variant.answer_fields
+        return self._request_fields + (b"" if variant is None else who_answers(variant, self._fallback))
 
     def _framed(self, events: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(events), events) if self._head.minor else events
@@ -531,6 +529,8 @@ class Exchange:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.over(clean=clean)
+            if self._story is not NO_STORY:
+                attempt.told(self._story)
             self.plane.queue.freed(self._entry_key)
         return attempt
 
@@ -581,7 +581,7 @@ class Exchange:
         """The client is gone: the engine is told by the end of its connection."""
         self._leave(served=False)
         self._discard_pair()
-        self._pay(self._end_attempt(clean=False), whole=False)
+        self._over(self._end_attempt(clean=False), CLIENT_GONE)
         self._settle()
 
     def expired(self, now: float) -> None:

@@ -19,6 +19,7 @@ from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import FLOOR_PER_SECOND, Poisons, RetryBudget
 from understudy.gateway.policy.shares import Shares
+from understudy.gateway.policy.story import NO_STORY, Story
 from understudy.gateway.wire.budgets import Budgets
 from understudy.gateway.wire.ids import RequestIds
 from understudy.gateway.wire.ledger import Ledger
@@ -28,6 +29,7 @@ from understudy.gateway.wire.upstream import Pool
 from understudy.gateway.world import World
 
 if TYPE_CHECKING:
+    from understudy.gateway.requestlog import RequestLog
     from understudy.gateway.spool import Spool
     from understudy.gateway.upstream_tls import UpstreamTls
     from understudy.gateway.wire.connection import Connection
@@ -80,8 +82,8 @@ class Limits:
 
 
 class Plane:
-    """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts;
-    `ledger` is asked about budgets.
+    """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts, `log` the
+    stories of requests; `ledger` is asked about budgets.
 
     `engine_tls` is how engines are spoken to, None for plain HTTP.
     Of what is bounded for the whole gateway it has its `part`; `samples` and `lots` remember which conversations have
@@ -91,7 +93,7 @@ class Plane:
 
     __slots__ = (
         "_empty", "_workers", "answered", "bodies", "budget", "budgets", "clock", "connections", "conversations",
-        "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "meters",
+        "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "log", "meters",
         "open_access", "pins", "poisons", "pool", "queue", "random", "refused", "retries", "samples", "settled",
         "shadows", "world",
     )  # fmt: skip
@@ -103,6 +105,7 @@ class Plane:
         *,
         open_access: bool = False,
         spool: "Spool | None" = None,
+        log: "RequestLog | None" = None,
         engine_tls: "UpstreamTls | None" = None,
         ledger: Ledger | None = None,
         part: Part = WHOLE,
@@ -112,6 +115,7 @@ class Plane:
         self.world = world
         self.limits = limits = limits.divided(part)
         self.open_access = open_access
+        self.log = log
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
         self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds, engine_tls)
         self.connections: set[Connection] = set()
@@ -244,6 +248,7 @@ class Plane:
             ),
             **self.budgets.gauges(),
             **self.shadows.gauges(),
+            **({} if self.log is None else self.log.gauges()),
             **self.pool.gauges(),
         }
 
@@ -255,6 +260,18 @@ class Plane:
             resource = path.rpartition("/")[2]
             ages[resource] = max(ages.get(resource, 0.0), now - at)
         return ages
+
+    def story(self, request_fields: bytes, name: str, operation: str, key_hash: str, *, stream: bool) -> Story:
+        """Where to write what becomes of a new request; NO_STORY where no log is kept."""
+        if self.log is None:
+            return NO_STORY
+        request_id = request_fields.partition(b"\r\n")[0].removeprefix(b"x-request-id: ").decode()
+        return Story(request_id, name, operation, key_hash, self.clock(), stream=stream)
+
+    def tell(self, story: Story, deployment: str, fallback: str, ended: tuple[int, str]) -> None:
+        """Let the log have the story of a request that has ended."""
+        if self.log is not None:
+            self.log.tell(story, deployment, fallback, ended, self.clock(), self.random())
 
     def close_idle(self) -> None:
         """End every connection that carries no request."""

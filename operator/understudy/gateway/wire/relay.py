@@ -25,15 +25,16 @@ class Relay:
     """One stream. `model` is the engine's name for it, `name` the client's.
 
     `begun`: an event that says something, or ends the answer, has come. `done`: the end mark has.
-    `usage` is (prompt, completion) tokens once told, `chunks` the number of events that carried choices.
+    `usage` is (prompt, completion) tokens once told, `chunks` the number of events that carried choices,
+    `last` the last of these.
     `wants_usage`: the client asked to be told them at the end; `hides_each`: it was the gateway alone that asked to be
     told them with every event.
     `half` listens, where the stream is half of a pair.
     """
 
     __slots__ = (
-        "_half", "_held", "_hides_each", "_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "model",
-        "name", "said", "usage",
+        "_half", "_held", "_hides_each", "_out", "_splitter", "_wants_usage", "begun", "chunks", "done", "last",
+        "model", "name", "said", "usage",
     )  # fmt: skip
 
     def __init__(self, model: str, name: str, *, wants_usage: bool, hides_each: bool, half: Half | None) -> None:
@@ -50,6 +51,7 @@ class Relay:
         self.done = False
         self.usage: tuple[int, int] | None = None
         self.chunks = 0
+        self.last: dict[str, Any] | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes of the engine's body; raises StreamFailedError."""
@@ -100,7 +102,9 @@ class Relay:
             elif choices and self._hides_each:
                 # As engines say it that were not asked to count with every event.
                 chunk["usage"] = None
-        self.chunks += choices
+        if choices:
+            self.chunks += 1
+            self.last = chunk
         if self._half is not None:
             self._half.heard(chunk)
         if not self.said:

@@ -30,6 +30,7 @@ class ResponsesRelay:
         "begun",
         "chunks",
         "done",
+        "last",
         "model",
         "name",
         "said",
@@ -49,6 +50,7 @@ class ResponsesRelay:
         self.done = False
         self.usage: tuple[int, int] | None = None
         self.chunks = 0
+        self.last: dict[str, Any] | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes of the engine's body; raises StreamFailedError."""
@@ -91,6 +93,7 @@ class ResponsesRelay:
                 raise StreamFailedError(malformed=True)
             response["model"] = self.name
             self.usage = tokens_used(response) or self.usage
+            self.last = response
         number = event.get("sequence_number")
         self._number = number if isinstance(number, int) else self._number + 1
         said = says_something(event)

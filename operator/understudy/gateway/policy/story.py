@@ -1,0 +1,92 @@
+"""One request as the request log tells it: what was decided and measured, and not a word of what was said.
+
+Every value is a word of our own, a name out of a table, a number, or the beginning of a key's hash.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from understudy.gateway.policy.answers import choices_of
+
+# How answers end, as OpenAI and vLLM call it; engines may call it what they like, and that is theirs to know.
+FINISHES: Final = ("stop", "length", "tool_calls", "function_call", "content_filter", "abort")
+# And how responses do, which say how they go on as well.
+STATUSES: Final = ("completed", "incomplete")
+KEY_DIGITS: Final = 8
+# How a request ended, by status and code: as it should, or because nobody waited for its answer any more.
+ANSWERED: Final = (200, "")
+CLIENT_GONE: Final = (499, "client_gone")
+
+
+class Story:
+    """What is known of a request so far. Written on the hot path of gateways that keep a log, hence plain attributes.
+
+    `began` is in monotonic seconds; `first_token` in seconds from then on, None before it. `tokens` are (prompt,
+    completion). `sampled` says whether the last attempt was a sample of a rollout. On a kept connection that turned out
+    to be dead nothing was tried: that is none of the `attempts`.
+    """
+
+    __slots__ = (
+        "attempts", "began", "finish", "first_token", "key", "name", "operation", "request_id", "revision", "sampled",
+        "source", "stream", "tokens", "track",
+    )  # fmt: skip
+
+    def __init__(self, request_id: str, name: str, operation: str, key_hash: str, now: float, *, stream: bool) -> None:
+        self.request_id = request_id
+        self.name = name
+        self.operation = operation
+        self.key = key_hash[:KEY_DIGITS]
+        self.stream = stream
+        self.began = now
+        self.attempts = 0
+        self.first_token: float | None = None
+        self.revision = self.track = self.finish = self.source = ""
+        self.tokens = (0, 0)
+        self.sampled = False
+
+    def line(self, deployment: str, fallback: str, status: int, code: str, now: float, wall: float) -> dict[str, Any]:
+        """The whole story as one JSON object, once it is over; `wall` is now in seconds since 1970."""
+        seconds = now - self.began
+        return {
+            "time": datetime.fromtimestamp(wall - seconds, UTC).isoformat(timespec="milliseconds"),
+            "requestId": self.request_id,
+            "deployment": deployment,
+            "servedName": self.name,
+            "fallback": fallback or None,
+            "operation": self.operation,
+            "stream": self.stream,
+            "revision": self.revision or None,
+            "track": self.track or None,
+            "status": status,
+            "code": code or None,
+            "attempts": self.attempts,
+            "retries": max(0, self.attempts - 1),
+            "firstTokenSeconds": None if self.first_token is None else round(self.first_token, 6),
+            "seconds": round(seconds, 6),
+            "tokensIn": self.tokens[0],
+            "tokensOut": self.tokens[1],
+            "finishReason": self.finish or None,
+            "conversation": self.source or None,
+            "sampled": self.sampled,
+            "key": self.key or None,
+        }
+
+
+# Where no log is kept all requests write into this one, which nobody reads: that costs less than to ask each time.
+NO_STORY: Final = Story("", "", "", "", 0.0, stream=False)
+
+
+def finish_of(answer: dict[str, Any]) -> str:
+    """Why an answer ended, or the stream of which this is the last chunk: of FINISHES or STATUSES.
+
+    "" if it is not said, "other" for a reason that is none of these.
+    """
+    if answer.get("status") in STATUSES:
+        return str(answer["status"])
+    said = next((c["finish_reason"] for c in reversed(choices_of(answer)) if c.get("finish_reason")), "")
+    return said if said in ("", *FINISHES) else "other"
+
+
+def is_kept(status: int, lot: float, percent: float) -> bool:
+    """Whether the log has a line for a request: each that we failed, of the others by `lot`, in [0, 1)."""
+    return status >= 500 or lot * 100 < percent

@@ -249,6 +249,7 @@ def test_mutants_are_caught_missed_never_run_or_endless(tmp_path: Path) -> None:
     assert seen["never: 1 < 2 -> 1 <= 2"] == "unreached"
 
 
+@pytest.mark.slow
 def test_nothing_is_judged_by_tests_that_fail_anyway(tmp_path: Path) -> None:
     seen, failing = judged(tmp_path, **{"tests/test_broken.py": "def test_it():\n    assert 1 == 2\n"})
     assert (seen, failing) == ({}, ["tests/test_broken.py::test_it"])

@@ -93,6 +93,7 @@ def test_the_scripts_are_printed_without_a_cluster(kubectl: Plugin) -> None:
     assert kubectl.asked == []
 
 
+@pytest.mark.slow
 def test_bash_completes_with_the_script(tmp_path: Path) -> None:
     tool = tmp_path / "kubectl_complete-understudy"
     tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m understudy.cli.plugin.completion "$@"\n')

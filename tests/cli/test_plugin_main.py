@@ -61,6 +61,7 @@ def test_an_interrupted_command_ends_as_shells_expect(kubectl: Plugin, monkeypat
     assert kubectl.run("abort", NAME)[0] == 130
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_failure() -> None:
     many = "print('\\n'.join('x' * 1000 for _ in range(10000)))"
     code = f"""\
@@ -79,6 +80,7 @@ sys.exit(main.main(["completion", "bash"]))
     assert (process.wait(timeout=60), errors) == (0, "")
 
 
+@pytest.mark.slow
 def test_neither_kopf_nor_the_client_is_imported_for_help() -> None:
     asked = "try: main(['status', '--help'])\nexcept SystemExit: pass\n"
     code = f"import sys; from understudy.cli.plugin.main import main\n{asked}"

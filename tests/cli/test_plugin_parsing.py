@@ -39,6 +39,7 @@ def test_the_command_ends_with_the_sentence(kubectl: Plugin, tmp_path: Path) -> 
     assert errors.startswith(f"kubectl understudy: {tmp_path / 'bomb.yaml'} has a document of more than")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {b: *a}", "[" * 5000 + "]" * 5000, "[" * 101 + "]" * 101])
 def test_what_has_no_end_or_is_too_deep_is_refused(text: str) -> None:
     assert refusal(text).startswith(f"story.yaml has more than {MAX_DEPTH} levels, or an alias inside")

@@ -25,6 +25,7 @@ def sound(played: Rehearsal) -> None:
     assert stalled["reason"] != "InvariantViolated", stalled["message"]
 
 
+@pytest.mark.slow
 def test_at_every_moment_a_rehearsal_ends_and_foresees_deletions_as_well_as_starts() -> None:
     cluster = Cluster()
     cluster.apply_model()

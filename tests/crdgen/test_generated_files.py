@@ -26,6 +26,7 @@ def test_the_tree_holds_what_the_models_say() -> None:
     assert differing(generated(ROOT), ROOT) == []
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes() -> None:
     assert generated(ROOT) == generated(ROOT)
 
@@ -83,6 +84,7 @@ def test_writing_repairs_what_differs_and_removes_what_is_left_over(tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "crds").iterdir()) == ["a.yaml", "b.yaml"]
 
 
+@pytest.mark.slow
 def test_the_check_names_the_files_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--root", str(tmp_path), "--check"]) == 1
     assert "crds/models.understudy.dev.yaml (run `make generate`)" in capsys.readouterr().err

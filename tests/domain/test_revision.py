@@ -32,6 +32,7 @@ def shuffled(value: Any) -> Any:
     return [shuffled(item) for item in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_the_order_of_keys_does_not_matter(value: Any) -> None:
     assert canonical_json(shuffled(value)) == canonical_json(value)

@@ -437,6 +437,7 @@ def test_models_and_guardrails_get_their_status() -> None:
     virtual.run(main())
 
 
+@pytest.mark.slow
 def test_looks_by_the_clock_become_rarer_the_more_want_them() -> None:
     async def main() -> None:
         stage = Stage(lambda _: Plan((), {}, requeue_after=1.0))
@@ -451,6 +452,7 @@ def test_looks_by_the_clock_become_rarer_the_more_want_them() -> None:
     virtual.run(main())
 
 
+@pytest.mark.slow
 def test_who_needs_no_early_look_takes_none_from_the_others() -> None:
     async def main() -> None:
         early = True

@@ -291,6 +291,7 @@ async def test_a_revoked_key_is_refused_at_once() -> None:
         assert (await ask(g.port)).status == 401
 
 
+@pytest.mark.slow
 async def test_many_at_the_same_time() -> None:
     async with engine(answers_well("a", "b", pace=0.001)) as e, gateway(one(e.port)) as g:
         answers = await asyncio.gather(*(ask(g.port, chat(str(i), stream=i % 2 == 0)) for i in range(200)))

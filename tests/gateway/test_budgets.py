@@ -196,6 +196,7 @@ async def test_without_a_ledger_a_key_may_go_on_if_its_secret_says_so() -> None:
         assert len(g.plane.budgets) == 0
 
 
+@pytest.mark.slow
 async def test_a_ledger_that_does_not_answer_refuses_within_seconds_and_then_at_once() -> None:
     ledger = Ledger(ApiServer("http://127.0.0.1:9"), "gateway-1")
     async with engine() as e, gateway(world(e.port), ledger=ledger) as g:
@@ -207,6 +208,7 @@ async def test_a_ledger_that_does_not_answer_refuses_within_seconds_and_then_at_
         assert e.asked == []
 
 
+@pytest.mark.slow
 async def test_what_was_spent_while_the_ledger_was_away_is_told_when_it_is_back(tmp_path: Path) -> None:
     async with kept(tmp_path) as (r, ledger):
         there = ledger._server
@@ -276,6 +278,7 @@ async def test_metrics_show_what_is_leased_and_who_waits(tmp_path: Path) -> None
         assert gauges["understudy_ledger_questions_total"][1]["granted"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [b"{}", b'{"fence": "x", "granted": 1, "seconds": 1, "free": 1}', b"[]", b'{"fence": null}', b"not json"],

@@ -171,6 +171,7 @@ async def test_an_engine_that_dies_at_any_byte_of_its_answer(kind: str, die: Cal
                 assert charged == ({"truncated": 1} if cut else {"connect": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_an_engine_that_gets_any_one_byte_wrong(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """A wrong letter in a text nobody can know; everything else is an answer, or an error, and never both."""

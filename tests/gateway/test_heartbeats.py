@@ -217,6 +217,7 @@ async def test_who_goes_between_two_heartbeats_is_forgotten_at_once(waits_for: s
             assert g.state(STABLE).failed == 0
 
 
+@pytest.mark.slow
 async def test_the_official_client_passes_heartbeats_over_and_can_tell_who_answered() -> None:
     async with engine(later(answers_well())) as e, gateway(one(e.port), **SOON) as g, talking(g) as official:
         stream = await official.chat.completions.create(model="storyteller", messages=MESSAGES, stream=True)

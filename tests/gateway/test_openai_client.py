@@ -99,6 +99,7 @@ async def test_the_client_retries_what_may_be_retried_and_nothing_else() -> None
             assert g.plane.refused["invalid_api_key"] == 1
 
 
+@pytest.mark.slow
 async def test_responses_whole_and_streamed() -> None:
     async with (
         simulated(STABLE, "--text=once upon a time") as port,
@@ -168,6 +169,7 @@ async def test_a_stream_that_breaks_raises_in_the_middle() -> None:
         assert heard == ["one"]
 
 
+@pytest.mark.slow
 async def test_a_simulated_candidate_that_crashes_is_covered_by_stable() -> None:
     async with simulated(STABLE, "--text=stable") as good, simulated(CANARY, "--text=canary", "--crash=3") as bad:
         slices = [endpoints(STABLE, [good]), endpoints(CANARY, [bad])]
@@ -185,6 +187,7 @@ async def test_a_simulated_candidate_that_crashes_is_covered_by_stable() -> None
             assert g.state(STABLE).failed == 0
 
 
+@pytest.mark.slow
 async def test_a_simulated_impostor_is_found_out() -> None:
     async with simulated(STABLE) as good, simulated(CANARY, "--identity=impostor") as bad:
         slices = [endpoints(STABLE, [good]), endpoints(CANARY, [bad])]

@@ -111,6 +111,7 @@ async def test_too_many_wrong_keys_are_not_tried_again() -> None:
         assert g.plane.refused == {"invalid_api_key": 10, "too_many_wrong_keys": 1}
 
 
+@pytest.mark.slow
 async def test_who_is_over_a_limit_comes_again_after_the_time_that_it_was_told() -> None:
     async with engine() as e:
         document = snapshot([table()], [endpoints(STABLE, [e.port])], [access_key(requestsPerMinute=1)])
@@ -140,6 +141,7 @@ async def test_what_is_above_the_whole_limit_is_not_tried_again() -> None:
     assert raised.response.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "options"),
     [
@@ -160,6 +162,7 @@ async def test_what_another_moment_may_undo_is_tried_again(code: str, options: d
             assert raised.value.type == "server_error"
 
 
+@pytest.mark.slow
 async def test_a_name_without_an_engine_says_when_to_come_again() -> None:
     async with gateway(snapshot([table(queue={"max": 0})])) as g, talking(g, retries=RETRIES) as client:
         with pytest.raises(openai.InternalServerError) as raised:

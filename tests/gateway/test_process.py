@@ -87,6 +87,7 @@ async def test_sigterm_lets_streams_end_and_takes_requests_a_little_longer(tmp_p
             assert await asyncio.wait_for(p.child.wait(), 20) == 0
 
 
+@pytest.mark.slow
 async def test_the_shutdown_has_an_end(tmp_path: Path) -> None:
     async with engine(answers_well(*["x"] * 100_000, pace=0.05)) as e:
         flags = (written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])])), "--grace=0s")
@@ -104,6 +105,7 @@ async def test_an_idle_gateway_stops_at_once(tmp_path: Path) -> None:
         assert await asyncio.wait_for(p.child.wait(), 20) == 0
 
 
+@pytest.mark.slow
 async def test_a_restarted_gateway_serves_what_it_knew_while_the_api_server_is_away(tmp_path: Path) -> None:
     async with engine() as e, fake_api() as api:
         api.put(TABLES, table_object(table()))
@@ -214,6 +216,7 @@ async def test_no_secret_of_anybody_reaches_an_output(tmp_path: Path) -> None:
     assert not [secret for secret in secrets for text in seen if secret in text]
 
 
+@pytest.mark.slow
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     async with process(written(tmp_path, snapshot())) as p:
         child = await launch(written(tmp_path, snapshot()), f"--admin-port={p.admin}", "--port=0")

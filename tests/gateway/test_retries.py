@@ -276,6 +276,7 @@ async def test_stable_never_falls_to_the_candidate() -> None:
         assert candidate.asked == []
 
 
+@pytest.mark.slow
 async def test_retries_of_bad_answers_are_rationed() -> None:
     scripts = answers_status(500)
     async with engine(scripts) as bad, engine() as good, gateway(rollout([good.port], [bad.port])) as g:

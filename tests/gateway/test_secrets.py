@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import orjson
+import pytest
 
 from tests.gateway.clients import CHAT, Answer, chat, client, exchange, request
 from tests.gateway.engines import Asked, completion, engine
@@ -95,6 +96,7 @@ async def read_by(p: Process, path: str, token: str) -> Answer:
         return await c.answer()
 
 
+@pytest.mark.slow
 async def test_nothing_that_clients_and_engines_say_is_in_logs_metrics_state_or_files(tmp_path: Path) -> None:
     async with engine(engine_that_says_too_much) as e, engine(engine_that_says_too_much) as shadow, fake_api() as api:
         api.put(TABLES, table_object(shadowed_table()))

@@ -132,6 +132,7 @@ async def test_a_client_gets_byte_by_byte_what_it_gets_without_a_shadow(body: di
         await compared(g)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize(("script", "bad"), BAD)
 async def test_a_bad_shadow_is_counted_and_no_client_notices(
@@ -256,6 +257,7 @@ async def test_a_shadow_that_is_fast_where_stable_is_slow_is_better() -> None:
         assert found(g) == {"worse": set(), "better": {"timeToFirstToken", "interTokenLatency"}, "both": set()}
 
 
+@pytest.mark.slow
 async def test_a_shadow_that_falls_silent_has_an_error_and_a_long_gap() -> None:
     async def silent(asked: Asked) -> None:
         await asked.begin_stream()
@@ -272,6 +274,7 @@ async def test_a_shadow_that_falls_silent_has_an_error_and_a_long_gap() -> None:
             await asyncio.wait_for(shadow.asked[0].closed.wait(), 5)
 
 
+@pytest.mark.slow
 async def test_a_shadow_that_talks_beyond_the_time_of_a_whole_answer_is_cut_as_stable_is_and_not_blamed() -> None:
     async with engine() as stable, engine(answers_well(*["x"] * 10_000, pace=0.01)) as shadow:
         document = told(stable, shadow)
@@ -336,6 +339,7 @@ async def test_a_request_that_ends_engines_is_not_given_another(body: dict[str, 
         assert (shadow.asked, pairs(g).count) == ([], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [resets, answers_status(500), hangs])
 async def test_a_shadow_changes_nothing_of_the_counters_and_the_standing_of_engines(script: Script) -> None:
     async with engine() as stable, engine(script) as shadow:

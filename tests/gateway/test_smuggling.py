@@ -158,6 +158,7 @@ GOOD = orjson.dumps(completion(f"story-{STABLE}"))
 KIND = b"Content-Type: application/json\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "raw",
     [

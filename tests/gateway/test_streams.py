@@ -171,6 +171,7 @@ async def test_a_reader_that_never_takes_a_whole_answer_is_cut_off() -> None:
         await until(lambda: not g.plane.connections)
 
 
+@pytest.mark.slow
 async def test_who_reads_no_answers_gets_no_further_ones_and_is_cut_off() -> None:
     async with gateway(MANY_NAMES, slow_reader_seconds=0.5) as g, client(g.port) as c:
         c.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -232,6 +233,7 @@ async def test_one_byte_reads_from_the_engine() -> None:
         assert (await ask(g.port)).json == {"choices": []}
 
 
+@pytest.mark.slow
 async def test_a_thousand_tables_under_load_and_no_request_fails() -> None:
     async with (
         engine(answers_well("a", "b", pace=0.001)) as stable,
@@ -408,6 +410,7 @@ async def test_with_nobody_else_to_answer_it_is_refused_cleanly() -> None:
             assert (answer.status, answer.code) == (504, "queue_timeout")
 
 
+@pytest.mark.slow
 async def test_streams_of_stable_and_of_other_deployments_go_on() -> None:
     steady = answers_well(*["word"] * 40, pace=0.02)
     async with engine(steady) as e:

@@ -246,6 +246,7 @@ async def test_a_slow_reader_gets_all_of_the_answer_that_ends_its_connection(tmp
         await until(lambda: not g.plane.connections)
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_is_ended_and_holds_little(tmp_path: Path) -> None:
     trust = certify(tmp_path, "story")
     sent = 0

@@ -333,6 +333,7 @@ async def test_an_engine_that_is_lost_in_the_middle_is_told_as_ever(tmp_path: Pa
         assert tls.failed == {"untrusted": 0, "refused": 0}
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_holds_the_engine_back(tmp_path: Path, papers: Papers) -> None:
     sent = 0
 

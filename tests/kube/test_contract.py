@@ -310,6 +310,7 @@ async def test_an_object_that_loses_its_label_leaves_the_watch_as_a_deletion(wor
         assert await _take(events, 2) == [("ADDED", "wanderer"), ("DELETED", "wanderer")]
 
 
+@pytest.mark.slow
 async def test_a_watch_ends_without_an_error_when_its_time_is_up(world: World) -> None:
     scope = Scope(CONFIG_MAP, world.namespace)
     page = await world.api.list_page(scope)

@@ -115,6 +115,7 @@ def test_a_line_says_who_answers_and_what_went_wrong() -> None:
     assert line([]) == "    0 answers  nobody"
 
 
+@pytest.mark.slow
 async def test_the_command_ends_by_itself_and_says_how_it_went(capfd: pytest.CaptureFixture[str]) -> None:
     async with process("--first-token=0.01", "--inter-token=0") as (url, _):
         arguments = [MODEL, "--url", url, "--key", "k", "--seconds", "0.1", "--streams", "1"]

@@ -23,6 +23,7 @@ def note(path: Path, word: str) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_marked_functions_of_two_processes_do_not_overlap(tmp_path: Path) -> None:
     path = tmp_path / "words"
     context = multiprocessing.get_context("fork")

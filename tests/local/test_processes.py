@@ -25,6 +25,7 @@ def test_a_started_process_runs_until_it_is_stopped(tmp_path: Path) -> None:
     assert not processes.stop("daemon")
 
 
+@pytest.mark.slow
 def test_a_process_that_ignores_the_request_is_ended_by_force(tmp_path: Path) -> None:
     script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
     processes.start("daemon", ["sh", "-c", script], tmp_path / "log")

@@ -68,6 +68,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "reachable"), [(200, True), (401, True), (403, False), (404, False), (503, False)])
 def test_a_registry_is_what_answers_like_one(server: str, status: int, reachable: bool) -> None:
     assert reachable == registry.answers(f"{server}/{status}")

@@ -54,6 +54,7 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_released_programs_are_downloaded_once(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tools.ensure("registry")
     for name in tools.WANTED:
@@ -66,6 +67,7 @@ def test_released_programs_are_downloaded_once(releases: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_promtool_comes_from_its_release_where_one_can_be_downloaded(releases: Path) -> None:
     tools.ensure_promtool("registry")
     assert os.access(tools.path("promtool"), os.X_OK)
@@ -111,6 +113,7 @@ def test_without_apt_it_is_said_where_to_put_it(apt: Path, monkeypatch: pytest.M
         tools.ensure_promtool("packages")
 
 
+@pytest.mark.slow
 def test_helm_3_comes_only_for_the_tests(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tools.ensure("registry")
     assert not tools.path("helm3").exists()
@@ -132,6 +135,7 @@ def test_the_command_says_for_what(words: list[str], done: str, monkeypatch: pyt
     assert seen == [f"{done} packages"]
 
 
+@pytest.mark.slow
 def test_helm_3_is_built_with_what_its_releases_are_linked_with(
     releases: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -169,6 +173,7 @@ def test_what_cannot_be_installed_is_named(
     assert "✗ install docker.io, mmdebstrap failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_daemon_that_answers_needs_no_package(
     monkeypatch: pytest.MonkeyPatch, releases: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

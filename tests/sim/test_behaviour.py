@@ -118,6 +118,7 @@ async def test_claims_another_identity_and_answers_to_both() -> None:
         assert (await ask(session, base, model="impostor"))[0] == 200
 
 
+@pytest.mark.slow
 async def test_a_knob_turned_live_is_felt_by_open_streams() -> None:
     async with engine(tokens=100_000, interToken=0.01) as (base, simulator), aiohttp.ClientSession() as session:
         simulator.identity = Identity(Served(BODY["model"], "/models/tiny-a", 1_000_000))

@@ -40,6 +40,7 @@ async def test_flags_win_over_environment() -> None:
     assert (card["id"], card["root"], card["max_model_len"]) == ("m", "/r", 99)
 
 
+@pytest.mark.slow
 async def test_sustains_two_hundred_streams() -> None:
     unbounded = aiohttp.TCPConnector(limit=0)
     async with (
@@ -50,6 +51,7 @@ async def test_sustains_two_hundred_streams() -> None:
     assert all(text.endswith("data: [DONE]\n\n") for text in answers)
 
 
+@pytest.mark.slow
 async def test_sigterm_lets_streams_end_and_takes_nothing_new() -> None:
     flags = ("--tokens=10", "--first-token=0", "--inter-token=0.1", "--jitter=0", "--shutdown-timeout=60")
     async with process(*flags) as (base, child), aiohttp.ClientSession() as session:
@@ -95,6 +97,7 @@ async def turned(port: int, knobs: str, key: str) -> tuple[int | None, str]:
     return child.returncode, output.decode()
 
 
+@pytest.mark.slow
 async def test_the_command_turns_the_knobs_of_a_running_engine() -> None:
     async with process(VLLM_API_KEY=KEY) as (base, _):
         port = int(base.rsplit(":", 1)[1])

@@ -79,6 +79,7 @@ def known(of_gateway: str, of_operator: str) -> Mapping[str, frozenset[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_query_asks_for_what_is_exposed(known: Mapping[str, frozenset[str]]) -> None:
     for query in queries():
         of_query = set(OF_TARGETS) | {"le"}
@@ -116,6 +117,7 @@ def test_prometheus_takes_the_rules(promtool: Path) -> None:
     assert f"SUCCESS: {len(rules())} rules found" in done.stdout
 
 
+@pytest.mark.slow
 def test_alerts_fire_when_they_should_and_only_then(promtool: Path) -> None:
     done = run(promtool, "test", "rules", CASES)
     assert done.returncode == 0, done.stdout + done.stderr

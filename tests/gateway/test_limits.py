@@ -361,5 +361,5 @@ async def test_metrics_tell_of_gateways_keys_and_how_answers_were_settled() -> N
         g.world.key_unreadable("understudy-system/other")
         gauges = {name: values for name, (_, values) in g.plane.gauges().items()}
         assert gauges["understudy_settled_total"] == {"counted": 1, "estimated": 0}
-        assert gauges["understudy_gateways"] == {"": 3}
+        assert gauges["understudy_limit_shares"] == {"": 3}
         assert gauges["understudy_access_keys"] == {"known": 1, "unreadable": 1}

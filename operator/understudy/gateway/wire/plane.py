@@ -241,7 +241,7 @@ class Plane:
                 "Answers to keys with a limit of tokens, by who counted what they cost: the engine, or nobody",
                 dict(self.settled),
             ),
-            "understudy_gateways": ("Gateways that share the limits of access keys", {"": self.world.gateways}),
+            "understudy_limit_shares": ("Gateways that share the limits of access keys", {"": self.world.gateways}),
             "understudy_access_keys": (
                 "Secrets with the label of access keys, by whether they could be read",
                 {"known": len(self.world.key_scopes), "unreadable": len(self.world.unreadable)},

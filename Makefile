@@ -11,7 +11,7 @@ LOCAL  := python3 -m local
 PYTEST := $(BIN)/pytest -q
 ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
 # The tests of the rooms that decide, as tests/conftest.py has them.
-PURE = tests/domain tests/gateway/policy tests/plan
+PURE = tests/domain tests/gateway/policy tests/plan tests/records/policy
 # Workers need not import thousands of tests that they will not run.
 ON_CLUSTER = $(shell grep -rl --include='test_*.py' 'mark\.cluster' tests)
 

@@ -11,6 +11,7 @@ from understudy.gateway.policy.books import Books, Notice, dump_notice, parse_no
 from understudy.gateway.policy.cells import Cells, blank, twin
 from understudy.gateway.policy.evidence import Counters
 from understudy.gateway.policy.standing import Standing
+from understudy.telemetry.beside import Beside
 
 KEY = "default/story"
 REVISIONS = ("r1", "r2")
@@ -67,6 +68,9 @@ class Pod:
         self.hear()
         states = self.books.deployments(lambda index, row: self._row(self.workers[index], row), only_active=False)
         return states[KEY].revisions if KEY in states else {}
+
+    def beside(self) -> Mapping[str, Beside]:
+        return self.books.beside(lambda index, row: self._row(self.workers[index], row))
 
     def _row(self, worker: Worker | None, row: int) -> Cells:
         assert worker is not None
@@ -237,3 +241,20 @@ def test_some_deployments_may_be_asked_for_alone() -> None:
     told = [pod.books.deployments(lambda _index, _row: blank(), names=n) for n in ({KEY}, {"x"})]
     assert [list(states) for states in told] == [[KEY], []]
     assert told[0][KEY].revisions["r1"].attempts == 1
+
+
+def test_what_metrics_show_beside_the_state_is_summed_and_outlives_a_worker() -> None:
+    pod = started(2)
+    for index in (0, 1):
+        counters = worker_of(pod, index).counters("r1")
+        counters.first_token(0.25)
+        counters.ejections += 1
+        worker_of(pod, index).standings = {
+            KEY: Standing("u1", 1, usable={"r1": 1}, taken=7.0, breakers={"r1": {"open": index}})
+        }
+    pod.hear()
+    pod.die(1)
+    (shown,) = pod.beside().values()
+    assert shown.table_taken == 7.0
+    assert (shown.revisions["r1"].ttft_sum, shown.revisions["r1"].ejections) == (0.5, 2)
+    assert shown.revisions["r1"].breakers == {"open": 0}

@@ -1,0 +1,90 @@
+"""A key's budget of tokens on a real cluster: two gateways spend from one ledger, to its end and no further."""
+
+import json
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.cluster import eventually
+from tests.e2e.installation import SYSTEM, create_key, install, ready_pods, settled
+from tests.e2e.stage import Stage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
+
+BUDGET = 4000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client got: the tokens of an answer, or the code of a refusal and whether it says to try again."""
+
+    tokens: int = 0
+    refused: str = ""
+    again: str = ""
+
+
+@pytest.fixture
+def budgeted(stage: Stage) -> Iterator[str]:
+    """A release with records, and a key with a budget."""
+    install("--set", "records.enabled=true")
+    settled(stage.cluster)
+    eventually("the records are ready", lambda: ready_pods(stage.cluster, "records"), within=90)
+    # What is spent of a budget is remembered by the key's name.
+    name = f"e2e-budgeted-{uuid.uuid4().hex[:8]}"
+    yield create_key(stage.cluster, name, f"--budget={BUDGET}", "--budget-period=month")
+    stage.cluster.delete("secret", name, SYSTEM)
+    install()
+    # The chart keeps the books when records are turned off.
+    stage.cluster.kubectl("-n", SYSTEM, "delete", "pvc", "-l", "app.kubernetes.io/component=records")
+
+
+def ask(stage: Stage, key: str) -> Answer:
+    """One request of fifty tokens, on a connection of its own: either gateway may get it."""
+    body = {"model": stage.served("story"), "messages": [{"role": "user", "content": "Say something."}]}
+    request = urllib.request.Request(
+        f"{stage.base_url}/v1/chat/completions",
+        json.dumps({**body, "max_tokens": 50}).encode(),
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return Answer(tokens=json.load(answer)["usage"]["total_tokens"])
+    except urllib.error.HTTPError as error:
+        with error:
+            code = json.load(error)["error"]["code"]
+        return Answer(refused=code, again=error.headers.get("x-should-retry", ""))
+
+
+def until_refused(stage: Stage, key: str) -> tuple[int, Answer]:
+    """Tokens that were used before the first refusal, and that refusal."""
+    used = 0
+    for _ in range(2 * BUDGET // 50):
+        answer = ask(stage, key)
+        if answer.refused:
+            return used, answer
+        used += answer.tokens
+    raise AssertionError(f"{used} tokens of a budget of {BUDGET} were used and nothing was refused")
+
+
+def test_a_budget_is_spent_to_its_end_and_not_beyond_though_the_ledger_is_replaced(stage: Stage, budgeted: str) -> None:
+    # Given a deployment that serves, and half of the budget spent
+    stage.serving("story", "--tokens=50", replicas=2)
+    eventually("the key is known", lambda: not ask(stage, budgeted).refused, within=20)
+    used = sum(ask(stage, budgeted).tokens for _ in range(BUDGET // 2 // 55))
+    assert used > 0
+    # When the pod of the records is replaced
+    (pod,) = ready_pods(stage.cluster, "records")
+    stage.cluster.delete("pod", pod, SYSTEM)
+    eventually("another one is ready", lambda: set(ready_pods(stage.cluster, "records")) - {pod}, within=90)
+    # Then what is left can be spent, and no more
+    more, refusal = until_refused(stage, budgeted)
+    assert (refusal.refused, refusal.again) == ("insufficient_quota", "false")
+    assert used + more <= BUDGET
+    # Each gateway may hold a part that is too small for one more request.
+    assert used + more >= 0.9 * BUDGET
+    # and whoever has no budget is served as before
+    assert ask(stage, stage.key).tokens > 0

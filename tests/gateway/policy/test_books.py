@@ -250,11 +250,11 @@ def test_what_metrics_show_beside_the_state_is_summed_and_outlives_a_worker() ->
         counters.first_token(0.25)
         counters.ejections += 1
         worker_of(pod, index).standings = {
-            KEY: Standing("u1", 1, usable={"r1": 1}, taken=7.0, breakers={"r1": {"open": index}})
+            KEY: Standing("u1", 1, usable={"r1": 1}, taken=7.0, breakers={"r1": {"closed": 1 - index}})
         }
     pod.hear()
     pod.die(1)
     (shown,) = pod.beside().values()
     assert shown.table_taken == 7.0
     assert (shown.revisions["r1"].ttft_sum, shown.revisions["r1"].ejections) == (0.5, 2)
-    assert shown.revisions["r1"].breakers == {"open": 0}
+    assert shown.revisions["r1"].breakers == {"closed": 1}

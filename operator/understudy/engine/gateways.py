@@ -212,8 +212,12 @@ class GatewayPoller:
 
         As of when the question was put: it describes no later moment than that for certain.
         """
-        known = before is not None and uid not in self._silent and began - before.whole_at < WHOLE_INTERVAL
-        if before is not None and known and len(self._active) <= MANY:
+        if (
+            before is not None
+            and uid not in self._silent
+            and began - before.whole_at < WHOLE_INTERVAL
+            and len(self._active) <= MANY
+        ):
             only = frozenset(self._active)
             state = await self._source.state(address, only)
             if state.start_id == before.state.start_id:

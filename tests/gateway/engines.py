@@ -199,6 +199,21 @@ def answers_well(*tokens: str, pace: float = 0.0) -> Script:
     return script
 
 
+def holds_streams(finish: asyncio.Event) -> Script:
+    """Says `one` on a stream, and ends it when told to; answers everything else at once."""
+
+    async def script(asked: Asked) -> None:
+        if asked.body.get("stream"):
+            await asked.begin_stream()
+            await asked.say("one")
+            await finish.wait()
+            await asked.end_stream()
+        else:
+            await answers_well()(asked)
+
+    return script
+
+
 def answers_status(status: int, body: Any = None) -> Script:
     """Answers every request with one status."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from local.ports import free_port
 from tests.gateway.clients import ask, chat, client, request
-from tests.gateway.engines import Asked, answers_well, engine
+from tests.gateway.engines import Asked, answers_well, engine, holds_streams
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret, slice_object, table_object
 from tests.gateway.gateways import until
 from tests.gateway.processes import Process, launch, process
@@ -50,16 +50,7 @@ async def test_it_serves_from_a_file_alone(tmp_path: Path) -> None:
 async def test_sigterm_lets_streams_end_and_takes_requests_a_little_longer(tmp_path: Path) -> None:
     finish = asyncio.Event()
 
-    async def script(asked: Asked) -> None:
-        if asked.body.get("stream"):
-            await asked.begin_stream()
-            await asked.say("one")
-            await finish.wait()
-            await asked.end_stream()
-        else:
-            await answers_well()(asked)
-
-    async with engine(script) as e:
+    async with engine(holds_streams(finish)) as e:
         flags = (written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])])), "--grace=1s")
         async with process(*flags, "--shutdown-timeout=60s") as p, client(p.port) as streaming, client(p.port) as idle:
             await streaming.send(request(chat(stream=True)))

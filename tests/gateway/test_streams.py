@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.clients import ask, chat, client, request
-from tests.gateway.engines import Asked, answers_well, chunk, completion, delta, engine, hangs
+from tests.gateway.engines import Asked, answers_well, chunk, completion, delta, engine, hangs, holds_streams
 from tests.gateway.gateways import gateway, until
 from tests.gateway.worlds import CANARY, KEY, STABLE, endpoints, snapshot, table
 from understudy.gateway.wire.exchange import Exchange
@@ -291,13 +291,7 @@ async def test_conversations_keep_to_their_variant_and_the_shares_are_as_written
 async def test_a_stream_outlives_its_table_and_is_counted_until_it_ends() -> None:
     finish = asyncio.Event()
 
-    async def script(asked: Asked) -> None:
-        await asked.begin_stream()
-        await asked.say("one")
-        await finish.wait()
-        await asked.end_stream()
-
-    async with engine(script) as candidate, engine() as stable:
+    async with engine(holds_streams(finish)) as candidate, engine() as stable:
         slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [candidate.port])]
         async with gateway(snapshot([table({STABLE: 0, CANARY: 100})], slices)) as g, client(g.port) as c:
             await c.send(request(chat(stream=True)))

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 
 from tests.gateway.certificates import EC, RSA, certify, sign
 from tests.gateway.clients import chat, client, exchange, request
-from tests.gateway.engines import Asked, answers_well, engine
+from tests.gateway.engines import Asked, answers_well, engine, holds_streams
 from tests.gateway.gateways import gateway, until
 from tests.gateway.processes import launch, process
 from tests.gateway.worlds import KEY, STABLE, endpoints, snapshot, table
@@ -300,16 +300,7 @@ async def test_sigterm_lets_streams_over_tls_end_and_takes_requests_a_little_lon
     trust = certify(tmp_path, "story")
     finish = asyncio.Event()
 
-    async def script(asked: Asked) -> None:
-        if asked.body.get("stream"):
-            await asked.begin_stream()
-            await asked.say("one")
-            await finish.wait()
-            await asked.end_stream()
-        else:
-            await answers_well()(asked)
-
-    async with engine(script) as e:
+    async with engine(holds_streams(finish)) as e:
         file = written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])]))
         flags = (file, "--grace=2s", "--shutdown-timeout=60s", f"--tls-dir={tmp_path}")
         async with process(*flags) as p, client(p.port, trust) as streaming:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.gateway.certificates import EC, certify, issue
 from tests.gateway.clients import ask, chat, client, request
-from tests.gateway.engines import Asked, answers_well, engine, hangs, resets
+from tests.gateway.engines import Asked, answers_well, engine, hangs, holds_streams, resets
 from tests.gateway.gateways import gateway, until
 from tests.gateway.processes import launch, process
 from tests.gateway.worlds import STABLE, endpoints, snapshot, table
@@ -205,17 +205,8 @@ async def test_whoever_is_trusted_no_more_is_asked_no_more_on_open_connections_e
     tls = trust(tmp_path, papers.ca)
     finish = asyncio.Event()
 
-    async def script(asked: Asked) -> None:
-        if asked.body.get("stream"):
-            await asked.begin_stream()
-            await asked.say("one")
-            await finish.wait()
-            await asked.end_stream()
-        else:
-            await answers_well()(asked)
-
     async with (
-        engine(script, tls=shown(papers.of("good"))) as e,
+        engine(holds_streams(finish), tls=shown(papers.of("good"))) as e,
         gateway(one(e.port), engine_tls=tls) as g,
         client(g.port) as streaming,
     ):

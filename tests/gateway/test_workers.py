@@ -14,7 +14,7 @@ import pytest
 
 from tests.gateway.certificates import certify
 from tests.gateway.clients import Client, ask, chat, client, request
-from tests.gateway.engines import Asked, answers_well, engine
+from tests.gateway.engines import answers_well, engine, holds_streams
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, FakeApi, fake_api, key_secret, slice_object, table_object
 from tests.gateway.gateways import DEPLOYMENT, until
 from tests.gateway.processes import Process, launch, process
@@ -313,14 +313,8 @@ async def test_a_worker_that_stands_still_is_killed_and_started_again(tmp_path: 
 async def test_sigterm_lets_the_streams_of_all_workers_end(tmp_path: Path) -> None:
     finish = asyncio.Event()
 
-    async def script(asked: Asked) -> None:
-        await asked.begin_stream()
-        await asked.say("one")
-        await finish.wait()
-        await asked.end_stream()
-
     async with (
-        engine(script) as e,
+        engine(holds_streams(finish)) as e,
         two(written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])])), "--shutdown-timeout=60s") as p,
     ):
         streams: list[Client] = []

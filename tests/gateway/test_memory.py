@@ -28,7 +28,7 @@ from understudy.gateway.wire.attempt import Attempt
 from understudy.gateway.wire.connection import Connection
 from understudy.gateway.wire.exchange import Exchange
 from understudy.gateway.wire.relay import Relay
-from understudy.gateway.wire.responses import ResponsesRelay
+from understudy.gateway.wire.reply import Reply
 
 EVENT = "x" * 60_000
 READERS, HEADS, BODIES = 30, 200, 40
@@ -152,7 +152,7 @@ async def test_who_goes_while_it_waits_in_the_queue_never_reaches_an_engine(how:
         assert [a.body["messages"][0]["content"] for a in e.asked] == ["first"]
 
 
-KEPT = (ChunkReader, Head, Connection, Exchange, Attempt, Relay, ResponsesRelay)
+KEPT = (ChunkReader, Head, Connection, Exchange, Attempt, Reply, Relay)
 
 
 def alive() -> Counter[str]:

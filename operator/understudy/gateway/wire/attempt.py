@@ -19,6 +19,7 @@ from understudy.gateway.policy.responses import is_empty
 from understudy.gateway.policy.retry import Failure
 from understudy.gateway.policy.story import Story, finish_of
 from understudy.gateway.table import Variant
+from understudy.gateway.wire.completions import CompletionsRelay
 from understudy.gateway.wire.relay import Relay, StreamFailedError
 from understudy.gateway.wire.responses import ResponsesRelay
 
@@ -95,7 +96,7 @@ class Attempt:
         self.variant = variant
         self.endpoint = endpoint
         self.half = half
-        self.relay: Relay | ResponsesRelay | None = None
+        self.relay: Relay | None = None
         self._load = load
         self._began = now
         self.sample: SampleCounters | None = variant.counters.sample if sampled else None
@@ -217,7 +218,7 @@ class Attempt:
                 self.relay = (
                     ResponsesRelay(self.variant.model, exchange.name, half=self.half)
                     if exchange.responses
-                    else Relay(
+                    else CompletionsRelay(
                         self.variant.model,
                         exchange.name,
                         wants_usage=exchange.wants_usage,
@@ -286,7 +287,7 @@ class Attempt:
         """Whether the owner has something of the stream already, or could be given all of it."""
         return bool(self._last_token) or (self.relay is not None and self.relay.done)
 
-    def _send(self, relay: Relay | ResponsesRelay) -> None:
+    def _send(self, relay: Relay) -> None:
         events = relay.take()
         if not events:
             return
@@ -306,7 +307,7 @@ class Attempt:
         self._last_token = now
         self._exchange.send(events, now, first=first)
 
-    def _stream_ended(self, relay: Relay | ResponsesRelay) -> None:
+    def _stream_ended(self, relay: Relay) -> None:
         if relay.done:
             self._send(relay)
             counters = self.variant.counters

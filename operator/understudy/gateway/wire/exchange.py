@@ -19,12 +19,10 @@ from understudy.gateway.policy.demand import load_of
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
-from understudy.gateway.policy.heartbeat import HEARTBEAT, introduced
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import RESPONSES, Operation
 from understudy.gateway.policy.pairs import Half
-from understudy.gateway.policy.refusal import Refusal, error_event
-from understudy.gateway.policy.responses import error_event as response_error_event
+from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import (
     CHARGED,
     POISONED,
@@ -38,9 +36,9 @@ from understudy.gateway.policy.retry import (
 )
 from understudy.gateway.policy.story import ANSWERED, CLIENT_GONE, NO_STORY
 from understudy.gateway.table import Entry, Variant
-from understudy.gateway.wire.answer import STREAM_END, stream_head, who_answers
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
 from understudy.gateway.wire.means import Means
+from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
 
 if TYPE_CHECKING:
@@ -61,11 +59,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_closes", "_conversation", "_course", "_desperate",
-        "_direct", "_document", "_due", "_entry_key", "_fallback", "_fallbacks", "_head", "_key", "_line", "_load",
-        "_means", "_opened", "_operation", "_pair", "_payload", "_payload_model", "_queue", "_request_fields", "_salt",
-        "_spoke", "_story", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client",
-        "hides_each", "name", "plane", "responses", "stream", "wants_usage",
+        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_conversation", "_course", "_desperate", "_direct",
+        "_document", "_due", "_entry_key", "_fallbacks", "_key", "_line", "_load", "_means", "_operation", "_pair",
+        "_payload", "_payload_model", "_queue", "_reply", "_request_id", "_salt", "_session", "_spoke", "_story",
+        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "hides_each", "name", "plane",
+        "responses", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -99,27 +97,27 @@ class Exchange:
             document["cache_salt"] = key.salt
         self.client = client
         self._operation = operation
-        self._head = head
+        self._session = fields.get(b"x-session-id")
         self._document = document
         self._entry_key = entry.key
         self._key = key
         self._means = means
         self._direct = direct
-        self._request_fields = b"x-request-id: %b\r\n" % plane.ids.next()
+        self._request_id = plane.ids.next()
+        request_fields = b"x-request-id: %b\r\n" % self._request_id
         own_id = client_request_id(fields.get(b"x-request-id"))
         if own_id is not None:
-            self._request_fields += b"x-client-request-id: %b\r\n" % own_id
+            request_fields += b"x-client-request-id: %b\r\n" % own_id
+        self._reply = Reply(client, request_fields, responses=self.responses)
         trace = traceparent(fields.get(b"traceparent"))
         self._traceparent = b"traceparent: %b\r\n" % trace if trace is not None else b""
         self._timeouts = entry.served.table.timeouts
         self._queue = entry.served.table.queue
         self._fallbacks = entry.served.table.fallback
-        # The served name that took the request in the place of its own.
-        self._fallback = ""
         self._asked: tuple[str, ...] = (entry.key,)
         now = plane.clock()
         self._whole_until = now + self._timeouts.whole
-        self._story = plane.story(self._request_fields, self.name, operation.path, key.hash, stream=self.stream)
+        self._story = plane.story(self._request_id, self.name, operation.path, key.hash, stream=self.stream)
         self._wait_until = 0.0
         # When patience ends with an engine that has not begun, or with waiting for one, and when to send a heartbeat.
         self._due = math.inf
@@ -136,7 +134,7 @@ class Exchange:
         self._desperate = True
         self._where = self._load = 0
         self._pair: Pair | None = None
-        self._spoke = self._opened = self._closes = False
+        self._spoke = False
 
     def start(self) -> None:
         """Send the request on its way, as soon as it may."""
@@ -147,7 +145,7 @@ class Exchange:
 
     def add_fields(self, fields: bytes) -> None:
         """Header lines for whatever it is answered."""
-        self._request_fields += fields
+        self._reply.fields += fields
 
     def set_out(self) -> None:
         """It may go."""
@@ -164,7 +162,7 @@ class Exchange:
         if self._means is not None:
             self._means.pay(attempt, whole=ended is ANSWERED)
         if self._story is not NO_STORY:
-            self.plane.tell(self._story, self._entry_key, self._fallback, ended)
+            self.plane.tell(self._story, self._entry_key, self._reply.fallback, ended)
 
     def dispatch(self) -> None:
         """Choose variant and endpoint by the table of this moment and begin an attempt, or wait for one to choose."""
@@ -205,8 +203,9 @@ class Exchange:
         """Half of a pair, if the lot says that this request is copied. The copy has one try: so has this half of it."""
         if self._payload_model:
             return None
-        request_id = self._request_fields.partition(b"\r\n")[0].removeprefix(b"x-request-id: ").decode()
-        request = Request(self._operation.path, self.name, request_id, responses=self.responses, stream=self.stream)
+        request = Request(
+            self._operation.path, self.name, self._request_id.decode(), responses=self.responses, stream=self.stream
+        )
         self._pair = self.plane.shadows.draw(entry, self._position(entry), request, now)
         return None if self._pair is None else self._pair.stable
 
@@ -236,7 +235,7 @@ class Exchange:
         salt = entry.served.table.salt
         if not self._conversation:
             found, source = conversation_id(
-                self._head.fields.get(b"x-session-id"),
+                self._session,
                 self._document,
                 self._key.hash,
                 from_user=entry.served.table.session_from_user,
@@ -244,7 +243,7 @@ class Exchange:
             )
             self.plane.conversations[source] += 1
             self._story.source = source
-            self._conversation = found or self._request_fields
+            self._conversation = found or self._request_id
         elif salt == self._salt:
             return self._where
         self._salt = salt
@@ -311,7 +310,7 @@ class Exchange:
         self._pair = None
         self._asked += (entry.key,)
         self._entry_key = entry.key
-        self._fallback = name
+        self._reply.fallback = name
         self._timeouts, self._queue = entry.served.table.timeouts, entry.served.table.queue
         # What it has done to engines stays with it; everything else begins anew.
         kills = self._course.kills
@@ -347,16 +346,7 @@ class Exchange:
     def _beat(self, now: float) -> None:
         self._beat_at = now + self.plane.limits.heartbeat_seconds
         self._expect(self._due)
-        out = self._framed(HEARTBEAT)
-        if not self._opened:
-            out = self._open(self._request_fields) + out
-        self.client.write(out)
-
-    def _open(self, fields: bytes) -> bytes:
-        """The head of the stream."""
-        self._opened = True
-        self._closes = self.client.closes()
-        return stream_head(fields, chunked=bool(self._head.minor), close=self._closes)
+        self._reply.beat()
 
     def request_to(self, variant: Variant) -> bytes:
         """The request as the engine gets it."""
@@ -403,30 +393,21 @@ class Exchange:
     def send(self, events: bytes, now: float, *, first: bool) -> None:
         """Events of the stream; the first ones settle that this attempt is the answer."""
         client = self.client
-        if not first:
-            out = self._framed(events)
-        else:
-            self._spoke = True
-            self._story.first_token = now - self._story.began
-            self._settle()
-            variant = self._variant()
-            if self._opened:
-                out = self._framed(self._introduced(events, variant))
-            else:
-                out = self._open(self._answer_fields(variant)) + self._framed(events)
         if not client.paused:
             client.deadline = min(now + self._timeouts.between_tokens, self._whole_until)
-        client.write(out)
-        if first and self._pair is not None:
+        if not first:
+            self._reply.go_on(events)
+            return
+        self._spoke = True
+        self._story.first_token = now - self._story.began
+        self._settle()
+        self._reply.begin(events, self._variant())
+        if self._pair is not None:
             self._copy(self._pair)
 
     def _variant(self) -> Variant | None:
         """Who answers."""
         return None if self._attempt is None else self._attempt.variant
-
-    def _introduced(self, events: bytes, variant: Variant | None) -> bytes:
-        """The first events after a head that could not tell who answers."""
-        return events if variant is None else introduced(events, variant.revision, variant.track, self._fallback)
 
     def stream_ended(self) -> None:
         """The stream has come to its end mark."""
@@ -446,7 +427,7 @@ class Exchange:
         if kind is not None:
             attempt.spoil(kind)
             attempt.blame(self.plane.clock(), at_once=True)
-        self.client.write(self._framed(attempt.relay.take() + attempt.relay.error_event(refusal)))
+        self._reply.go_on(attempt.relay.take() + attempt.relay.error_event(refusal))
         self.plane.answered += 1
         self._end_stream()
 
@@ -468,10 +449,10 @@ class Exchange:
 
     def answered(self, body: bytes) -> None:
         """The engine's whole answer."""
-        fields = self._answer_fields(self._variant())
+        variant = self._variant()
         self._settle()
         self._over(self._end_attempt(clean=True), ANSWERED)
-        self.client.answer(200, body, fields)
+        self._reply.whole(body, variant)
         self._close_pair()
 
     def grew(self, size: int) -> None:
@@ -488,28 +469,12 @@ class Exchange:
 
     def _tell(self, refusal: Refusal, variant: Variant | None) -> None:
         """The client has got no content and gets none: a refusal, as an event if its stream is open."""
-        self._over(None, (200 if self._opened else refusal.status, refusal.code))
-        if not self._opened:
-            self.client.refuse(refusal, self._answer_fields(variant))
-            self._close_pair()
-            return
-        event = response_error_event(refusal, 0) if self.responses else error_event(refusal)
-        self.plane.count_refusal(refusal.code)
-        self.client.write(self._framed(self._introduced(event, variant)))
-        self._end_stream()
-
-    def _answer_fields(self, variant: Variant | None) -> bytes:
-        return self._request_fields + (b"" if variant is None else who_answers(variant, self._fallback))
-
-    def _framed(self, events: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(events), events) if self._head.minor else events
+        self._over(None, (200 if self._reply.opened else refusal.status, refusal.code))
+        self._reply.refuse(refusal, variant)
+        self._close_pair()
 
     def _end_stream(self) -> None:
-        # Whole as HTTP, even after an error: closing then would take the client's next request down with it.
-        if self._head.minor:
-            self.client.write(STREAM_END)
-        # As the head said: a client that was told nothing may use the connection once more, and is told then.
-        self.client.finish(close=self._closes or not self._head.minor)
+        self._reply.end()
         self._close_pair()
 
     def _close_pair(self) -> None:

@@ -261,12 +261,11 @@ class Plane:
             ages[resource] = max(ages.get(resource, 0.0), now - at)
         return ages
 
-    def story(self, request_fields: bytes, name: str, operation: str, key_hash: str, *, stream: bool) -> Story:
+    def story(self, request_id: bytes, name: str, operation: str, key_hash: str, *, stream: bool) -> Story:
         """Where to write what becomes of a new request; NO_STORY where no log is kept."""
         if self.log is None:
             return NO_STORY
-        request_id = request_fields.partition(b"\r\n")[0].removeprefix(b"x-request-id: ").decode()
-        return Story(request_id, name, operation, key_hash, self.clock(), stream=stream)
+        return Story(request_id.decode(), name, operation, key_hash, self.clock(), stream=stream)
 
     def tell(self, story: Story, deployment: str, fallback: str, ended: tuple[int, str]) -> None:
         """Let the log have the story of a request that has ended."""

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 SHARED = ("tests/api/", "tests/chart/", "tests/e2e/test_scheduling.py")
 
 # The tests of the rooms that decide: they alone must reach every branch of them (make test-pure).
-PURE = ("tests/domain/", "tests/gateway/policy/", "tests/plan/", "tests/records/policy/")
+PURE = ("tests/domain/", "tests/gateway/policy/", "tests/guard/", "tests/plan/", "tests/records/policy/")
 
 settings.register_profile("understudy", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("understudy")

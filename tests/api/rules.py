@@ -284,6 +284,7 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("ModelDeployment", {"spec.rollout.capacity": {"mode": "Borrow", "maxUnavailable": 3}}, ""),
     ("ModelDeployment", {"spec.rollout.capacity": {"maxUnavailable": 3}}, ""),
     ("ModelDeployment", {"spec.api.extraFields": ["guided_json", "priority_class"]}, ""),
+    ("ModelDeployment", {"spec.pricing": {"inputPerMillion": "0", "outputPerMillion": "999999999.999999999"}}, ""),
     ("ModelDeployment", {"spec.probes.prompts.0.expect": {}}, ""),
     ("ModelDeployment", {"spec.probes.prompts.0.expect.jsonSchema": {"properties": {"a": {"items": {}}}}}, ""),
     ("Guardrail", {"spec.audience": "minors", "spec.rules.2.fictionAllowance": 0}, ""),
@@ -304,4 +305,6 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("RoutingTable", {"spec.salt": ""}, ""),
     ("RoutingTable", {"spec.extraFields": GONE, "spec.mediaHosts": GONE}, ""),
     ("RoutingTable", {"spec.mediaHosts": ["10.0.0.1:8443"]}, ""),
+    ("RoutingTable", {"spec.pricing": GONE}, ""),
+    ("RoutingTable", {"spec.pricing": {"inputPerMillion": "0", "outputPerMillion": "0"}}, ""),
 ]

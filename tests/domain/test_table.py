@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from understudy.domain.money import Pricing
 from understudy.domain.table import InvalidTableError, Queue, Shadow, Table, Timeouts, Variant, parse_table, table_spec
 
 STABLE, CANARY = "6f1c9a02", "a90b1234"
+DECIMAL = "want a decimal such as 0.10, at most 9 digits on each side of the point, in quotes"
 
 
 def spec(**changed: Any) -> dict[str, Any]:
@@ -39,6 +41,7 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
         extra_fields=("guided_decoding_backend",),
         media_hosts=("img.example.com", "10.0.0.1:8443"),
         fallback=("plain", "stories/plainer"),
+        pricing=Pricing(100_000_000, 10**18 - 1, "EUR", request=1),
     )
     assert parse_table("story", table_spec(table)) == table
 
@@ -53,7 +56,16 @@ def test_the_settings_of_a_shadow_are_written_as_they_were_and_only_where_there_
 def test_what_is_left_out_has_its_default() -> None:
     table = parse_table("story", {"epoch": 0})
     assert table == Table(epoch=0, served_names=(), variants=())
-    assert not {"queue", "fallback", "shadow", "extraFields", "mediaHosts"}.intersection(table_spec(table))
+    rare = {"queue", "fallback", "shadow", "extraFields", "mediaHosts", "pricing"}
+    assert not rare.intersection(table_spec(table))
+
+
+def test_prices_are_written_as_decimals_and_a_currency_and_a_price_of_requests_may_be_left_out() -> None:
+    said = {"inputPerMillion": "0.10", "outputPerMillion": "4"}
+    table = parse_table("story", spec(pricing=said))
+    assert table.pricing == Pricing(100_000_000, 4_000_000_000, "USD")
+    written = {"inputPerMillion": "0.1", "outputPerMillion": "4", "perRequest": "0", "currency": "USD"}
+    assert table_spec(table)["pricing"] == written
 
 
 def test_pods_without_a_bound_are_written_without_one() -> None:
@@ -103,6 +115,16 @@ def test_a_shadow_has_no_share_and_keeps_no_text_unless_asked_to(percent: int) -
             "spec.mediaHosts: 'https://img.example.com' is not a host in lower case, or host:port",
         ),
         ({"mediaHosts": [7]}, "spec.mediaHosts: 7 is not a host in lower case, or host:port"),
+        ({"pricing": {"inputPerMillion": "1"}}, f"spec.pricing.outputPerMillion: {DECIMAL}"),
+        ({"pricing": {"inputPerMillion": 0.1, "outputPerMillion": "1"}}, f"spec.pricing.inputPerMillion: {DECIMAL}"),
+        (
+            {"pricing": {"inputPerMillion": "1", "outputPerMillion": "1", "perRequest": "-1"}},
+            f"spec.pricing.perRequest: {DECIMAL}",
+        ),
+        (
+            {"pricing": {"inputPerMillion": "1", "outputPerMillion": "1", "currency": "$"}},
+            "spec.pricing.currency: want a currency's three capital letters, such as USD",
+        ),
         ({"epoch": "3"}, "spec.epoch: want a whole number, 0 or more"),
         ({"epoch": True}, "spec.epoch: want a whole number, 0 or more"),
         ({"servedNames": ["no spaces"]}, "spec.servedNames: 'no spaces' is not a model name"),

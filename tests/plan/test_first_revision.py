@@ -6,6 +6,7 @@ import pytest
 
 from tests.plan.parts import Behaviour
 from tests.plan.world import Cluster, rollout, serving
+from understudy.domain.money import Pricing
 from understudy.domain.table import Queue
 
 
@@ -48,6 +49,20 @@ def test_how_requests_wait_is_in_the_table_and_changes_with_the_spec_alone() -> 
     cluster.apply("v1", queue={})
     cluster.turns(2)
     assert cluster.table.queue == Queue(200, 60.0, 0)
+    assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
+
+
+def test_what_requests_cost_is_in_the_table_and_changes_with_the_spec_alone() -> None:
+    prices = {"inputPerMillion": "0.10", "outputPerMillion": "0.40", "perRequest": "0.001", "currency": "EUR"}
+    cluster = new(pricing=prices).until_phase("Stable")
+    before = cluster.table
+    cluster.apply("v1")
+    cluster.turns(2)
+    after = cluster.table
+    assert before is not None
+    assert before.pricing == Pricing(100_000_000, 400_000_000, "EUR", request=1_000_000)
+    assert after is not None
+    assert after.pricing is None
     assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
 
 

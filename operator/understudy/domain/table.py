@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from understudy.domain.fields import NEVER_PASSED
+from understudy.domain.money import Pricing, currency, decimal, nano
 from understudy.domain.names import child_name
 
 Track = Literal["stable", "canary", "shadow"]
@@ -79,6 +80,7 @@ class Table:
     `shadow` is there if and only if one variant has that track.
     `fallback` are served names that take requests which the deployment cannot serve, the first one first.
     `extra_fields` of requests are passed on beside the usual ones, `media_hosts` may be named in their media URLs.
+    `pricing` is None where nobody has said what requests cost.
     """
 
     epoch: int
@@ -94,6 +96,7 @@ class Table:
     extra_fields: tuple[str, ...] = ()
     media_hosts: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
+    pricing: Pricing | None = None
 
 
 def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
@@ -102,7 +105,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
     Raises InvalidTableError: unknown track, duplicate revision, weights that are not whole
     numbers summing to 100 (or no variant at all), a service that is not the revision's own, a revision
     that is cut and a variant, a second shadow or one with a share, a shadow without its settings or the reverse,
-    an extra field that is never passed on.
+    an extra field that is never passed on, a price that is no decimal.
     """
     epoch = spec.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
@@ -137,6 +140,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
         extra_fields=_extra_fields(spec.get("extraFields", ())),
         media_hosts=_media_hosts(spec.get("mediaHosts", ())),
         fallback=_names("spec.fallback", spec.get("fallback", ())),
+        pricing=_pricing(spec.get("pricing")),
     )
 
 
@@ -175,6 +179,13 @@ def table_spec(table: Table) -> dict[str, Any]:
         spec["mediaHosts"] = list(table.media_hosts)
     if table.fallback:
         spec["fallback"] = list(table.fallback)
+    if table.pricing is not None:
+        spec["pricing"] = {
+            "inputPerMillion": decimal(table.pricing.input),
+            "outputPerMillion": decimal(table.pricing.output),
+            "perRequest": decimal(table.pricing.request),
+            "currency": table.pricing.currency,
+        }
     return spec
 
 
@@ -220,6 +231,26 @@ def _shadow(settings: Mapping[str, Any] | None, variants: Sequence[Variant]) -> 
         between_tokens=_seconds("spec.shadow", settings, "betweenTokensSeconds"),
         text=text,
     )
+
+
+def _pricing(prices: Mapping[str, Any] | None) -> Pricing | None:
+    if prices is None:
+        return None
+    try:
+        named = currency(str(prices.get("currency", "USD")))
+    except ValueError as error:
+        raise InvalidTableError(f"spec.pricing.currency: {error}") from None
+    each = _price(prices, "inputPerMillion"), _price(prices, "outputPerMillion")
+    return Pricing(*each, named, request=_price(prices, "perRequest", "0"))
+
+
+def _price(prices: Mapping[str, Any], field: str, default: str = "") -> int:
+    price = prices.get(field, default)
+    try:
+        # A number has been through binary fractions, and need not be what was written.
+        return nano(price if isinstance(price, str) else "")
+    except ValueError as error:
+        raise InvalidTableError(f"spec.pricing.{field}: {error}, in quotes") from None
 
 
 def _names(field: str, names: Sequence[Any]) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from understudy.api.v1alpha1.serving import Pricing as Prices
 from understudy.domain.duration import seconds
+from understudy.domain.money import Pricing, nano
 from understudy.domain.names import child_name
 from understudy.domain.table import Queue, Shadow, Table, Timeouts, Track, Variant
 from understudy.plan.names import served
@@ -125,6 +127,7 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         extra_fields=spec.api.extra_fields,
         media_hosts=spec.api.media_hosts,
         fallback=tuple(other.name for other in spec.fallback),
+        pricing=_pricing(spec.pricing),
         shadow=_shadow(world) if any(part.track == "shadow" for part in parts) else None,
         cut=tuple(r.name for r in world.revisions.values() if _is_cut(world, r) and r.name not in live),
     )
@@ -139,6 +142,13 @@ def _shadow(world: World) -> Shadow:
         between_tokens=world.terms.between_tokens,
         text=world.spec.logging.text != "none",
     )
+
+
+def _pricing(said: Prices | None) -> Pricing | None:
+    if said is None:
+        return None
+    each = nano(said.input_per_million), nano(said.output_per_million)
+    return Pricing(*each, said.currency, request=nano(said.per_request))
 
 
 def _on_trial(state: State) -> str:

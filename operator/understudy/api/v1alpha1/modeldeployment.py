@@ -72,7 +72,7 @@ class ModelDeploymentSpec(BaseModel):
     timeouts: Timeouts = Timeouts()
     """Limits of one request."""
     pricing: Pricing | None = None
-    """What tokens cost."""
+    """What requests cost; keys with a budget in money need it."""
     logging: Logging = Logging()
     """What is kept of requests."""
 

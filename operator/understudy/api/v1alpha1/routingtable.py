@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from understudy.api.v1alpha1.markers import ATOMIC, Cel, list_map
 from understudy.api.v1alpha1.metadata import ApiVersion, ObjectMeta
 from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName
-from understudy.api.v1alpha1.serving import ExtraFields, MediaHosts
+from understudy.api.v1alpha1.serving import ExtraFields, MediaHosts, Pricing
 from understudy.api.v1alpha1.shape import shape
 
 Seconds = Annotated[float, Field(ge=0.001, le=86400)]
@@ -119,6 +119,8 @@ class RoutingTableSpec(BaseModel):
     """Hosts from which engines may load media."""
     fallback: Annotated[tuple[ServedName, ...], Field(max_length=8), ATOMIC] = ()
     """Served names that take requests which this deployment cannot serve, the first one first."""
+    pricing: Pricing | None = None
+    """What requests cost."""
     shadow: TableShadow | None = None
     """Copies for the variant of track `shadow`."""
 

@@ -78,7 +78,7 @@ class Timeouts(BaseModel):
 
 
 class Pricing(BaseModel):
-    """What tokens cost, for budgets and records."""
+    """What requests cost, for budgets and records."""
 
     model_config = shape()
 
@@ -86,6 +86,8 @@ class Pricing(BaseModel):
     """Price of a million tokens of prompts, as a quoted decimal."""
     output_per_million: Price
     """Price of a million tokens of answers, as a quoted decimal."""
+    per_request: Price = "0"
+    """Price of a request beside its tokens, as a quoted decimal."""
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$", max_length=3)] = "USD"
     """Currency by ISO 4217."""
 

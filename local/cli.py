@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("up", help="everything, from a bare machine to a streamed answer of a real vLLM pod")
     installs = commands.add_parser("tools", help="install what is missing: Docker, kind, kubectl, helm")
-    installs.add_argument("--for-tests", action="store_true", help="and Helm 3 and promtool, for the tests")
+    installs.add_argument("--for-tests", action="store_true", help="and Helm 3, promtool and PostgreSQL, for the tests")
     commands.add_parser("cluster", help="bring the cluster up, or mend it, or do nothing if it is well")
     loading = commands.add_parser("images", help="build the images and load them into the cluster, where they changed")
     loading.add_argument(

@@ -37,6 +37,9 @@ PACKED = {
 WANTED = {"kind": versions.KIND, "kubectl": versions.KUBERNETES, "helm": versions.HELM}
 WANTED_BY_TESTS = {"helm3": versions.HELM_3}
 PROMTOOL = {"promtool": versions.PROMETHEUS}
+# Where Debian has each version of PostgreSQL, and where its package reads that it is to make no server by itself.
+POSTGRESQL = Path("/usr/lib/postgresql")
+NO_SERVER = Path("/etc/postgresql-common/createcluster.conf")
 _QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -67,9 +70,10 @@ def ensure(way: Way) -> None:
 
 @alone
 def ensure_for_tests(way: Way) -> None:
-    """Install what is missing, Helm 3, with which the chart must work as well as with Helm 4, and promtool."""
+    """Install what is missing, Helm 3, with which the chart must work as well as with Helm 4, promtool, PostgreSQL."""
     ensure(way)
     ensure_promtool(way)
+    ensure_postgresql()
     if not all(path(name).exists() for name in WANTED_BY_TESTS):
         for name in WANTED_BY_TESTS:
             _ensure_program(name, way)
@@ -82,6 +86,23 @@ def ensure_promtool(way: Way) -> None:
     if not path("promtool").exists():
         with step(f"{'download' if way == 'registry' else 'unpack'} promtool {versions.PROMETHEUS}") as current:
             _download("promtool", current) if way == "registry" else _unpack_promtool(current)
+
+
+@alone
+def ensure_postgresql() -> None:
+    """Install Debian's PostgreSQL if there is none, without a server of its own beside those that tests start."""
+    if postgresql() is None:
+        with step("install postgresql") as current:
+            if os.geteuid() == 0 and not NO_SERVER.exists():
+                NO_SERVER.parent.mkdir(parents=True, exist_ok=True)
+                NO_SERVER.write_text("create_main_cluster = false\n")
+            _apt(["postgresql"], current)
+
+
+def postgresql() -> Path | None:
+    """The folder of PostgreSQL's programs (initdb, postgres), the latest where there are several."""
+    found = [folder for folder in POSTGRESQL.glob("*/bin") if (folder / "postgres").exists()]
+    return max(found, key=lambda folder: versions.parse(f"{folder.parent.name}.0"), default=None)
 
 
 def _ensure_program(name: str, way: Way) -> None:

@@ -23,6 +23,13 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+def installed_postgresql(folder: Path, *numbers: str) -> Path:
+    """A folder as Debian's, with these versions."""
+    for number in numbers:
+        cache.put(folder / "postgresql" / number / "bin" / "postgres", "")
+    return folder / "postgresql"
+
+
 @pytest.fixture
 def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder served as the place of all releases, with everything else installed already."""
@@ -41,6 +48,7 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         archive.addfile(member)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tools, "_installed", lambda _: True)
+    monkeypatch.setattr(tools, "POSTGRESQL", installed_postgresql(tmp_path, "15"))
     with HTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         packed = {name: f"{name}.tar.gz" for name in ("helm", "helm3", "promtool")}
@@ -111,6 +119,23 @@ def test_without_apt_it_is_said_where_to_put_it(apt: Path, monkeypatch: pytest.M
     monkeypatch.setattr(tools, "_installed", lambda _: False)
     with pytest.raises(StepFailed, match=r"missing: promtool .* put it at "):
         tools.ensure_promtool("packages")
+
+
+def test_the_latest_postgresql_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "POSTGRESQL", installed_postgresql(tmp_path, "9.6", "15", "17"))
+    assert tools.postgresql() == tmp_path / "postgresql" / "17" / "bin"
+    tools.ensure_postgresql()
+
+
+def test_postgresql_is_installed_without_a_server_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apt: Path
+) -> None:
+    monkeypatch.setattr(tools, "POSTGRESQL", tmp_path / "none")
+    monkeypatch.setattr(tools, "NO_SERVER", tmp_path / "etc" / "createcluster.conf")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (apt / "apt-get").write_text(f"#!/bin/sh\n[ $1 = update ] || cp {tools.NO_SERVER} {apt}/asked-$6\n")
+    tools.ensure_postgresql()
+    assert (apt / "asked-").read_text() == "create_main_cluster = false\n"
 
 
 @pytest.mark.slow

@@ -66,10 +66,10 @@ class Records:
 
 @asynccontextmanager
 async def records(
-    folder: Path, clock: Callable[[], float], api_url: str = "", subjects: tuple[str, ...] = (GATEWAY,)
+    where: Path | str, clock: Callable[[], float], api_url: str = "", subjects: tuple[str, ...] = (GATEWAY,)
 ) -> AsyncIterator[Records]:
-    """A server in this process, on a database in `folder`; with an `api_url` it wants tokens."""
-    engine = open_database(f"sqlite:///{folder}/records.db")
+    """A server in this process, on the database of a URL or in a folder; with an `api_url` it wants tokens."""
+    engine = open_database(where if isinstance(where, str) else f"sqlite:///{where}/records.db")
     ledger = Ledger(engine, clock)
     reviews = Reviews(ApiServer(api_url), subjects) if api_url else None
     config = uvicorn.Config(make_app(ledger, RecordsMetrics(), reviews), lifespan="off", log_config=None)
@@ -86,13 +86,14 @@ async def records(
 
 @asynccontextmanager
 async def process(
-    folder: Path, *flags: str, port: int = 0, tls: ssl.SSLContext | None = None
+    where: Path | str, *flags: str, port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Records]:
-    """A records process that answers; killed at the end if it still runs."""
+    """A records process that answers, on the database of a URL or in a folder; killed at the end if it still runs."""
     port = port or free_port()
-    where = (f"--database=sqlite:///{folder}/records.db", "--host=127.0.0.1", f"--port={port}")
+    url = where if isinstance(where, str) else f"sqlite:///{where}/records.db"
+    listens = (f"--database={url}", "--host=127.0.0.1", f"--port={port}")
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-m", "understudy.cli.main", "records", "--only=ledger", *where, *flags,
+        sys.executable, "-W", "error", "-m", "understudy.cli.main", "records", "--only=ledger", *listens, *flags,
         env={**os.environ, "PYTHONPATH": OPERATOR, "KUBERNETES_SERVICE_HOST": ""},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from understudy.cli.main import main
 
 
 @pytest.mark.slow
-async def test_nothing_that_was_answered_is_lost_when_it_is_killed(tmp_path: Path) -> None:
+async def test_nothing_that_was_answered_is_lost_when_it_is_killed(url: str) -> None:
     port = free_port()
     granted: dict[int, int] = {}
 
@@ -29,7 +29,7 @@ async def test_nothing_that_was_answered_is_lost_when_it_is_killed(tmp_path: Pat
             granted[number] = answer["granted"]
 
     for life in range(3):
-        async with process(tmp_path, "--auth=none", port=port) as r:
+        async with process(url, "--auth=none", port=port) as r:
             clients = [asyncio.ensure_future(client(10_000 * life + 2_000 * n + 1)) for n in range(4)]
             enough = len(granted) + 40
             await until(lambda enough=enough: len(granted) >= enough)  # type: ignore[misc]
@@ -37,7 +37,7 @@ async def test_nothing_that_was_answered_is_lost_when_it_is_killed(tmp_path: Pat
             r.child.kill()
             await r.child.communicate()
             await asyncio.gather(*clients)
-    async with process(tmp_path, "--auth=none", port=port) as r:
+    async with process(url, "--auth=none", port=port) as r:
         account = (await r.ask("GET", "/v1/ledger/accounts"))[1]["accounts"][0]
         # Four more at most in each life were granted without anybody hearing of it.
         assert 7 * len(granted) <= account["open"] + account["settled"] <= 7 * (len(granted) + 12)
@@ -79,6 +79,11 @@ async def test_it_shows_a_renewed_certificate_and_ends_well(tmp_path: Path) -> N
             "understudy records: nobody may ask: give --subject system:serviceaccount:NAMESPACE:NAME, or --auth none",
         ),
         (("--auth=none", "--tls-dir=/nowhere"), 2, "understudy records: /nowhere/tls.crt cannot be read"),
+        (
+            ("--auth=none", "--database-file=/nowhere/url"),
+            2,
+            "understudy records: /nowhere/url cannot be read: [Errno 2]",
+        ),
         (("--auth=none", "--database=oracle"), 2, "understudy records: 'oracle' is no database: write sqlite:///"),
         (("--auth=none", "--host=203.0.113.7"), 1, "understudy records: [Errno"),
     ],
@@ -95,6 +100,22 @@ def test_what_it_cannot_start_with_is_told_in_a_sentence(
     monkeypatch.setattr("understudy.cli.records.configure", lambda _level: None)
     assert main(["records", "--only=ledger", f"--database=sqlite:///{tmp_path}/records.db", *flags]) == status
     assert capsys.readouterr().err.startswith(sentence)
+
+
+@pytest.mark.slow
+async def test_a_second_process_on_one_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with process(tmp_path, "--auth=none"), process(tmp_path, "--auth=none") as second:
+        assert second.child is not None
+        _, said = await second.child.communicate()
+        assert second.child.returncode == 2
+        assert b"records.db is in use by another process: stop that one first" in said
+
+
+@pytest.mark.slow
+async def test_the_url_of_a_database_may_come_from_a_file(url: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(url + "\n")
+    async with process("sqlite:////nowhere/x", "--auth=none", f"--database-file={tmp_path}/url") as r:
+        assert (await r.ask("GET", "/v1/ledger/accounts"))[0] == 200
 
 
 def test_what_it_is_to_keep_has_to_be_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,8 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `understudy records`."""
     parser.formatter_class = argparse.HelpFormatter
     parser.add_argument("--only", choices=("ledger",), required=True, help="ledger: what of budgets is spent")
-    where = f"SQLAlchemy URL of a file that is made if there is none (default: {_DATABASE})"
+    where = f"postgresql://…, or sqlite:///…, a file that is made if there is none (default: {_DATABASE})"
     parser.add_argument("--database", default=_DATABASE, metavar="URL", help=where)
+    kept = "holds that URL, for one with a password; goes before --database"
+    parser.add_argument("--database-file", type=Path, metavar="FILE", help=kept)
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104  # a pod listens on its own address
     parser.add_argument("--port", type=int, default=PORT)
     tls = "holds tls.crt and tls.key, renewed while it runs; default: plain HTTP"
@@ -49,8 +51,12 @@ def run(args: argparse.Namespace) -> int:
             return _refuse("not in a cluster: give --api-server URL, or --auth none to answer everybody")
         if not args.subject:
             return _refuse("nobody may ask: give --subject system:serviceaccount:NAMESPACE:NAME, or --auth none")
+    try:
+        database = args.database_file.read_text().strip() if args.database_file is not None else args.database
+    except (OSError, ValueError) as error:
+        return _refuse(f"{args.database_file} cannot be read: {error}")
     settings = Settings(
-        database=args.database,
+        database=database,
         host=args.host,
         port=args.port,
         tls_dir=args.tls_dir,

@@ -5,7 +5,6 @@ the disk is waited for.
 """
 
 import logging
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,6 +24,7 @@ from understudy.domain.names import ADMIN_AUDIENCE
 from understudy.gateway.kubeapi import ApiError
 from understudy.gateway.policy.budget import Kind, zone
 from understudy.gateway.reviews import Reviews
+from understudy.records.database import is_full
 from understudy.records.ledger import Budget, Ledger
 from understudy.records.policy.leases import Ask, Fault
 from understudy.telemetry.records import RecordsMetrics
@@ -98,7 +99,8 @@ def make_app(ledger: Ledger, metrics: RecordsMetrics, reviews: Reviews | None) -
     guarded = [Depends(_guard(reviews))] if reviews is not None else []
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(DBAPIError, _failing(metrics))
+    for kind in (DBAPIError, NoConnectionError):
+        app.add_exception_handler(kind, _failing(metrics))
 
     @app.get("/healthz")
     @app.get("/readyz")
@@ -178,10 +180,11 @@ async def _invalid(_request: Request, error: Any) -> JSONResponse:
 
 def _failing(metrics: RecordsMetrics) -> Callable[[Request, Any], Awaitable[JSONResponse]]:
     async def failing(_request: Request, error: Any) -> JSONResponse:
-        full = getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+        reason = getattr(error, "orig", error)
+        full = is_full(reason)
         code = "disk_full" if full else "unwritable"
         metrics.failures.labels(code).inc()
-        LOG.error("the database: %s", error.orig)
+        LOG.error("the database: %s", reason)
         message = (
             "the ledger's disk is full: nothing was granted, and nothing is lost; make its volume larger"
             if full

@@ -1,22 +1,28 @@
 """The database: how it is opened so that nothing that was answered is lost, and brought to the form of this version."""
 
 import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from understudy.records import postgresql, sqlite
+
 LOG: Final = logging.getLogger(__name__)
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
-# Another process that writes is waited for so long, milliseconds: the one that an update replaces.
-_BUSY: Final = 5000
+_TURNS: Final = {"migration": 1, "ledger": 2}
+_SQLITE: Final = "sqlite:////var/lib/understudy/records.db"
+_POSTGRESQL: Final = "postgresql://user:password@host:5432/name"
 
 
 class DatabaseError(ValueError):
@@ -29,24 +35,46 @@ def open_database(url: str) -> Engine:
     Raises:
         DatabaseError: it cannot be opened, or a later version of Understudy has changed it.
     """
-    engine = _engine(_parsed(url))
+    parsed = _parsed(url)
+    try:
+        engine = sqlite.open_file(parsed) if parsed.get_backend_name() == "sqlite" else postgresql.open_server(parsed)
+    except sqlite.FileError as error:
+        raise DatabaseError(str(error)) from error
     try:
         migrate(engine)
-    except (DBAPIError, OSError) as error:
+    except (DBAPIError, sqlite3.Error, OSError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         engine.dispose()
-        raise DatabaseError(f"{engine.url.render_as_string()} cannot be used: {reason}") from error
+        raise DatabaseError(f"{parsed.render_as_string()} cannot be used: {str(reason).strip()}") from error
     except DatabaseError:
         engine.dispose()
         raise
     return engine
 
 
+@contextmanager
+def held(url: str) -> Iterator[None]:
+    """Have the database at `url` for this process alone, where it is a file; raises DatabaseError if another has it."""
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
+        yield
+        return
+    try:
+        with sqlite.held(Path(str(parsed.database))):
+            yield
+    except sqlite.FileError as error:
+        raise DatabaseError(str(error)) from error
+
+
 def migrate(engine: Engine) -> None:
-    """Do what migrations are still to be done, all or none."""
+    """Do what migrations are still to be done, all or none, and by one process at a time.
+
+    A file is copied before, to <its name>.<step>.copy.
+    """
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
+        wait_for_turn(connection, "migration")
         config.attributes["connection"] = connection
         found = MigrationContext.configure(connection).get_current_revision()
         last = ScriptDirectory.from_config(config).get_current_head()
@@ -54,8 +82,38 @@ def migrate(engine: Engine) -> None:
             return
         if found is not None:
             _check_known(config, found)
+            _keep_copy(engine, found)
         command.upgrade(config, "head")
+    if found is not None and engine.dialect.name == "sqlite":
+        sqlite.drop_older_copies(Path(str(engine.url.database)), found)
     LOG.info("the database was at step %s and is now at %s", found or "none", last)
+
+
+def wait_for_turn(connection: Connection, purpose: Literal["migration", "ledger"]) -> None:
+    """Have no other transaction for that purpose beside this one, of any process.
+
+    In a file each transaction is alone from its beginning.
+    """
+    if connection.dialect.name == "postgresql":
+        postgresql.wait_for_turn(connection, _TURNS[purpose])
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the database refused because there is no room on its disk."""
+    return error is not None and (sqlite.is_full(error) or postgresql.is_full(error))
+
+
+def _keep_copy(engine: Engine, found: str) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+    file = Path(str(engine.url.database))
+    try:
+        sqlite.keep_copy(file, found)
+    except (sqlite3.Error, OSError) as error:
+        raise DatabaseError(
+            f"{file} cannot be copied, which is done before it is changed ({error}); nothing was changed: "
+            f"make room for {file.stat().st_size} bytes beside it"
+        ) from error
 
 
 def _check_known(config: Config, found: str) -> None:
@@ -69,35 +127,18 @@ def _check_known(config: Config, found: str) -> None:
 
 
 def _parsed(url: str) -> URL:
+    # What may hold a password is not repeated.
+    shown = repr(url) if "@" not in url else f"'…@{url.rpartition('@')[2]}'"
     try:
         parsed = make_url(url)
         parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise DatabaseError(f"{url!r} is no database: write sqlite:////var/lib/understudy/records.db") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise DatabaseError(f"{parsed.get_backend_name()} is not supported: write sqlite:////path/of/a/file")
-    if not parsed.database or parsed.database == ":memory:":
-        raise DatabaseError(f"{url!r} keeps nothing: name a file, such as sqlite:////var/lib/understudy/records.db")
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise DatabaseError(f"{shown} is no database: write {_SQLITE} or {_POSTGRESQL}") from error
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise DatabaseError(f"{backend} is not supported: write {_SQLITE} or {_POSTGRESQL}")
+    if backend == "postgresql" and not parsed.database:
+        raise DatabaseError(f"{shown} names no database: write {_POSTGRESQL}")
+    if backend == "sqlite" and (not parsed.database or parsed.database == ":memory:"):
+        raise DatabaseError(f"{shown} keeps nothing: name a file, such as {_SQLITE}")
     return parsed
-
-
-def _engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _BUSY / 1000})
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    # The driver would begin transactions at the first write, by when what was read may be out of date.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # With FULL a commit returns when it is on the disk, the journal's end included.
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {setting}")
-    cursor.close()
-
-
-def _begin(connection: Any) -> None:
-    # Every transaction here may write: one that only then found another before it would have to be done again.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, case, delete, func, insert, select, u
 from sqlalchemy.engine import Row
 
 from understudy.gateway.policy.budget import Kind, zone
+from understudy.records.database import wait_for_turn
 from understudy.records.policy.leases import Ask, Fault, Lease, Standing, ask, end, lapse
 from understudy.records.policy.periods import Period, period_at
 from understudy.records.schema import BUDGETS, CLOCK, LEASES
@@ -157,6 +158,7 @@ class Ledger:
         """Believe the machine's clock, though it was ahead once: what was to come after it has not happened yet."""
         now = int(self._clock())
         with self._turn, self._engine.begin() as connection:
+            wait_for_turn(connection, "ledger")
             ahead = select(BUDGETS.c.id).where(BUDGETS.c.starts > now)
             connection.execute(delete(LEASES).where(LEASES.c.budget.in_(ahead)))
             connection.execute(delete(BUDGETS).where(BUDGETS.c.starts > now))
@@ -172,6 +174,7 @@ class Ledger:
         Writers of one process wait here rather than at the database, which would have them try again and again.
         """
         with self._turn, self._engine.begin() as connection:
+            wait_for_turn(connection, "ledger")
             now = self._time(connection)
             self._lapse(connection, now)
             yield connection, now

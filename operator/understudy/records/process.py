@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 import uvicorn
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.pair import Pair
 from understudy.gateway.reviews import Reviews
 from understudy.records.app import make_app
-from understudy.records.database import open_database
+from understudy.records.database import held, open_database
 from understudy.records.ledger import Ledger
 from understudy.telemetry.records import RecordsMetrics
 
@@ -51,6 +51,11 @@ async def serve(settings: Settings) -> None:
     Raises OSError for a taken port, PairError for a certificate that cannot be used, DatabaseError for a database.
     """
     pair = None if settings.tls_dir is None else Pair(settings.tls_dir)
+    with held(settings.database):
+        await _serve(settings, pair)
+
+
+async def _serve(settings: Settings, pair: Pair | None) -> None:
     engine = open_database(settings.database)
     ledger = Ledger(engine, time.time)
     if settings.reset_clock:
@@ -101,5 +106,5 @@ async def _sweep(ledger: Ledger) -> None:
         await asyncio.sleep(_SWEEP_SECONDS)
         try:
             await asyncio.to_thread(ledger.sweep)
-        except DBAPIError as error:
-            LOG.warning("leases cannot be swept: %s", error.orig)
+        except SQLAlchemyError as error:
+            LOG.warning("leases cannot be swept: %s", getattr(error, "orig", error))

@@ -1,0 +1,120 @@
+"""Matching by hyperscan in its streaming mode: all patterns at once, however the text is cut.
+
+The binding (0.9.1) has to be handled with care, and is handled here only:
+- a stream borrows its callback and its database: without another reference to either the process dies;
+- `Stream.size()` kills the process, and a stream that is dropped without `close()` leaks its native state;
+- an exception in a callback, of whatever kind, ends the scan as ScanTerminated, and the rest of the text is not looked
+  at: that is a failure of the detector, never an answer.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import hyperscan
+
+from understudy.guard.engines import EngineError
+from understudy.guard.needles import Needle, PatternError
+
+_FLAGS: Final = hyperscan.HS_FLAG_UTF8
+
+
+class HyperscanEngine:
+    """A compiled database with its scratch space. For one thread."""
+
+    def __init__(self, database: hyperscan.Database) -> None:
+        self._database = database
+
+    def open(self) -> "HyperscanMatcher":
+        """A stream from its beginning."""
+        return HyperscanMatcher(self._database)
+
+
+class HyperscanMatcher:
+    """One stream in one view."""
+
+    __slots__ = ("_bytes", "_chars", "_database", "_hits", "_note", "_open", "_stream")
+
+    def __init__(self, database: hyperscan.Database) -> None:
+        hits: list[tuple[int, int]] = []
+
+        def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            hits.append((end, number))
+
+        # The stream borrows the callback and the database: they live as long as it does.
+        self._database = database
+        self._hits = hits
+        self._note = note
+        self._stream = database.stream(match_event_handler=note)
+        self._stream.__enter__()
+        self._open = True
+        self._bytes = 0
+        self._chars = 0
+
+    def scan(self, chars: str) -> list[tuple[int, int]]:
+        """Raises EngineError when the engine does: nothing more may be asked then."""
+        encoded = chars.encode()
+        hits, bytes_before, chars_before = self._hits, self._bytes, self._chars
+        self._bytes += len(encoded)
+        self._chars += len(chars)
+        try:
+            self._stream.scan(encoded)
+        except hyperscan.error as error:
+            raise EngineError(f"hyperscan ended a scan: {type(error).__name__}") from error
+        if not hits:
+            return []
+        found = sorted(set(hits))
+        hits.clear()
+        if len(encoded) == len(chars):
+            return [(number, end - bytes_before + chars_before) for end, number in found]
+        return [(number, chars_before + len(encoded[: end - bytes_before].decode())) for end, number in found]
+
+    def close(self) -> None:
+        """Free the native state."""
+        if self._open:
+            self._open = False
+            self._stream.__exit__(None, None, None)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def compile_needles(needles: Sequence[Needle]) -> bytes:
+    """The database for these needles, to be loaded on processors of the same kind. Takes seconds for thousands.
+
+    Raises PatternError, naming the one that hyperscan does not take.
+    """
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_STREAM)
+    try:
+        _compile(database, needles)
+    except hyperscan.error as error:
+        for needle in needles:
+            _try(needle)
+        raise PatternError(f"hyperscan does not take these {len(needles)} patterns together: {error}") from error
+    return bytes(hyperscan.dumpb(database))
+
+
+def load(database: bytes) -> HyperscanEngine:
+    """An engine from what `compile_needles` made. Takes milliseconds."""
+    loaded = hyperscan.loadb(database, hyperscan.HS_MODE_STREAM)
+    loaded.scratch = hyperscan.Scratch(loaded)
+    return HyperscanEngine(loaded)
+
+
+def hyperscan_engine(needles: Sequence[Needle]) -> HyperscanEngine:
+    """Compile and load in one."""
+    return load(compile_needles(needles))
+
+
+def _compile(database: hyperscan.Database, needles: Sequence[Needle]) -> None:
+    expressions = [needle.expression.encode() for needle in needles]
+    database.compile(
+        expressions=expressions, ids=list(range(len(needles))), elements=len(needles), flags=[_FLAGS] * len(needles)
+    )
+
+
+def _try(needle: Needle) -> None:
+    try:
+        _compile(hyperscan.Database(mode=hyperscan.HS_MODE_STREAM), [needle])
+    except hyperscan.error as error:
+        name = needle.pattern.name
+        raise PatternError(f"pattern {name!r}: hyperscan does not take it ({error}): write it simpler") from error

@@ -1,0 +1,133 @@
+"""An expression as the characters that it consists of, and what may follow what (Glushkov's construction).
+
+Endless repetition is refused before, so these are graphs without circles: no position is more than a known number of
+characters away from the beginning of a match.
+"""
+
+from dataclasses import dataclass, field
+
+from understudy.guard.charset import CharSet
+from understudy.guard.expression import Chars, Choice, Node, Sequence
+
+
+def count(node: Node) -> int:
+    """How many positions `node` has. Every repetition must have an end."""
+    if isinstance(node, Chars):
+        return 1
+    if isinstance(node, Sequence):
+        return sum(map(count, node.parts))
+    if isinstance(node, Choice):
+        return sum(map(count, node.options))
+    return count(node.node) * node.most
+
+
+@dataclass(slots=True)
+class Positions:
+    """Positions are numbered from 0; each comes after all that it may follow."""
+
+    chars: list[CharSet] = field(default_factory=list)
+    follow: list[list[int]] = field(default_factory=list)
+    lead: list[list[int]] = field(default_factory=list)
+    """What each may follow: `follow`, read backwards."""
+    firsts: list[int] = field(default_factory=list)
+    lasts: frozenset[int] = frozenset()
+
+    def starts(self, text: str, end: int) -> list[int]:
+        """Every index of `text` at which a match begins that ends before index `end`; rising."""
+        firsts, found, at = frozenset(self.firsts), [], end
+        wanted = set(self.lasts)
+        while wanted and at:
+            at -= 1
+            here = {position for position in wanted if text[at] in self.chars[position]}
+            if not firsts.isdisjoint(here):
+                found.append(at)
+            wanted = {before for position in here for before in self.lead[position]}
+        return found[::-1]
+
+    def ends(self, text: str, after: int) -> list[int]:
+        """Every index before which some match ends, of those greater than `after`; rising."""
+        found: list[int] = []
+        open_: set[int] = set()
+        for at, char in enumerate(text, 1):
+            wanted = open_.union(self.firsts)
+            here = {position for position in wanted if char in self.chars[position]}
+            if at > after and not self.lasts.isdisjoint(here):
+                found.append(at)
+            open_ = {follower for position in here for follower in self.follow[position]}
+        return found
+
+
+def positions(node: Node) -> Positions:
+    """The positions of an expression that does not match nothing at all, and has no endless repetition."""
+    made = Positions()
+    whole = _Builder(made).build(node)
+    made.firsts, made.lasts = whole.firsts, frozenset(whole.lasts)
+    made.lead = [[] for _ in made.chars]
+    for before, after in enumerate(made.follow):
+        for position in after:
+            made.lead[position].append(before)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Where a part begins and ends, and whether it may be left out."""
+
+    firsts: list[int]
+    lasts: list[int]
+    optional: bool
+
+
+_NOTHING = _Part([], [], optional=True)
+
+
+class _Builder:
+    def __init__(self, made: Positions) -> None:
+        self.made = made
+
+    def build(self, node: Node) -> _Part:
+        if isinstance(node, Chars):
+            self.made.chars.append(node.chars)
+            self.made.follow.append([])
+            position = [len(self.made.chars) - 1]
+            return _Part(position, position, optional=False)
+        if isinstance(node, Sequence):
+            whole = _NOTHING
+            for part in node.parts:
+                whole = self._then(whole, self.build(part))
+            return whole
+        if isinstance(node, Choice):
+            options = [self.build(option) for option in node.options]
+            return _Part(
+                [first for option in options for first in option.firsts],
+                [last for option in options for last in option.lasts],
+                any(option.optional for option in options),
+            )
+        return self._repeat(node.node, node.least, node.most)
+
+    def _then(self, before: _Part, after: _Part) -> _Part:
+        for last in before.lasts:
+            self.made.follow[last] += after.firsts
+        return _Part(
+            before.firsts + after.firsts if before.optional else before.firsts,
+            before.lasts + after.lasts if after.optional else after.lasts,
+            before.optional and after.optional,
+        )
+
+    def _repeat(self, node: Node, least: int, most: int) -> _Part:
+        """Each time follows only the time before: a{0,3} is (a(a(a)?)?)?, which has few ways to go."""
+        firsts: list[int] = []
+        lasts: list[int] = []
+        before: list[int] = []
+        optional = least == 0
+        for time in range(1, most + 1):
+            part = self.build(node)
+            optional = optional or part.optional
+            for last in before:
+                self.made.follow[last] += part.firsts
+            if time == 1:
+                firsts = part.firsts
+            before = part.lasts
+            if optional or time >= least:
+                lasts += part.lasts
+        return _Part(firsts, lasts, optional)

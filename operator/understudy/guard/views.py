@@ -1,0 +1,175 @@
+"""Text as it is read, not as it is written: what detectors look at, with the way back to what is written.
+
+A view is local to the code point: each character of the text becomes none, one or several characters of the view,
+whatever stands beside it. So a view does not depend on how the text is cut into pieces, and each of its characters
+knows the one that it came from. Forbidden text is cut out of what was written, never out of a view.
+
+There are two. `PLAIN` is decomposed (NFKD), in small letters, without marks and without what cannot be seen; patterns
+look at it. `WORDS` also undoes look-alikes and leet, and has one kind of white space; words are looked for there.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+from understudy.guard.lookalikes import CONFUSABLES, LEET
+
+ViewName = Literal["plain", "words"]
+PLAIN: Final[ViewName] = "plain"
+WORDS: Final[ViewName] = "words"
+
+# What a character of a view is, one letter for each:
+OTHER: Final = "0"  # space, punctuation, a sign
+DIGIT: Final = "1"
+LETTER: Final = "2"
+UNSPACED: Final = "3"  # a letter of a script that puts no space between words
+REST: Final = "m"  # not the first of those that one character became
+JOINED: Final = "12m"
+"""A word neither begins after one of these nor ends before one."""
+
+# Thai to Burmese, Khmer, Tai scripts, kana and ideographs: word boundaries there are a matter of dictionaries.
+_UNSPACED: Final = (
+    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF), (0x2E80, 0x2FDF),
+    (0x3005, 0x3007), (0x3021, 0x3029), (0x3038, 0x303B), (0x3041, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF), (0xA9E0, 0xA9FF), (0xAA60, 0xAADF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x1B000, 0x1B16F),
+    (0x20000, 0x3FFFF),
+)  # fmt: skip
+
+# Fillers and joiners that are letters or marks by category, and yet cannot be seen.
+_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+_SEEN_CONTROLS: Final = frozenset("\t\n\v\f\r\x85")
+# Combining classes of marks without which another letter is left: nuktas, voicing marks of kana, viramas, and the
+# vowels of scripts from Telugu to Tibetan. Marks of class 0 are vowels of scripts, too, but for enclosing ones.
+_OWN_LETTERS: Final = frozenset((0, 7, 8, 9, *range(84, 133)))
+
+_EASY: Final = re.compile(r"[\t\n\v\f\r -~]*", re.ASCII)
+_ASCII: Final = tuple(map(chr, range(128)))
+_KINDS: Final = {ord(c): LETTER if c.isalpha() else DIGIT if c.isdigit() else OTHER for c in _ASCII}
+_EASY_WORDS: Final = {ord(c): CONFUSABLES.get(low, LEET.get(low, low)) for c in _ASCII for low in (c.lower(),)}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one piece of text adds to a view; all four are of one length."""
+
+    chars: str
+    """The view."""
+    kinds: str
+    """What each of them is."""
+    before: str
+    """The kind of the seen character before each of them in the text; REST within one that became several."""
+    origins: Sequence[int]
+    """Where in the text each of them comes from, counted in code points from the beginning of the stream."""
+
+
+class Views:
+    """Both views of one stream, fed with the text in pieces of whole code points."""
+
+    __slots__ = ("_last", "read")
+
+    def __init__(self) -> None:
+        self.read = 0
+        self._last = OTHER
+
+    def feed(self, text: str) -> tuple[Piece, Piece]:
+        """What this text adds to PLAIN and to WORDS."""
+        start = self.read
+        self.read += len(text)
+        # Most text is plain ASCII: each character becomes one, and all is done by few calls for the whole piece.
+        if _EASY.fullmatch(text):
+            kinds = text.translate(_KINDS)
+            before = (self._last + kinds)[: len(text)]
+            self._last = kinds[-1:] or self._last
+            origins = range(start, self.read)
+            return (
+                Piece(text.lower(), kinds, before, origins),
+                Piece(text.translate(_EASY_WORDS), kinds, before, origins),
+            )
+        plain, words = _Builder(self._last), _Builder(self._last)
+        for at, char in enumerate(text, start):
+            seen = read(char)
+            if seen is not None:
+                plain.add(at, seen.plain, seen.kind)
+                words.add(at, seen.words, seen.kind)
+        self._last = plain.last
+        return plain.piece(), words.piece()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How one code point is read."""
+
+    plain: str
+    words: str
+    kind: str
+
+
+@lru_cache(maxsize=16384)
+def read(char: str) -> Seen | None:
+    """How one code point is read; None when it cannot be seen, or only decorates the one before."""
+    if _ignorable(char):
+        return None
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
+    # Half of a surrogate pair has no encoding, and no engine could be asked about it.
+    plain = "".join("\ufffd" if unicodedata.category(c) == "Cs" else c for c in decomposed if not _ignorable(c))
+    words = "".join(CONFUSABLES.get(c, LEET.get(c, c)) for c in plain)
+    return Seen(plain, words, _kind(char))
+
+
+def fold(text: str, view: ViewName) -> str:
+    """The whole of a text in one view: what must be looked for in the view to find the text."""
+    return "".join(seen.plain if view == PLAIN else seen.words for c in text if (seen := read(c)) is not None)
+
+
+def _ignorable(char: str) -> bool:
+    category = unicodedata.category(char)
+    if category == "Mn":
+        return (
+            char in _UNSEEN
+            or unicodedata.combining(char) not in _OWN_LETTERS
+            or 0xFE00 <= ord(char) <= 0xFE0F
+            or 0xE0100 <= ord(char) <= 0xE01EF
+        )
+    if category == "Cc":
+        return char not in _SEEN_CONTROLS
+    return category in ("Cf", "Me") or char in _UNSEEN
+
+
+def _kind(char: str) -> str:
+    category = unicodedata.category(char)
+    if category[0] == "N":
+        return DIGIT
+    if category[0] not in "LM":
+        # Letters in circles and boxes are signs by category; a word ends before a trademark sign.
+        return UNSPACED if category == "So" and _spelled(char) else OTHER
+    point = ord(char)
+    return UNSPACED if any(first <= point <= last for first, last in _UNSPACED) else LETTER
+
+
+def _spelled(char: str) -> bool:
+    return char in CONFUSABLES or unicodedata.normalize("NFKD", char).isalpha()
+
+
+class _Builder:
+    __slots__ = ("_before", "_chars", "_kinds", "_origins", "last")
+
+    def __init__(self, last: str) -> None:
+        self.last = last
+        self._chars: list[str] = []
+        self._kinds: list[str] = []
+        self._before: list[str] = []
+        self._origins: list[int] = []
+
+    def add(self, at: int, chars: str, kind: str) -> None:
+        more = len(chars) - 1
+        self._chars.append(chars)
+        self._kinds.append(kind + REST * more)
+        self._before.append(self.last + REST * more)
+        self._origins.extend([at] * len(chars))
+        self.last = kind
+
+    def piece(self) -> Piece:
+        return Piece("".join(self._chars), "".join(self._kinds), "".join(self._before), self._origins)

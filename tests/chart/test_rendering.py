@@ -239,6 +239,16 @@ def test_clients_are_served_by_tls_from_a_secret_where_one_is_named(helm: Helm) 
         assert port.get("appProtocol") == ("https" if secret else None)
 
 
+def test_whom_to_trust_among_engines_lies_with_gateways_and_operator_alike(helm: Helm) -> None:
+    for values, secret in (({}, None), ({"engineTls": {"secretName": "engine-trust"}}, "engine-trust")):
+        for component in ("gateway", "operator"):
+            pod, args = _pod(helm, component, values), _args(helm, component, values)
+            mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+            volumes = {volume["name"]: volume for volume in pod["volumes"]}
+            mounted = volumes[mounts[str(args.engine_tls_dir)]]["secret"] if args.engine_tls_dir else None
+            assert (mounted and mounted["secretName"], "engine-tls" in volumes) == (secret, secret is not None)
+
+
 def test_crds_are_those_of_the_crds_folder_and_stay_on_uninstall(helm: Helm) -> None:
     rendered = {obj["metadata"]["name"]: obj for obj in of_kind(helm.render({}), "CustomResourceDefinition")}
     for path in (ROOT / "crds").glob("*.yaml"):

@@ -46,7 +46,8 @@ def test_every_flag_reaches_the_options() -> None:
     words = (
         "--namespace sys --watch-namespace a --watch-namespace b --gateway-url http://g --identity pod-1 "
         "--admin-ca /ca --admin-token /token --metrics-port 9 --sim-image s:1 --poll-interval 500ms "
-        "--prestop-seconds 3 --lease-name l --privileged-namespace p --workers 4 --no-engine-policies"
+        "--prestop-seconds 3 --lease-name l --privileged-namespace p --workers 4 --no-engine-policies "
+        "--engine-tls-dir /engines"
     )
     options = operator._options(parsed(*words.split()))
     assert options.namespace == "sys"
@@ -57,6 +58,7 @@ def test_every_flag_reaches_the_options() -> None:
     assert (options.metrics_port, options.sim_image, options.workers) == (9, "s:1", 4)
     assert options.poll_interval == 0.5
     assert options.engine_policies is False
+    assert options.engine_tls_dir == "/engines"
     assert (options.prestop_seconds, options.lease_name, options.privileged_namespaces) == (3, "l", ("p",))
 
 
@@ -125,3 +127,10 @@ async def test_on_a_real_cluster_it_leads_and_on_sigterm_it_releases_the_lease(k
         process.wait()
         await api.delete(NAMESPACES, "", namespace)
         await api.close()
+
+
+def test_it_does_not_start_without_an_authority_to_trust_in_the_folder_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["operator", f"--engine-tls-dir={tmp_path}"]) == 2
+    assert f"understudy operator: {tmp_path}/ca.crt: want the certificates, in PEM" in capsys.readouterr().err

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.domain.duration import instant, seconds, stamp, words
+from understudy.domain.duration import instant, retention, seconds, stamp, words
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,17 @@ from understudy.domain.duration import instant, seconds, stamp, words
 )
 def test_parts_are_added_up(text: str, expected: float) -> None:
     assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("30d", 2_592_000.0), ("12h", 43_200.0), ("1d", 86_400.0)])
+def test_records_are_kept_for_days_or_hours(text: str, expected: float) -> None:
+    assert retention(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "d", "1d12h", "-1d", "\u0665d"])
+def test_no_other_time_is_one_that_records_are_kept_for(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        retention(text)
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "1.5h", "5 m", "5m ", "5min", "1h30", "\u0665s"])

@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from understudy.domain.money import Pricing
-from understudy.domain.table import InvalidTableError, Queue, Shadow, Table, Timeouts, Variant, parse_table, table_spec
+from understudy.domain.table import (
+    InvalidTableError,
+    Logging,
+    Queue,
+    Shadow,
+    Table,
+    Timeouts,
+    Variant,
+    parse_table,
+    table_spec,
+)
 
 STABLE, CANARY = "6f1c9a02", "a90b1234"
 DECIMAL = "want a decimal such as 0.10, at most 9 digits on each side of the point, in quotes"
@@ -31,10 +41,13 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
     table = Table(
         epoch=3,
         served_names=("story", "story.two"),
-        variants=(Variant(STABLE, "stable", 90, f"story-{STABLE}"), Variant(CANARY, "canary", 10, f"story-{CANARY}")),
+        variants=(
+            Variant(STABLE, "stable", 90, f"story-{STABLE}"),
+            Variant(CANARY, "canary", 10, f"story-{CANARY}", tls=True),
+        ),
         salt=CANARY,
         retired=True,
-        timeouts=Timeouts(5.0, 6.0, 7.0),
+        timeouts=Timeouts(5.0, 6.0, 7.0, 8.0),
         queue=Queue(7, 8.0, 9),
         session_from_user=True,
         cut=("0a1b2c3d",),
@@ -42,6 +55,7 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
         media_hosts=("img.example.com", "10.0.0.1:8443"),
         fallback=("plain", "stories/plainer"),
         pricing=Pricing(100_000_000, 10**18 - 1, "EUR", request=1),
+        logging=Logging("released", 0.5, 4096, 3600.0),
     )
     assert parse_table("story", table_spec(table)) == table
 
@@ -56,8 +70,9 @@ def test_the_settings_of_a_shadow_are_written_as_they_were_and_only_where_there_
 def test_what_is_left_out_has_its_default() -> None:
     table = parse_table("story", {"epoch": 0})
     assert table == Table(epoch=0, served_names=(), variants=())
-    rare = {"queue", "fallback", "shadow", "extraFields", "mediaHosts", "pricing"}
+    rare = {"queue", "fallback", "shadow", "extraFields", "mediaHosts", "pricing", "logging"}
     assert not rare.intersection(table_spec(table))
+    assert "heartbeatAfterSeconds" not in table_spec(table)["timeouts"]
 
 
 def test_prices_are_written_as_decimals_and_a_currency_and_a_price_of_requests_may_be_left_out() -> None:
@@ -66,6 +81,22 @@ def test_prices_are_written_as_decimals_and_a_currency_and_a_price_of_requests_m
     assert table.pricing == Pricing(100_000_000, 4_000_000_000, "USD")
     written = {"inputPerMillion": "0.1", "outputPerMillion": "4", "perRequest": "0", "currency": "USD"}
     assert table_spec(table)["pricing"] == written
+
+
+def test_a_variant_says_that_it_speaks_tls_only_where_it_does() -> None:
+    variants = (
+        Variant(STABLE, "stable", 90, f"story-{STABLE}"),
+        Variant(CANARY, "canary", 10, f"story-{CANARY}", True),
+    )
+    plain, secured = table_spec(Table(epoch=3, served_names=(), variants=variants))["variants"]
+    assert "tls" not in plain
+    assert secured["tls"] is True
+
+
+@pytest.mark.parametrize("text", ["none", "raw"])
+def test_what_is_logged_is_written_as_it_was(text: Any) -> None:
+    table = Table(epoch=3, served_names=(), variants=(), logging=Logging(text, 0.25, 0, 9999 * 86400.0))
+    assert parse_table("story", table_spec(table)) == table
 
 
 def test_pods_without_a_bound_are_written_without_one() -> None:
@@ -147,6 +178,21 @@ def test_a_shadow_has_no_share_and_keeps_no_text_unless_asked_to(percent: int) -
             "spec.timeouts.betweenTokensSeconds: want seconds between 0 and 86400",
         ),
         ({"timeouts": {"wholeSeconds": True}}, "spec.timeouts.wholeSeconds: want seconds between 0 and 86400"),
+        ({"variants": variant(tls="yes")}, f"spec.variants[{STABLE}].tls: want true or false"),
+        (
+            {"timeouts": {"heartbeatAfterSeconds": 86401}},
+            "spec.timeouts.heartbeatAfterSeconds: want seconds between 0 and 86400",
+        ),
+        ({"logging": {"text": "all"}}, "spec.logging.text: 'all' is none of none, released, raw"),
+        ({"logging": {"sample": 1.1}}, "spec.logging.sample: want a number from 0 to 1"),
+        ({"logging": {"sample": -0.1}}, "spec.logging.sample: want a number from 0 to 1"),
+        ({"logging": {"sample": True}}, "spec.logging.sample: want a number from 0 to 1"),
+        ({"logging": {"sample": "1"}}, "spec.logging.sample: want a number from 0 to 1"),
+        ({"logging": {"maxBytes": -1}}, "spec.logging.maxBytes: want a whole number from 0 to 1048576"),
+        ({"logging": {"maxBytes": 1_048_577}}, "spec.logging.maxBytes: want a whole number from 0 to 1048576"),
+        ({"logging": {"maxBytes": True}}, "spec.logging.maxBytes: want a whole number from 0 to 1048576"),
+        ({"logging": {"maxBytes": 1.5}}, "spec.logging.maxBytes: want a whole number from 0 to 1048576"),
+        ({"logging": {"ttlSeconds": 0}}, "spec.logging.ttlSeconds: want seconds between 0 and 863913600"),
         (shadowed(variants=2), "spec.variants: only one may have track shadow"),
         (shadowed(variants=0), "spec.shadow: want a variant of track shadow beside it"),
         ({**shadowed(), "shadow": None}, "spec.shadow: want it beside a variant of track shadow"),

@@ -13,6 +13,7 @@ from aiohttp import web
 from tests.engine import virtual
 from understudy.domain.key import Key
 from understudy.engine.prober import HttpEngine, Prober, identity
+from understudy.engine.trust import Trust
 from understudy.plan.actions import Probe, Prompt
 from understudy.plan.observed import ProbeReport
 from understudy.telemetry.operator import OperatorMetrics
@@ -410,7 +411,7 @@ async def server() -> Any:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession() as session:
-        yield found, HttpEngine(session), probe(address="127.0.0.1", port=runner.addresses[0][1])
+        yield found, HttpEngine(session, Trust()), probe(address="127.0.0.1", port=runner.addresses[0][1])
     await runner.cleanup()
 
 

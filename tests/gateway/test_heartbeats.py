@@ -8,16 +8,23 @@ import openai
 import pytest
 
 from tests.gateway import test_responses as responses
+from tests.gateway import worlds
 from tests.gateway.clients import Answer, ask, chat, client, request
 from tests.gateway.engines import Asked, Script, answers_status, answers_well, engine, hangs, resets
 from tests.gateway.gateways import gateway, until
 from tests.gateway.test_openai_client import MESSAGES, talking
-from tests.gateway.worlds import CANARY, STABLE, access_key, endpoints, snapshot, table
+from tests.gateway.worlds import CANARY, STABLE, access_key, endpoints, snapshot
 from understudy.gateway.policy.heartbeat import HEARTBEAT
 
-SOON: dict[str, Any] = {"heartbeat_after": 0.05, "heartbeat_seconds": 0.03}
+SOON: dict[str, Any] = {"heartbeat_seconds": 0.03}
+LATER = {"heartbeatAfterSeconds": 0.4}
 ASKED = chat(stream=True)
 STABLE_ANSWERS = {"revision": STABLE, "track": "stable"}
+
+
+def table(*weights: dict[str, int], timeouts: dict[str, float] | None = None, **more: Any) -> dict[str, Any]:
+    """A table whose deployment is soon impatient."""
+    return worlds.table(*weights, timeouts={"heartbeatAfterSeconds": 0.05, **(timeouts or {})}, **more)
 
 
 def one(port: int, **more: Any) -> dict[str, Any]:
@@ -63,12 +70,21 @@ async def test_a_stream_that_is_long_in_coming_is_kept_alive_and_says_who_answer
 
 
 async def test_who_is_answered_in_time_gets_no_heartbeat() -> None:
-    async with engine(answers_well(*"abcdefgh", pace=0.06)) as e, gateway(one(e.port), heartbeat_after=0.4) as g:
+    async with engine(answers_well(*"abcdefgh", pace=0.06)) as e, gateway(one(e.port, timeouts=LATER)) as g:
         answer = await ask(g.port, ASKED)
         assert answer.text == "abcdefgh"
         assert HEARTBEAT not in answer.body
         assert set(who(answer)) == {None}
         assert answer.fields["x-understudy-revision"] == STABLE
+
+
+async def test_each_deployment_says_for_itself_how_long_its_clients_hear_nothing() -> None:
+    patient = table(name="poem", names=["poet"], timeouts={"heartbeatAfterSeconds": 60})
+    async with engine(later(answers_well())) as e:
+        slices = [endpoints(STABLE, [e.port]), endpoints(STABLE, [e.port], name="poem")]
+        async with gateway(snapshot([table(), patient], slices), **SOON) as g:
+            assert HEARTBEAT in (await ask(g.port, ASKED)).body
+            assert HEARTBEAT not in (await ask(g.port, {**ASKED, "model": "poet"})).body
 
 
 async def test_an_answer_in_one_piece_is_never_begun_early() -> None:

@@ -14,7 +14,7 @@ from tests.gateway.clients import ask, chat, client, request
 from tests.gateway.engines import Asked, answers_status, answers_well, completion, engine, hangs
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.test_follow import HASH
-from tests.gateway.worlds import CANARY, STABLE, access_key, endpoints, snapshot, table
+from tests.gateway.worlds import CANARY, KEY, STABLE, access_key, endpoints, shadowed_table, snapshot, table
 from understudy.gateway.requestlog import RequestLog
 from understudy.gateway.spool import Spool
 
@@ -198,3 +198,87 @@ async def test_without_a_log_nothing_is_remembered(tmp_path: Path) -> None:
         assert g.plane.log is None
         assert "understudy_request_log_lines_total" not in g.plane.gauges()
         assert access_key()["hash"] == HASH
+
+
+KEPT = {"text": "released", "maxBytes": 1000, "ttlSeconds": 3600}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_texts_are_told_where_the_deployment_has_them_kept(tmp_path: Path, stream: bool) -> None:
+    async with engine() as e, logging(one(e.port, logging=KEPT), tmp_path) as g:
+        await ask(g.port, chat("a planted prompt", stream=stream, user="somebody"))
+        text = (await g.line())["text"]
+    assert (text["kind"], text["ttlSeconds"], text["answer"]) == ("released", 3600, "once upon a time")
+    request = orjson.loads(text["request"])
+    assert request["messages"] == [{"role": "user", "content": "a planted prompt"}]
+    assert not {"model", "user", "cache_salt"}.intersection(request)
+
+
+@pytest.mark.parametrize("kept", [{}, {"text": "none"}, {"text": "released", "sample": 0}])
+async def test_no_text_is_told_where_it_does_not(tmp_path: Path, kept: dict[str, Any]) -> None:
+    async with engine() as e, logging(one(e.port, logging=kept), tmp_path) as g:
+        await ask(g.port, chat("a planted prompt"))
+        line = await g.line()
+    assert line["text"] is None
+    assert "planted" not in str(line)
+
+
+async def test_a_share_of_the_texts_is_told(tmp_path: Path) -> None:
+    async with engine() as e, logging(one(e.port, logging={**KEPT, "sample": 0.5}), tmp_path) as g:
+        g.gateway.plane.random = iter([0.9, *[0.0] * 3, 0.1, *[0.0] * 9]).__next__
+        for _ in range(2):
+            await ask(g.port)
+        assert [line["text"] is None for line in await g.lines(2)] == [True, False]
+
+
+async def test_of_a_stream_that_broke_off_what_the_client_got_is_told(tmp_path: Path) -> None:
+    async def script(asked: Asked) -> None:
+        await asked.begin_stream()
+        await asked.say("once")
+        await asked.say(" upon")
+        await asyncio.sleep(0.02)
+        asked.reset()
+
+    async with engine(script) as e, logging(one(e.port, logging=KEPT), tmp_path) as g:
+        answer = await ask(g.port, chat(stream=True))
+        line = await g.line()
+    assert (line["code"], line["text"]["answer"]) == ("engine_lost", answer.text)
+
+
+async def test_of_a_request_that_was_refused_only_the_question_is_told(tmp_path: Path) -> None:
+    async with engine(answers_status(422)) as e, logging(one(e.port, logging=KEPT), tmp_path) as g:
+        await ask(g.port, chat("a planted prompt"))
+        text = (await g.line())["text"]
+    assert "planted" in text["request"]
+    assert text["answer"] == ""
+
+
+async def test_the_answer_of_who_was_asked_in_the_end_is_told(tmp_path: Path) -> None:
+    async with engine() as stable, engine(answers_status(500)) as canary:
+        slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [canary.port])]
+        async with logging(snapshot([table({STABLE: 0, CANARY: 100}, logging=KEPT)], slices), tmp_path) as g:
+            await ask(g.port)
+            assert (await g.line())["text"]["answer"] == "once upon a time"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_half_of_a_pair_listens_for_the_log_as_well(tmp_path: Path, stream: bool) -> None:
+    shadowed = shadowed_table()
+    shadowed["spec"]["logging"] = {**KEPT, "maxBytes": 5000}
+    words = [f"word{number} " for number in range(500)]
+    async with engine(answers_well(*words)) as stable, engine() as shadow:
+        slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [shadow.port])]
+        async with logging(snapshot([shadowed], slices), tmp_path) as g:
+            answer = await ask(g.port, chat(stream=stream))
+            line = await g.line()
+            await shadow.request()
+    assert line["text"]["answer"] == answer.text
+    assert len(answer.text) > 2000
+
+
+async def test_no_access_key_comes_into_a_text(tmp_path: Path) -> None:
+    async with engine() as e, logging(one(e.port, logging=KEPT), tmp_path) as g:
+        await ask(g.port, chat(f"is {KEY} a good key?"))
+        line = await g.line()
+    assert KEY not in str(line)
+    assert "is (access key) a good key?" in line["text"]["request"]

@@ -101,9 +101,13 @@ async def served() -> AsyncIterator[Gateway]:
     """`storyteller` is the simulated engine, `toolsmith` and `breaker` are scripted."""
     async with simulated(STABLE, f"--text={TEXT}") as port, engine(smith) as tools, engine(breaks) as broken:
         others = {"smith": ("toolsmith", tools.port), "broken": ("breaker", broken.port)}
-        tables = [table(), *(table(name=name, names=[served]) for name, (served, _) in others.items())]
+        soon = {"heartbeatAfterSeconds": 0.1}
+        tables = [
+            table(timeouts=soon),
+            *(table(name=name, names=[served], timeouts=soon) for name, (served, _) in others.items()),
+        ]
         slices = [endpoints(STABLE, [port]), *(endpoints(STABLE, [p], name=name) for name, (_, p) in others.items())]
-        async with gateway(snapshot(tables, slices), heartbeat_after=0.1, heartbeat_seconds=0.05) as g:
+        async with gateway(snapshot(tables, slices), heartbeat_seconds=0.05) as g:
             yield g
 
 

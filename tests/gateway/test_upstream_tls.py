@@ -17,7 +17,7 @@ from tests.gateway.engines import Asked, answers_well, engine, hangs, holds_stre
 from tests.gateway.gateways import gateway, until
 from tests.gateway.processes import launch, process
 from tests.gateway.worlds import STABLE, endpoints, snapshot, table
-from understudy.gateway.pair import PairError, gauges
+from understudy.gateway.pair import Pair, PairError, gauges
 from understudy.gateway.upstream_tls import UpstreamTls
 
 SERVICE = f"story-{STABLE}.default.svc"
@@ -69,9 +69,15 @@ def trust(folder: Path, ca: Path, own: Path | None = None) -> UpstreamTls:
     return UpstreamTls(folder)
 
 
+def files(tls: UpstreamTls) -> Pair:
+    """Those in its folder."""
+    assert tls.files is not None
+    return tls.files
+
+
 def one(port: int, **more: Any) -> dict[str, Any]:
     """Whoever is not served at once is told so."""
-    return snapshot([table(queue={"max": 0}, **more)], [endpoints(STABLE, [port])])
+    return snapshot([table(queue={"max": 0}, tls=True, **more)], [endpoints(STABLE, [port])])
 
 
 @pytest.mark.parametrize("names", [f"DNS:{SERVICE}", "DNS:*.default.svc"])
@@ -127,7 +133,7 @@ async def test_who_is_not_to_be_trusted_gets_no_request(
 async def test_another_engine_is_asked_in_the_place_of_one_that_is_not_trusted(tmp_path: Path, papers: Papers) -> None:
     good, bad = shown(papers.of("good")), shown(papers.of("foreign", ca=papers.other_ca))
     async with engine(tls=good) as a, engine(tls=bad) as b:
-        document = snapshot([table()], [endpoints(STABLE, [a.port, b.port])])
+        document = snapshot([table(tls=True)], [endpoints(STABLE, [a.port, b.port])])
         async with gateway(document, engine_tls=trust(tmp_path, papers.ca)) as g, client(g.port) as c:
             assert {(await c.ask()).status for _ in range(20)} == {200}
             assert (len(a.asked), len(b.asked)) == (20, 0)
@@ -176,7 +182,7 @@ async def test_an_engine_that_does_not_take_the_gateways_certificate_is_out_and_
     tls = trust(tmp_path, papers.ca, shows)
     good = shown(papers.of("good"), papers.ca, version)
     async with engine(tls=good) as a, engine(tls=good) as b:
-        document = snapshot([table(queue={"max": 0})], [endpoints(STABLE, [a.port, b.port])])
+        document = snapshot([table(queue={"max": 0}, tls=True)], [endpoints(STABLE, [a.port, b.port])])
         async with gateway(document, engine_tls=tls) as g:
             assert (await ask(g.port)).code == "no_capacity"
             assert (a.asked, b.asked) == ([], [])
@@ -191,7 +197,7 @@ async def test_a_request_that_kills_engines_is_found_out_as_without_tls(
 ) -> None:
     context = shown(papers.of("good"), version=version)
     async with engine(resets, tls=context) as a, engine(resets, tls=context) as b, engine(resets, tls=context) as c:
-        document = snapshot([table()], [endpoints(STABLE, [a.port, b.port, c.port])])
+        document = snapshot([table(tls=True)], [endpoints(STABLE, [a.port, b.port, c.port])])
         tls = trust(tmp_path, papers.ca)
         async with gateway(document, engine_tls=tls) as g:
             assert (await ask(g.port)).code == "poison"
@@ -214,7 +220,7 @@ async def test_whoever_is_trusted_no_more_is_asked_no_more_on_open_connections_e
         await streaming.until(b"one")
         assert (await ask(g.port)).status == 200
         shutil.copy(papers.other_ca / "tls.crt", tmp_path / "ca.crt")
-        tls.files.look()
+        files(tls).look()
         assert (await ask(g.port)).code == "no_capacity"
         # What has begun ends as it would have.
         finish.set()
@@ -236,18 +242,18 @@ async def test_a_new_certificate_is_shown_on_new_connections_and_none_with_the_o
         for name in ("first", "second"):
             for file in ("tls.crt", "tls.key"):
                 shutil.copy(papers.of(name, "DNS:gateway") / file, tmp_path / file)
-            tls.files.look()
+            files(tls).look()
             for _ in range(2):
                 assert (await c.ask()).status == 200
         subjects = [asked.writer.get_extra_info("peercert")["subject"][0][0][1] for asked in e.asked]
         assert subjects == ["first", "first", "second", "second"]
         assert e.connections == 2
-        shown_ = gauges({"engines": tls.files})
+        shown_ = gauges({"engines": files(tls)})
         assert shown_["understudy_tls_pairs_taken_total"][1] == {"engines": 2}
 
 
 async def test_two_deployments_at_one_address_share_no_connection(tmp_path: Path, papers: Papers) -> None:
-    tables = [table(), table(name="poem", namespace="other", names=["poet"])]
+    tables = [table(tls=True), table(name="poem", namespace="other", names=["poet"], tls=True)]
     both = papers.of("both", f"DNS:{SERVICE},DNS:poem-{STABLE}.other.svc")
     async with engine(tls=shown(both)) as e:
         slices = [endpoints(STABLE, [e.port]), endpoints(STABLE, [e.port], name="poem", namespace="other")]
@@ -281,16 +287,16 @@ async def test_files_change_under_load_and_no_request_fails(tmp_path: Path, pape
             for number in range(1, 21):
                 # A half-written pair first, then the whole.
                 (tmp_path / "tls.key").write_text("none")
-                await asyncio.to_thread(tls.files.look)
+                await asyncio.to_thread(files(tls).look)
                 signer = papers.other_ca if number % 2 else papers.ca
                 folder = await asyncio.to_thread(papers.of, f"n{number}", "DNS:gateway", ca=signer)
                 for file in ("tls.crt", "tls.key"):
                     shutil.copy(folder / file, tmp_path / file)
-                await asyncio.to_thread(tls.files.look)
+                await asyncio.to_thread(files(tls).look)
                 seen = answered
                 await until(lambda seen=seen: answered >= seen + 20)  # type: ignore[misc]
             over = True
-        assert (tls.files.taken, tls.files.refused) == (21, 20)
+        assert (files(tls).taken, files(tls).refused) == (21, 20)
         assert tls.failed == {"untrusted": 0, "refused": 0}
         assert g.plane.refused == {}
         assert g.state(STABLE).failed == 0
@@ -390,12 +396,12 @@ def test_bad_files_are_refused_with_a_reason_and_the_ones_before_stay(
     spoil: Callable[[Path, Papers], object],
 ) -> None:
     tls = trust(tmp_path, papers.ca, papers.of("first", "DNS:gateway"))
-    context, expires = tls.files.context, tls.files.expires
+    context, expires = files(tls).context, files(tls).expires
     spoil(tmp_path, papers)
-    tls.files.look()
-    tls.files.look()
-    assert (tls.files.context, tls.files.expires) == (context, expires)
-    shown_ = gauges({"engines": tls.files})
+    files(tls).look()
+    files(tls).look()
+    assert (files(tls).context, files(tls).expires) == (context, expires)
+    shown_ = gauges({"engines": files(tls)})
     assert shown_["understudy_tls_pairs_refused_total"][1] == {"engines": 1}
     (record,) = caplog.records
     assert reason in record.message
@@ -408,7 +414,7 @@ def test_what_ends_first_is_what_is_told(tmp_path: Path, papers: Papers) -> None
     certify(lasting, "lasting", EC, "-days", "30")
     without = trust(tmp_path, lasting)
     own = trust(tmp_path, lasting, papers.of("gateway", "DNS:gateway"))
-    assert without.files.expires - own.files.expires > 20 * 86400
+    assert files(without).expires - files(own).expires > 20 * 86400
 
 
 def test_one_file_of_two_is_an_error_at_the_start(tmp_path: Path, papers: Papers) -> None:

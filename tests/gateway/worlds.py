@@ -20,9 +20,10 @@ def table(
     name: str = "story",
     namespace: str = "default",
     names: Sequence[str] = ("storyteller",),
+    tls: bool = False,
     **more: Any,
 ) -> dict[str, Any]:
-    """A table; `variants` maps revisions to weights, the second one being the candidate."""
+    """A table; `variants` maps revisions to weights, the second one being the candidate; `tls`: all speak it."""
     weights = {STABLE: 100} if variants is None else variants
     tracks = ("stable", "canary")
     meta: dict[str, Any] = {field: more.pop(field) for field in ("uid", "generation") if field in more}
@@ -31,7 +32,13 @@ def table(
         "servedNames": list(names),
         "salt": CANARY if len(weights) > 1 else "",
         "variants": [
-            {"revision": revision, "track": track, "weight": weight, "service": f"{name}-{revision}"}
+            {
+                "revision": revision,
+                "track": track,
+                "weight": weight,
+                "service": f"{name}-{revision}",
+                **({"tls": True} if tls else {}),
+            }
             for (revision, weight), track in zip(weights.items(), tracks, strict=False)
         ],
         **more,

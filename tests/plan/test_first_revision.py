@@ -7,7 +7,7 @@ import pytest
 from tests.plan.parts import Behaviour
 from tests.plan.world import Cluster, rollout, serving
 from understudy.domain.money import Pricing
-from understudy.domain.table import Queue
+from understudy.domain.table import Logging, Queue, Timeouts
 
 
 def new(image: str = "v1", **spec: object) -> Cluster:
@@ -63,6 +63,27 @@ def test_what_requests_cost_is_in_the_table_and_changes_with_the_spec_alone() ->
     assert before.pricing == Pricing(100_000_000, 400_000_000, "EUR", request=1_000_000)
     assert after is not None
     assert after.pricing is None
+    assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
+
+
+def test_how_soon_a_silent_stream_is_kept_alive_is_in_the_table_and_changes_with_the_spec_alone() -> None:
+    cluster = new(timeouts={"heartbeatAfter": "90s"}).until_phase("Stable")
+    assert cluster.table is not None
+    assert cluster.table.timeouts == Timeouts(heartbeat_after=90.0)
+    cluster.apply("v1", timeouts={})
+    cluster.turns(2)
+    assert cluster.table.timeouts == Timeouts()
+    assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
+
+
+def test_what_texts_are_logged_is_in_the_table_only_while_some_are() -> None:
+    logging = {"text": "released", "sample": 0.5, "maxBytes": 4096, "ttl": "12h"}
+    cluster = new(logging=logging).until_phase("Stable")
+    assert cluster.table is not None
+    assert cluster.table.logging == Logging("released", 0.5, 4096, 43_200.0)
+    cluster.apply("v1", logging={**logging, "text": "none"})
+    cluster.turns(2)
+    assert cluster.table.logging == Logging()
     assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,20 +41,25 @@ async def engine(key: str = "", **knobs: Any) -> AsyncIterator[tuple[str, Simula
 
 
 @asynccontextmanager
-async def process(*flags: str, **environ: str) -> AsyncIterator[tuple[str, "asyncio.subprocess.Process"]]:
-    """Base URL and process of `understudy sim`, serving; killed at the end if it still runs."""
+async def process(
+    *flags: str, tls: ssl.SSLContext | None = None, **environ: str
+) -> AsyncIterator[tuple[str, "asyncio.subprocess.Process"]]:
+    """Base URL and process of `understudy sim`, serving; killed at the end if it still runs.
+
+    `tls` is how to ask whether one that speaks TLS serves.
+    """
     port = free_port()
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", LAUNCH, "--host=127.0.0.1", f"--port={port}", *flags,
         env={**os.environ, "PYTHONPATH": OPERATOR, "POD_NAME": "pod-2", **environ},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    base = f"http://127.0.0.1:{port}"
+    base = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
     try:
         async with aiohttp.ClientSession() as session:
             while child.returncode is None:
                 try:
-                    async with session.get(f"{base}/health"):
+                    async with session.get(f"{base}/health", ssl=tls or True):
                         break
                 except aiohttp.ClientConnectionError:
                     await asyncio.sleep(0.02)

@@ -4,12 +4,14 @@ import argparse
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from local.ports import free_port
+from tests.gateway.certificates import certify
 from tests.sim.engines import KEY, LAUNCH, OPERATOR, process
 from understudy.cli import sim
 
@@ -29,8 +31,8 @@ async def stream(session: aiohttp.ClientSession, base: str, **more: Any) -> str:
 
 async def test_flags_win_over_environment() -> None:
     flags = ("--text=from a flag", "--first-token=0", "--model-id=m", "--root=/r", "--max-model-len=99")
-    environ = {"SIM_TEXT": "from the environment", "SIM_TOKENS": "3"}
-    async with process(*flags, **environ) as (base, _), aiohttp.ClientSession() as session:
+    started = process(*flags, SIM_TEXT="from the environment", SIM_TOKENS="3")
+    async with started as (base, _), aiohttp.ClientSession() as session:
         async with session.get(f"{base}/admin/behaviour") as answer:
             knobs = await answer.json()
             assert answer.headers["x-sim-pod"] == "pod-2"
@@ -87,9 +89,9 @@ async def test_a_crash_exits_non_zero_and_resets_streams() -> None:
         assert await asyncio.wait_for(child.wait(), 30) == 3
 
 
-async def turned(port: int, knobs: str, key: str) -> tuple[int | None, str]:
+async def turned(port: int, knobs: str, key: str, *flags: str) -> tuple[int | None, str]:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", LAUNCH, f"--port={port}", "--set", knobs,
+        sys.executable, "-c", LAUNCH, f"--port={port}", "--set", knobs, *flags,
         env={"PYTHONPATH": OPERATOR, "VLLM_API_KEY": key},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
@@ -107,6 +109,26 @@ async def test_the_command_turns_the_knobs_of_a_running_engine() -> None:
         assert said.startswith("understudy sim: speed: no such knob; there are startDelay, firstToken,")
         assert (await turned(port, "{}", "wrong"))[0] == 2
     assert (await turned(free_port(), "{}", ""))[0] == 1
+
+
+@pytest.mark.slow
+async def test_the_command_turns_the_knobs_of_an_engine_with_tls_by_its_own_files(tmp_path: Path) -> None:
+    trust = certify(tmp_path, "engine")
+    trust.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    shown = (f"--ssl-certfile={tmp_path}/tls.crt", f"--ssl-keyfile={tmp_path}/tls.key")
+    asks = (f"--ssl-ca-certs={tmp_path}/tls.crt", "--ssl-cert-reqs=2")
+    trust.check_hostname = False
+    async with process(*shown, *asks, tls=trust, VLLM_API_KEY=KEY) as (base, _):
+        port = int(base.rsplit(":", 1)[1])
+        assert (await turned(port, '{"text": "new words"}', KEY, *shown))[1].count("new words") == 1
+        assert (await turned(port, "{}", KEY))[0] == 1
+
+
+def test_tls_without_its_files_is_an_error_at_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sim.run(arguments(f"--ssl-certfile={tmp_path}/tls.crt")) == 2
+    assert capsys.readouterr().err.startswith(
+        f"understudy sim: {tmp_path}/tls.crt, {tmp_path}/tls.crt, no authorities:"
+    )
 
 
 def test_a_crash_at_start_serves_nothing() -> None:

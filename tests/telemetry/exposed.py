@@ -62,7 +62,10 @@ async def gateway_metrics(folder: Path) -> str:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(engines / "tls.crt", engines / "tls.key")
     async with engine(tls=tls) as stable, engine(tls=tls) as shadow, fake_api() as api:
-        api.put(TABLES, table_object(shadowed_table(text=True)))
+        routes = shadowed_table(text=True)
+        for variant in routes["spec"]["variants"]:
+            variant["tls"] = True
+        api.put(TABLES, table_object(routes))
         api.put(TABLES, table_object(table(name="empty", names=("nobody",), queue={"deadlineSeconds": 0.05})))
         api.put(SLICES, slice_object(endpoints(STABLE, [stable.port])))
         api.put(SLICES, slice_object(endpoints(CANARY, [shadow.port])))

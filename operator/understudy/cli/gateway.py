@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", choices=("keys", "none"), default="keys", help="none serves everybody")
     tls = "holds tls.crt and tls.key for clients, renewed while it runs; default: plain HTTP"
     parser.add_argument("--tls-dir", type=Path, metavar="DIR", help=tls)
-    engines = "holds ca.crt for TLS to engines, and tls.crt and tls.key if they ask for ours; default: plain HTTP"
+    engines = "holds ca.crt for TLS to engines, and tls.crt and tls.key if they ask for ours; default: none is trusted"
     parser.add_argument("--engine-tls-dir", type=Path, metavar="DIR", help=engines)
     count = "processes that carry requests, one for each CPU that the gateway may use; one alone is this process"
     parser.add_argument("--workers", type=_count, default=1, metavar="N", help=f"{count} (default: 1)")
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument("--pairs-dir", type=Path, metavar="DIR", help="keep their texts in DIR/pairs.jsonl; default: no")
     size = "of that file, then nothing is added (default: 64Mi)"
     pairs.add_argument("--pairs-size", type=_size, default=Settings().pairs_bytes, metavar="QUANTITY", help=size)
-    log = parser.add_argument_group("request log, without texts")
+    log = parser.add_argument_group("request log, with texts where a deployment has them kept")
     log.add_argument("--requests-dir", type=Path, metavar="DIR", help="keep it in DIR/requests.jsonl; default: no")
     size = "of that file and the one before it together (default: 64Mi)"
     log.add_argument("--requests-size", type=_size, default=Settings().requests_bytes, metavar="QUANTITY", help=size)

@@ -19,6 +19,7 @@ from understudy.engine.options import Options
 from understudy.engine.prober import HttpEngine
 from understudy.engine.process import OperatorProcess, stop_on_signals
 from understudy.engine.startup import CannotStartError
+from understudy.engine.trust import Trust, TrustError
 from understudy.handlers.thread import KopfThread
 from understudy.kube.aio import NoClusterError, connect
 from understudy.telemetry.logging import configure
@@ -68,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="a NetworkPolicy for each ModelDeployment, so that only gateways and the operator reach its pods",
     )
+    trusted = "holds ca.crt, of those who sign engines' certificates, and tls.crt and tls.key if engines ask for ours"
+    parser.add_argument(
+        "--engine-tls-dir", default="", metavar="DIR", help=f"{trusted}; default: no engine may ask for TLS"
+    )
     parser.add_argument("--workers", type=int, default=32, help="deployments that are reconciled at the same time")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 
@@ -82,12 +87,13 @@ def run(args: argparse.Namespace) -> int:
         os.environ["KUBECONFIG"] = args.kubeconfig  # Kopf reads it there
     try:
         return uvloop.run(_serve(_options(args)))
-    except (CannotStartError, NoClusterError) as error:
+    except (CannotStartError, NoClusterError, TrustError) as error:
         print(f"understudy operator: {error}", file=sys.stderr)
         return 2
 
 
 async def _serve(options: Options) -> int:
+    trust = Trust(Path(options.engine_tls_dir) if options.engine_tls_dir else None)
     client = await connect(options.kubeconfig)
     try:
         # A pod is asked every few seconds: a connection kept for each of thousands would cost more than it saves.
@@ -97,7 +103,7 @@ async def _serve(options: Options) -> int:
             aiohttp.ClientSession(connector=to_engines) as engines,
         ):
             states = HttpStateSource(session, options.namespace, ca=options.admin_ca, token=options.admin_token)
-            process = OperatorProcess(client, options, states, HttpEngine(engines), Clock())
+            process = OperatorProcess(client, options, states, HttpEngine(engines, trust), Clock())
             stop_on_signals(process)
             return await process.run(
                 lambda enqueue, on_death: KopfThread(enqueue, options.watch_namespaces, on_death),
@@ -125,6 +131,7 @@ def _options(args: argparse.Namespace) -> Options:
         lease_name=args.lease_name,
         privileged_namespaces=tuple(args.privileged_namespace),
         engine_policies=args.engine_policies,
+        engine_tls_dir=args.engine_tls_dir,
         workers=args.workers,
     )
 

@@ -111,7 +111,7 @@ class RequestLog(BaseModel):
     model_config = _CONFIG
 
     enabled: bool = False
-    """Keep it, in requests.jsonl. It has no texts, keys or conversations."""
+    """Keep it, in requests.jsonl. It has no keys or conversations, and texts only where a ModelDeployment says so."""
     size: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
     """Room for it; the oldest half makes room for the newest."""
     percent: Annotated[float, Field(ge=0, le=100)] = 100
@@ -223,6 +223,17 @@ class AdminTls(BaseModel):
     one at the first install and keeps it; renderers without a cluster (Argo CD) need one of your own."""
 
 
+class EngineTls(BaseModel):
+    """TLS to engines, of ModelDeployments that say `spec.engine.tls`."""
+
+    model_config = _CONFIG
+
+    secret_name: Annotated[str, Field(pattern="^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)] = ""
+    """Secret in the release's namespace, for gateways and operator: ca.crt are the authorities whose engines they
+    trust; tls.crt and tls.key, if they are there, are shown to engines that ask for a certificate. Renewed ones are
+    taken while they run. Empty: no engine is trusted, and spec.engine.tls is refused."""
+
+
 class NetworkPolicy(BaseModel):
     """NetworkPolicies; a network plug-in that knows them must enforce them."""
 
@@ -306,6 +317,8 @@ class Values(BaseModel):
     """The records: the ledger of budgets."""
     admin_tls: AdminTls = AdminTls()
     """Certificate of the gateways' admin port, and of the records."""
+    engine_tls: EngineTls = EngineTls()
+    """TLS to engines, of ModelDeployments that say `spec.engine.tls`."""
     network_policy: NetworkPolicy = NetworkPolicy()
     """NetworkPolicies."""
     service_monitor: ServiceMonitor = ServiceMonitor()

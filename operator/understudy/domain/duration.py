@@ -6,6 +6,7 @@ from typing import Final
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"([0-9]+)(ms|s|m|h)")
+_DAYS: Final = re.compile(r"([0-9]+)d")
 _WHOLE: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
@@ -14,6 +15,12 @@ def seconds(text: str) -> float:
     if not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration: write one such as 90s or 1h30m")
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def retention(text: str) -> float:
+    """Seconds of how long records are kept, such as `30d` or `12h`; ValueError says what to write instead."""
+    days = _DAYS.fullmatch(text)
+    return int(days[1]) * 86400.0 if days else seconds(text)
 
 
 def words(amount: float) -> str:

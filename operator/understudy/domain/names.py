@@ -33,6 +33,7 @@ MANAGER_STATUS: Final = "understudy-status"
 
 ENGINE_PORT: Final = 8000
 ENGINE_PORT_NAME: Final = "http"
+ENGINE_TLS_PORT_NAME: Final = "https"
 GATEWAY_DATA_PORT: Final = 8080
 GATEWAY_ADMIN_PORT: Final = 9901
 ADMIN_AUDIENCE: Final = "understudy"
@@ -51,6 +52,11 @@ def child_name(deployment: str, revision: str) -> str:
     is a DNS label (at most 57 characters).
     """
     return f"{deployment}-{revision}"
+
+
+def service_host(namespace: str, deployment: str, revision: str) -> str:
+    """Name of a revision's Service in the cluster, which the certificate of its engines must have."""
+    return f"{child_name(deployment, revision)}.{namespace}.svc"
 
 
 def policy_name(deployment: str) -> str:

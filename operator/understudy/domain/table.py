@@ -13,10 +13,13 @@ from understudy.domain.money import Pricing, currency, decimal, nano
 from understudy.domain.names import child_name
 
 Track = Literal["stable", "canary", "shadow"]
+LoggedText = Literal["none", "released", "raw"]
+LOGGED_TEXTS: tuple[LoggedText, ...] = ("none", "released", "raw")
 TRACKS: tuple[Track, ...] = ("stable", "canary", "shadow")
 _REVISION = re.compile(r"[0-9a-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:]{0,127}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_LONGEST_TTL = 9999 * 86400
 _HOST = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?(?::[0-9]{1,5})?")
 
 
@@ -26,21 +29,29 @@ class InvalidTableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One revision that takes conversations: `weight` is its share in percent, 0 to 100."""
+    """One revision that takes conversations: `weight` is its share in percent, 0 to 100.
+
+    `tls`: its pods are spoken to by TLS, and never otherwise.
+    """
 
     revision: str
     track: Track
     weight: int
     service: str
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Per-deployment limits of a request, in seconds."""
+    """Per-deployment limits of a request, in seconds.
+
+    A stream on which nothing has come for `heartbeat_after` gets its head, and comments from then on.
+    """
 
     first_token: float = 60.0
     between_tokens: float = 30.0
     whole: float = 1800.0
+    heartbeat_after: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,20 @@ class Queue:
     max: int = 200
     deadline: float = 60.0
     per_pod: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """Which texts the request log keeps: none, those that clients got, or those before guardrails.
+
+    Of a share `sample` (0 to 1) of the requests, so many bytes of one text, and how many seconds whoever collects the
+    log may keep them.
+    """
+
+    text: LoggedText = "none"
+    sample: float = 1.0
+    max_bytes: int = 16384
+    ttl: float = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +104,7 @@ class Table:
     `cut` are revisions of which no further word may reach a client: their open streams end with an error.
     `shadow` is there if and only if one variant has that track.
     `fallback` are served names that take requests which the deployment cannot serve, the first one first.
+    `logging` is what the request log keeps of what was said.
     `extra_fields` of requests are passed on beside the usual ones, `media_hosts` may be named in their media URLs.
     `pricing` is None where nobody has said what requests cost.
     """
@@ -97,6 +123,7 @@ class Table:
     media_hosts: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
     pricing: Pricing | None = None
+    logging: Logging = Logging()
 
 
 def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
@@ -132,6 +159,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
             first_token=_seconds(limits, timeouts, "firstTokenSeconds", 60.0),
             between_tokens=_seconds(limits, timeouts, "betweenTokensSeconds", 30.0),
             whole=_seconds(limits, timeouts, "wholeSeconds", 1800.0),
+            heartbeat_after=_seconds(limits, timeouts, "heartbeatAfterSeconds", 10.0),
         ),
         queue=_queue(spec.get("queue", {})),
         session_from_user=bool(spec.get("sessionFromUser", False)),
@@ -141,6 +169,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
         media_hosts=_media_hosts(spec.get("mediaHosts", ())),
         fallback=_names("spec.fallback", spec.get("fallback", ())),
         pricing=_pricing(spec.get("pricing")),
+        logging=_logging(spec.get("logging", {})),
     )
 
 
@@ -150,7 +179,14 @@ def table_spec(table: Table) -> dict[str, Any]:
         "epoch": table.epoch,
         "servedNames": list(table.served_names),
         "variants": [
-            {"revision": v.revision, "track": v.track, "weight": v.weight, "service": v.service} for v in table.variants
+            {
+                "revision": v.revision,
+                "track": v.track,
+                "weight": v.weight,
+                "service": v.service,
+                **({"tls": True} if v.tls else {}),
+            }
+            for v in table.variants
         ],
         "salt": table.salt,
         "retired": table.retired,
@@ -162,6 +198,8 @@ def table_spec(table: Table) -> dict[str, Any]:
         "sessionFromUser": table.session_from_user,
         "cut": list(table.cut),
     }
+    if table.timeouts.heartbeat_after != Timeouts().heartbeat_after:
+        spec["timeouts"]["heartbeatAfterSeconds"] = table.timeouts.heartbeat_after
     if table.queue != Queue():
         spec["queue"] = {"max": table.queue.max, "deadlineSeconds": table.queue.deadline}
         if table.queue.per_pod:
@@ -186,6 +224,13 @@ def table_spec(table: Table) -> dict[str, Any]:
             "perRequest": decimal(table.pricing.request),
             "currency": table.pricing.currency,
         }
+    if table.logging != Logging():
+        spec["logging"] = {
+            "text": table.logging.text,
+            "sample": table.logging.sample,
+            "maxBytes": table.logging.max_bytes,
+            "ttlSeconds": table.logging.ttl,
+        }
     return spec
 
 
@@ -197,7 +242,10 @@ def _variant(deployment: str, item: Mapping[str, Any]) -> Variant:
         raise InvalidTableError(f"spec.variants[{revision}].weight: want a whole number from 0 to 100")
     if item.get("service") != child_name(deployment, revision):
         raise InvalidTableError(f"spec.variants[{revision}].service: want {child_name(deployment, revision)!r}")
-    return Variant(revision=revision, track=track, weight=weight, service=child_name(deployment, revision))
+    tls = item.get("tls", False)
+    if not isinstance(tls, bool):
+        raise InvalidTableError(f"spec.variants[{revision}].tls: want true or false")
+    return Variant(revision, track, weight, child_name(deployment, revision), tls)
 
 
 def _queue(settings: Mapping[str, Any]) -> Queue:
@@ -206,6 +254,18 @@ def _queue(settings: Mapping[str, Any]) -> Queue:
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= 100_000:
             raise InvalidTableError(f"spec.queue.{name}: want a whole number from 0 to 100000")
     return Queue(most, _seconds("spec.queue", settings, "deadlineSeconds", 60.0), per_pod)
+
+
+def _logging(settings: Mapping[str, Any]) -> Logging:
+    text, sample, most = settings.get("text", "none"), settings.get("sample", 1.0), settings.get("maxBytes", 16384)
+    if text not in LOGGED_TEXTS:
+        raise InvalidTableError(f"spec.logging.text: {text!r} is none of {', '.join(LOGGED_TEXTS)}")
+    if isinstance(sample, bool) or not isinstance(sample, int | float) or not 0 <= sample <= 1:
+        raise InvalidTableError("spec.logging.sample: want a number from 0 to 1")
+    if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most <= 1_048_576:
+        raise InvalidTableError("spec.logging.maxBytes: want a whole number from 0 to 1048576")
+    ttl = _seconds("spec.logging", settings, "ttlSeconds", Logging().ttl, longest=_LONGEST_TTL)
+    return Logging(text, float(sample), most, ttl)
 
 
 def _shadow(settings: Mapping[str, Any] | None, variants: Sequence[Variant]) -> Shadow | None:
@@ -282,8 +342,10 @@ def _revision(field: str, value: Any) -> str:
     return value
 
 
-def _seconds(where: str, source: Mapping[str, Any], field: str, default: float | None = None) -> float:
+def _seconds(
+    where: str, source: Mapping[str, Any], field: str, default: float | None = None, longest: int = 86400
+) -> float:
     value = source.get(field, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86400:
-        raise InvalidTableError(f"{where}.{field}: want seconds between 0 and 86400")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= longest:
+        raise InvalidTableError(f"{where}.{field}: want seconds between 0 and {longest}")
     return float(value)

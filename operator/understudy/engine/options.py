@@ -22,5 +22,6 @@ class Options:
     lease_name: str = "understudy-operator"
     privileged_namespaces: tuple[str, ...] = ()
     engine_policies: bool = True
+    engine_tls_dir: str = ""
     workers: int = 32
     resync: float = 300.0

@@ -20,6 +20,7 @@ import orjson
 from understudy.domain.key import Key
 from understudy.engine.bounded import read_bounded
 from understudy.engine.expectation import shortfall, time_allowed
+from understudy.engine.trust import Trust
 from understudy.plan.actions import Probe, Prompt
 from understudy.plan.observed import ProbeReport, PromptResult
 from understudy.telemetry.operator import OperatorMetrics
@@ -233,10 +234,11 @@ def identity(probe: Probe, listed: Any) -> str:
 
 
 class HttpEngine:
-    """Speaks to engines by pod IP, with each revision's own key."""
+    """Speaks to engines by pod IP, with each revision's own key; by TLS to those alone that the plan says speak it."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, trust: Trust) -> None:
         self._session = session
+        self._trust = trust
 
     async def get(self, probe: Probe, path: str, seconds: float) -> Any:
         """JSON of a GET."""
@@ -249,10 +251,17 @@ class HttpEngine:
     async def _call(self, method: str, probe: Probe, path: str, body: bytes | None, seconds: float) -> Any:
         host = f"[{probe.address}]" if ":" in probe.address else probe.address
         headers = {"Authorization": f"Bearer {probe.key}", "Content-Type": "application/json"}
+        scheme, name = ("https", probe.server_name) if probe.server_name else ("http", None)
         async with (
             asyncio.timeout(seconds),
             self._session.request(
-                method, f"http://{host}:{probe.port}{path}", data=body, headers=headers, allow_redirects=False
+                method,
+                f"{scheme}://{host}:{probe.port}{path}",
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                ssl=self._trust.context() if probe.server_name else True,
+                server_hostname=name,
             ) as answer,
         ):
             data = await read_bounded(answer, _MAX_ANSWER)

@@ -262,6 +262,7 @@ class OperatorProcess:
             sim_image=options.sim_image,
             privileged_namespaces=options.privileged_namespaces,
             engine_policies=options.engine_policies,
+            engine_tls=bool(options.engine_tls_dir),
             prestop_seconds=options.prestop_seconds,
             hash_version=options.hash_version,
         )

@@ -47,7 +47,7 @@ class Settings:
     ones get after that.
     `gateway_service` is the Service, in `system_namespace`, of all gateways; empty: there is but this one.
     `tls_dir` holds tls.crt and tls.key for clients; None serves them plain HTTP. `engine_tls_dir` holds ca.crt, and
-    tls.crt and tls.key where engines ask for them; None speaks plain HTTP to engines.
+    tls.crt and tls.key where engines ask for them; without it no engine that speaks TLS is trusted.
     `ledger` is where budgets of keys are kept; without, such a key is refused.
     `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept;
     `requests_dir` where the request log is, in at most `requests_bytes`, of `requests_percent` of all requests.
@@ -114,10 +114,10 @@ class Station:
         for spool in self._spools:
             spool.check()
         self._pair = None if settings.tls_dir is None else pair.Pair(settings.tls_dir)
-        engine_tls = None if settings.engine_tls_dir is None else UpstreamTls(settings.engine_tls_dir)
+        engine_tls = UpstreamTls(settings.engine_tls_dir)
         # All certificates that the process uses, by whom it speaks to.
         self._pairs = {} if self._pair is None else {"clients": self._pair}
-        if engine_tls is not None:
+        if engine_tls.files is not None:
             self._pairs["engines"] = engine_tls.files
         ledger = None if settings.ledger is None else Ledger(settings.ledger, socket.gethostname())
         self.plane = Plane(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from understudy.domain.names import child_name, engine_key, kept_key_field
+from understudy.domain.names import child_name, engine_key, kept_key_field, service_host
 from understudy.domain.table import Shadow, Table, Track
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint
 from understudy.gateway.policy.conversation import thresholds
@@ -119,12 +119,13 @@ class Endpoints:
         self._known: dict[tuple[str, str], dict[Address, Endpoint]] = {}
 
     def of(
-        self, deployment: str, revision: str, addresses: Iterable[Address]
+        self, deployment: str, revision: str, addresses: Iterable[Address], *, tls: bool
     ) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
         """The endpoints to use of `addresses` (the ready ones, else those still serving), and the last resort."""
         namespace, _, name = deployment.partition("/")
-        service = f"{child_name(name, revision)}.{namespace}.svc"
-        before = self._known.get((deployment, revision), {})
+        service = service_host(namespace, name, revision) if tls else ""
+        # Whoever is spoken to in another way from now on begins anew.
+        before = {a: e for a, e in self._known.get((deployment, revision), {}).items() if e.name == service}
         now: dict[Address, Endpoint] = {}
         same = {(a.host, a.port): e for a, e in before.items()}
         for address in addresses:
@@ -161,7 +162,7 @@ def compile_entry(
         secret = kept.get(kept_key_field(served.namespace, served.name, variant.revision), "")
         if master and not secret:
             secret = engine_key(master, served.namespace, served.name, variant.revision)
-        use, last_resort = endpoints.of(key, variant.revision, addresses.get(variant.revision, ()))
+        use, last_resort = endpoints.of(key, variant.revision, addresses.get(variant.revision, ()), tls=variant.tls)
         variants.append(
             Variant(
                 revision=variant.revision,

@@ -20,23 +20,42 @@ Failure = Literal["untrusted", "refused"]
 FAILURES: Final[tuple[Failure, ...]] = ("untrusted", "refused")
 
 
-class UpstreamTls:
-    """TLS to all engines, by the files in `folder`: ca.crt, and tls.crt with tls.key where engines ask who asks.
+class NobodyTrustedError(Exception):
+    """There are no files: no engine's certificate is taken."""
 
-    `failed` counts connections that came to nothing.
+
+class UpstreamTls:
+    """TLS to engines, by the files in `folder`: ca.crt, and tls.crt with tls.key where engines ask who asks.
+
+    Without a folder no engine that speaks TLS is trusted, and none is asked in another way instead. `failed` counts
+    connections that came to nothing.
     """
 
     __slots__ = ("_told", "failed", "files")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         """Raises PairError."""
-        self.files = Pair(folder, FOR_ENGINES)
+        self.files = None if folder is None else Pair(folder, FOR_ENGINES)
         self.failed: dict[str, float] = dict.fromkeys(FAILURES, 0)
         self._told: set[str] = set()
 
+    def context(self, name: str) -> ssl.SSLContext | None:
+        """How an engine of the Service `name` is spoken to now; None, by plain HTTP, for "".
+
+        Raises NobodyTrustedError.
+        """
+        if not name:
+            return None
+        if self.files is None:
+            raise NobodyTrustedError
+        return self.files.context
+
     def fails(self, name: str, address: str, error: Exception | None) -> None:
         """A connection came to nothing; said in the log once for each engine and reason."""
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, NobodyTrustedError):
+            self.failed["untrusted"] += 1
+            why = "its certificate is not taken: this gateway has no --engine-tls-dir that says whom to trust"
+        elif isinstance(error, ssl.SSLCertVerificationError):
             self.failed["untrusted"] += 1
             why = f"its certificate is not taken: {error.verify_message}"
         else:

@@ -88,6 +88,7 @@ class Probe:
     `model_id` is what `/v1/models` must show, `root` the path it must be served from ("" = any),
     `max_model_len` the expected context (0 = any), `key` the engine's API key. A prompt that fails on another
     pod of the deployment is sent to a `comparator` at once. Nothing waits for the answer of a pod `at_rest`.
+    `server_name` is what its certificate must be for; "" for an engine that speaks plain HTTP.
     """
 
     pod_uid: str
@@ -101,6 +102,7 @@ class Probe:
     prompts: tuple[Prompt, ...]
     comparator: bool = False
     at_rest: bool = False
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class Settings:
 
     `kept_keys` are the engine keys that do not follow from `master_key`, by `kept_key_field`. With
     `engine_policies` a NetworkPolicy for each deployment lets only gateways and the operator reach its pods.
+    `engine_tls`: operator and gateways have an authority to trust, so that engines may speak TLS.
     """
 
     system_namespace: str = "understudy-system"
@@ -88,6 +89,7 @@ class Settings:
     sim_image: str = ""
     privileged_namespaces: tuple[str, ...] = ()
     engine_policies: bool = False
+    engine_tls: bool = False
     # Builder defaults: a changed one must reach new revisions only, never restart an old one.
     hash_version: int = 1
     prestop_seconds: int = 5

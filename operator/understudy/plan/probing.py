@@ -6,7 +6,7 @@ from typing import Final
 from understudy.api.v1alpha1.probes import ProbePrompt
 from understudy.api.v1alpha1.shape import to_manifest
 from understudy.domain.duration import seconds
-from understudy.domain.names import ENGINE_PORT
+from understudy.domain.names import ENGINE_PORT, service_host
 from understudy.plan.actions import Probe, Prompt
 from understudy.plan.answer_schema import mistakes
 from understudy.plan.desired.refusal import Refusal
@@ -71,4 +71,5 @@ def _probe(world: World, revision: Revision, pod: Pod, prompts: tuple[Prompt, ..
         prompts=prompts,
         comparator=comparator,
         at_rest=world.state.phase in AT_REST,
+        server_name=service_host(world.namespace, world.name, revision.name) if revision.tls else "",
     )

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from understudy.api.v1alpha1.serving import Logging as LoggingSpec
 from understudy.api.v1alpha1.serving import Pricing as Prices
-from understudy.domain.duration import seconds
+from understudy.domain.duration import retention, seconds
 from understudy.domain.money import Pricing, nano
 from understudy.domain.names import child_name
-from understudy.domain.table import Queue, Shadow, Table, Timeouts, Track, Variant
+from understudy.domain.table import Logging, Queue, Shadow, Table, Timeouts, Track, Variant
 from understudy.plan.names import served
 from understudy.plan.rulebook import Guard
 from understudy.plan.state import State
@@ -115,12 +116,18 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         # A Lease that was made anew counts from zero; gateways would refuse its epochs for ever.
         epoch=max(world.observed.epoch, before.epoch if before is not None else 0),
         served_names=served(world),
-        variants=tuple(Variant(p.revision, p.track, p.weight, child_name(world.name, p.revision)) for p in parts),
+        variants=tuple(
+            Variant(
+                p.revision, p.track, p.weight, child_name(world.name, p.revision), _by_tls(world, before, p.revision)
+            )
+            for p in parts
+        ),
         salt=_on_trial(world.state) if _on_trial(world.state) in live else "",
         timeouts=Timeouts(
             first_token=seconds(spec.timeouts.first_token),
             between_tokens=seconds(spec.timeouts.between_tokens),
             whole=seconds(spec.timeouts.whole),
+            heartbeat_after=seconds(spec.timeouts.heartbeat_after),
         ),
         queue=Queue(spec.queue.max, seconds(spec.queue.deadline), spec.queue.per_pod or 0),
         session_from_user=spec.session.from_user,
@@ -128,11 +135,24 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         media_hosts=spec.api.media_hosts,
         fallback=tuple(other.name for other in spec.fallback),
         pricing=_pricing(spec.pricing),
+        logging=_logging(spec.logging),
         shadow=_shadow(world) if any(part.track == "shadow" for part in parts) else None,
         cut=tuple(r.name for r in world.revisions.values() if _is_cut(world, r) and r.name not in live),
     )
     # A new term alone is no reason to write every table there is: its epoch comes with the next change.
     return before if before is not None and replace(before, epoch=wanted.epoch) == wanted else wanted
+
+
+def _logging(wanted: LoggingSpec) -> Logging:
+    if wanted.text == "none":
+        return Logging()
+    return Logging(wanted.text, wanted.sample, wanted.max_bytes, retention(wanted.ttl))
+
+
+def _by_tls(world: World, before: Table | None, revision: str) -> bool:
+    """A revision that once was spoken to by TLS is so for good, whatever of it has been deleted by hand."""
+    known = before is not None and any(v.tls and v.revision == revision for v in before.variants)
+    return known or world.revision(revision).tls
 
 
 def _shadow(world: World) -> Shadow:

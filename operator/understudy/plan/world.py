@@ -13,6 +13,7 @@ from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.api.v1alpha1.rollout import Metric
 from understudy.domain.duration import seconds
 from understudy.domain.names import child_name
+from understudy.plan.desired.tls import speaks_tls
 from understudy.plan.faults import Fault
 from understudy.plan.load import Glance
 from understudy.plan.memory import Block, Clock, Cursor, Evidence
@@ -103,6 +104,13 @@ class Revision:
     def status(self) -> Mapping[str, Any]:
         """The snapshot's status; empty without one."""
         return (self.snapshot.get("status") or {}) if self.snapshot is not None else {}
+
+    @property
+    def tls(self) -> bool:
+        """Whether its pods speak TLS: as its record says, or, of one deleted by hand, its pool."""
+        if self.snapshot is not None:
+            return speaks_tls(self.snapshot["spec"]["podTemplate"])
+        return self.pool is not None and speaks_tls(self.pool["spec"]["template"])
 
     @property
     def dropped(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import signal
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -235,7 +236,13 @@ class Simulator:
             await asyncio.sleep(delay)
 
 
-async def serve(simulator: Simulator, host: str, port: int = ENGINE_PORT, shutdown_timeout: float = 0.0) -> None:
+async def serve(
+    simulator: Simulator,
+    host: str,
+    port: int = ENGINE_PORT,
+    shutdown_timeout: float = 0.0,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; then take nothing new and let requests end for `shutdown_timeout` seconds.
 
     Raises OSError if the port is taken.
@@ -248,7 +255,7 @@ async def serve(simulator: Simulator, host: str, port: int = ENGINE_PORT, shutdo
         simulator.application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1, keepalive_timeout=300
     )
     await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=1024)
+    site = web.TCPSite(runner, host, port, backlog=1024, ssl_context=tls)
     await site.start()
     served = simulator.identity.served
     LOG.info("serving %s from %s on %s", served.model_id, served.root, site.name)

@@ -46,6 +46,7 @@ def test_a_whole_story() -> None:
         "conversation": "header",
         "sampled": True,
         "key": "01234567",
+        "text": None,
     }
 
 

@@ -66,7 +66,11 @@ def _children(deployment: Manifest, model: Manifest, objects: list[Manifest]) ->
     metadata = {"namespace": NAMESPACE, **deployment["metadata"], "uid": OWNER_UID}
     owner = {**deployment, "metadata": metadata}
     configmaps = {o["metadata"]["name"]: o for o in objects if o["kind"] == "ConfigMap"}
-    revision = render(owner, model, {("ConfigMap", name): HASH for name in configmaps}, SETTINGS)
+    tls = deployment["spec"]["engine"].get("tls")
+    there: Any = {("ConfigMap", name): HASH for name in configmaps}
+    if tls:
+        there["Secret", tls["secretRef"]["name"]] = HASH
+    revision = render(owner, model, there, SETTINGS)
     snapshot = snapshot_manifest(revision)
     yield snapshot
     for reference in revision.references:
@@ -76,7 +80,7 @@ def _children(deployment: Manifest, model: Manifest, objects: list[Manifest]) ->
     yield engine_key_manifest(snapshot, key, owner)
     yield service_manifest(snapshot, owner)
     yield pool_manifest(snapshot, deployment["spec"].get("replicas", 1), owner)
-    variant = Variant(revision.revision, "stable", 100, snapshot["metadata"]["name"])
+    variant = Variant(revision.revision, "stable", 100, snapshot["metadata"]["name"], tls=bool(tls))
     yield policy_manifest(owner, SETTINGS.system_namespace)
     yield table_manifest(Table(epoch=1, served_names=(revision.deployment,), variants=(variant,)), owner)
 

@@ -8,7 +8,7 @@ from understudy.plan.desired.revision import Revision, render_revision
 from understudy.plan.observed import Settings
 
 Manifest = dict[str, Any]
-SETTINGS = Settings(sim_image="understudy:dev", master_key=b"m" * 32)
+SETTINGS = Settings(sim_image="understudy:dev", master_key=b"m" * 32, engine_tls=True)
 HASH = "ab" * 32
 
 

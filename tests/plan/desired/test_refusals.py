@@ -198,17 +198,11 @@ ENGINES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"args": ["--seed=1", "--ssl-keyfile=x"]},
-        (
-            "args[1]: '--ssl-keyfile=x' sets --ssl-keyfile, which Understudy sets; remove it: "
-            "gateways reach engines by plain HTTP inside the cluster"
-        ),
+        "args[1]: '--ssl-keyfile=x' sets --ssl-keyfile, which Understudy sets; write spec.engine.tls",
     ),
     (
         {"args": ["--seed=1", "--ssl-certfile=x"]},
-        (
-            "args[1]: '--ssl-certfile=x' sets --ssl-certfile, which Understudy sets; remove it: "
-            "gateways reach engines by plain HTTP inside the cluster"
-        ),
+        "args[1]: '--ssl-certfile=x' sets --ssl-certfile, which Understudy sets; write spec.engine.tls",
     ),
     ({"args": ["--seed=1", "-p9000"]}, "args[1]: '-p9000' is no option that may be set; remove it"),
     ({"args": ["--seed=1", "-m"]}, "args[1]: '-m' is no option that may be set; remove it"),

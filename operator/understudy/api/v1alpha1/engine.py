@@ -115,6 +115,20 @@ EngineArg = Annotated[
 ]
 
 
+class EngineTls(BaseModel):
+    """TLS between the engine and whoever asks it: gateways and the operator."""
+
+    model_config = shape()
+
+    secret_ref: LocalReference
+    """Secret of type kubernetes.io/tls: tls.crt is for the name of each revision's Service, or for all of a namespace
+    (`*.<namespace>.svc`), and signed by whom the installation trusts (the chart's engineTls). A renewed one is taken
+    while the pods run."""
+    require_client_certificate: bool = False
+    """The engine answers only whoever shows a certificate that an authority in the Secret's ca.crt has signed. The
+    kubelet has none to show: all it then looks at is whether the port is open."""
+
+
 class Engine(BaseModel):
     """The program that serves the model."""
 
@@ -135,6 +149,8 @@ class Engine(BaseModel):
     """Environment variables."""
     env_from: Annotated[tuple[EnvFromSource, ...], Field(max_length=16), ATOMIC] = ()
     """ConfigMaps and Secrets whose keys become variables."""
+    tls: EngineTls | None = None
+    """How the engine is spoken to by TLS; plain HTTP without it."""
     startup_timeout: Duration = "30m"
     """How long loading the model may take, from the moment the pod is scheduled."""
     shutdown_timeout: Duration = "120s"

@@ -29,6 +29,8 @@ class Variant(BaseModel):
     """Its share of conversations in percent."""
     service: ResourceName
     """Service whose EndpointSlices list its pods."""
+    tls: bool = False
+    """Its pods are spoken to by TLS alone, and must have a certificate for `<service>.<namespace>.svc`."""
 
 
 class TableTimeouts(BaseModel):
@@ -42,6 +44,8 @@ class TableTimeouts(BaseModel):
     """Between two tokens."""
     whole_seconds: Seconds = 1800.0
     """Until the end of the answer."""
+    heartbeat_after_seconds: Seconds = 10.0
+    """Until a stream gets its head and comments though nothing has come on it."""
 
 
 class TableQueue(BaseModel):
@@ -55,6 +59,21 @@ class TableQueue(BaseModel):
     """So long may one wait."""
     per_pod: Annotated[int, Field(ge=0, le=100_000)] = 0
     """A pod with so many open requests is full; 0: it never is."""
+
+
+class TableLogging(BaseModel):
+    """What the request log keeps of what was said."""
+
+    model_config = shape()
+
+    text: Literal["none", "released", "raw"] = "none"
+    """No text, the text that clients saw, or the text before guardrails."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 1
+    """Share of requests whose text is kept."""
+    max_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 16384
+    """So many bytes of one text."""
+    ttl_seconds: Annotated[float, Field(ge=1, le=863_913_600)] = 2_592_000.0
+    """So long whoever collects the log may keep it."""
 
 
 _SUM = Cel(
@@ -121,6 +140,8 @@ class RoutingTableSpec(BaseModel):
     """Served names that take requests which this deployment cannot serve, the first one first."""
     pricing: Pricing | None = None
     """What requests cost."""
+    logging: TableLogging = TableLogging()
+    """What the request log keeps of what was said."""
     shadow: TableShadow | None = None
     """Copies for the variant of track `shadow`."""
 

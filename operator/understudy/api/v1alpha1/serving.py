@@ -75,6 +75,9 @@ class Timeouts(BaseModel):
     """Between two tokens."""
     whole: RequestTimeout = "30m"
     """Until the end of the answer."""
+    heartbeat_after: RequestTimeout = "10s"
+    """A stream on which nothing has come for so long gets its head, and then a comment every five seconds, so that
+    proxies and clients keep the connection. Which revision answers then stands in the first event."""
 
 
 class Pricing(BaseModel):
@@ -98,7 +101,8 @@ class Logging(BaseModel):
     model_config = shape()
 
     text: Literal["none", "released", "raw"] = "none"
-    """No text, the text that clients saw, or the text before guardrails."""
+    """What the request log keeps of requests and answers: no text, the text that clients saw, or the text before
+    guardrails."""
     sample: Annotated[float, Field(ge=0, le=1)] = 1
     """Share of requests whose text is kept, 0 to 1."""
     max_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 16384

@@ -59,7 +59,8 @@ class Installation:
 async def installation(client: KubeClient, system: str) -> Installation:
     """Read from the command line of the operator's Deployment in the namespace `system`.
 
-    An operator that cannot be found or read is taken to have an image for simulated engines.
+    An operator that cannot be found or read is taken to have what nothing else could tell:
+    an image for simulated engines, and an authority to trust for engines with TLS.
     """
     try:
         found = await Reader(client, system).listed(DEPLOYMENT, f"{LABEL_COMPONENT}=operator")
@@ -74,7 +75,7 @@ async def installation(client: KubeClient, system: str) -> Installation:
         unknown = (
             f"the operator's settings were not found in namespace {system} (--system-namespace); defaults are assumed"
         )
-        return Installation(Settings(sim_image="unknown"), notes=(unknown,))
+        return Installation(Settings(sim_image="unknown", engine_tls=True), notes=(unknown,))
     flags, _ = _operator_flags().parse_known_args(words)
     settings = Settings(
         system_namespace=system,
@@ -83,6 +84,7 @@ async def installation(client: KubeClient, system: str) -> Installation:
         privileged_namespaces=tuple(flags.privileged_namespace),
         hash_version=flags.hash_version,
         prestop_seconds=flags.prestop_seconds,
+        engine_tls=bool(flags.engine_tls_dir),
     )
     return Installation(settings, tuple(flags.watch_namespace))
 

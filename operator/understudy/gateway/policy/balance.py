@@ -33,7 +33,7 @@ class Endpoint:
 
     `open` requests and their estimated `tokens` are its load. `out_until` is the monotonic time in seconds
     before which it gets nothing, 0 when it is in good standing; `was_out_until` is the last such time there was.
-    `name` is its Service's, which its certificate must have where engines are spoken to by TLS.
+    `name` is its Service's, which its certificate must have; empty for one that is spoken to by plain HTTP.
     """
 
     __slots__ = (

@@ -32,7 +32,7 @@ class Half:
     """
 
     __slots__ = (
-        "_pieces", "_room", "empty", "failed", "finish", "first_token", "gap", "refused", "spoke", "stream", "tools",
+        "_room", "_said", "empty", "failed", "finish", "first_token", "gap", "refused", "spoke", "stream", "tools",
         "whole",
     )  # fmt: skip
 
@@ -42,13 +42,14 @@ class Half:
         self.first_token = self.gap = self.whole = 0.0
         self.finish = ""
         self.tools: list[str] = []
-        self._pieces: list[str] = []
+        # As bytes: a list of words takes many times what they do.
+        self._said = bytearray()
         self._room = room
 
     @property
     def text(self) -> str:
         """What it said, cut to the room that it has."""
-        return "".join(self._pieces)
+        return self._said.decode()
 
     @property
     def answered(self) -> bool:
@@ -87,7 +88,7 @@ class Half:
 
     def _say(self, text: Any) -> None:
         if self._room > 0 and isinstance(text, str) and text:
-            self._pieces.append(text[: self._room])
+            self._said += text[: self._room].encode()
             self._room -= len(text)
 
     def began(self, seconds: float) -> None:

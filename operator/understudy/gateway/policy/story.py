@@ -1,12 +1,15 @@
 """One request as the request log tells it: what was decided and measured, and not a word of what was said.
 
-Every value is a word of our own, a name out of a table, a number, or the beginning of a key's hash.
+Every value is a word of our own, a name out of a table, a number, or the beginning of a key's hash; but for `text`,
+which is there only where a deployment has texts kept.
 """
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from understudy.gateway.policy.answers import choices_of
+from understudy.gateway.policy.pairs import Half
+from understudy.gateway.policy.texts import Texts
 
 # How answers end, as OpenAI and vLLM call it; engines may call it what they like, and that is theirs to know.
 FINISHES: Final = ("stop", "length", "tool_calls", "function_call", "content_filter", "abort")
@@ -23,12 +26,12 @@ class Story:
 
     `began` is in monotonic seconds; `first_token` in seconds from then on, None before it. `tokens` are (prompt,
     completion). `sampled` says whether the last attempt was a sample of a rollout. On a kept connection that turned out
-    to be dead nothing was tried: that is none of the `attempts`.
+    to be dead nothing was tried: that is none of the `attempts`. `texts` are None unless its deployment has them kept.
     """
 
     __slots__ = (
         "attempts", "began", "finish", "first_token", "key", "name", "operation", "request_id", "revision", "sampled",
-        "source", "stream", "tokens", "track",
+        "source", "stream", "texts", "tokens", "track",
     )  # fmt: skip
 
     def __init__(self, request_id: str, name: str, operation: str, key_hash: str, now: float, *, stream: bool) -> None:
@@ -43,10 +46,21 @@ class Story:
         self.revision = self.track = self.finish = self.source = ""
         self.tokens = (0, 0)
         self.sampled = False
+        self.texts: Texts | None = None
+
+    @property
+    def room(self) -> int:
+        """Characters of an answer that whoever listens to it must have room for."""
+        return 0 if self.texts is None else self.texts.room
+
+    def listening(self, half: Half | None) -> Half | None:
+        """Who listens to the next try; `half` does in any case."""
+        return half if self.texts is None else self.texts.listening(half, stream=self.stream)
 
     def line(self, deployment: str, fallback: str, status: int, code: str, now: float, wall: float) -> dict[str, Any]:
         """The whole story as one JSON object, once it is over; `wall` is now in seconds since 1970."""
         seconds = now - self.began
+        answered = self.first_token is not None or (status, code) == ANSWERED
         return {
             "time": datetime.fromtimestamp(wall - seconds, UTC).isoformat(timespec="milliseconds"),
             "requestId": self.request_id,
@@ -69,6 +83,7 @@ class Story:
             "conversation": self.source or None,
             "sampled": self.sampled,
             "key": self.key or None,
+            "text": None if self.texts is None else self.texts.line(answered=answered),
         }
 
 

@@ -73,7 +73,7 @@ class Owner(Protocol):
 class Attempt:
     """One try. `relay` is set once an event stream has begun to arrive; `sample` is None if it is none.
 
-    `half` is None unless it is half of a pair. `finish` is why a whole answer ended.
+    `half` listens, as half of a pair or for the request log; None if nobody does. `finish` is why a whole answer ended.
     """
 
     __slots__ = (

@@ -118,10 +118,11 @@ class Exchange:
         now = plane.clock()
         self._whole_until = now + self._timeouts.whole
         self._story = plane.story(self._request_id, self.name, operation.path, key.hash, stream=self.stream)
+        plane.listen(self._story, entry.served.table.logging, document, head)
         self._wait_until = 0.0
         # When patience ends with an engine that has not begun, or with waiting for one, and when to send a heartbeat.
         self._due = math.inf
-        self._beat_at = now + plane.limits.heartbeat_after if self.stream else math.inf
+        self._beat_at = now + self._timeouts.heartbeat_after if self.stream else math.inf
         # The line in which it waits, if it does.
         self._line = ""
         self._attempt: Attempt | None = None
@@ -204,7 +205,12 @@ class Exchange:
         if self._payload_model:
             return None
         request = Request(
-            self._operation.path, self.name, self._request_id.decode(), responses=self.responses, stream=self.stream
+            self._operation.path,
+            self.name,
+            self._request_id.decode(),
+            responses=self.responses,
+            stream=self.stream,
+            room=self._story.room,
         )
         self._pair = self.plane.shadows.draw(entry, self._position(entry), request, now)
         return None if self._pair is None else self._pair.stable
@@ -335,6 +341,7 @@ class Exchange:
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
         self._expect(min(now + first, self._whole_until))
         self._story.attempts += reuse
+        half = self._story.listening(half)
         attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled, half=half)
         attempt.begin(reuse=reuse)
 

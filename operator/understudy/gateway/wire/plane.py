@@ -6,13 +6,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from understudy.domain.table import Logging
 from understudy.gateway.policy.choose import Pins
 from understudy.gateway.policy.conversation import SOURCES
 from understudy.gateway.policy.copies import MAX_REQUEST
 from understudy.gateway.policy.demand import Demand
 from understudy.gateway.policy.evidence import Samples, Taking
+from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import FAILURES_PER_SECOND, AccessKey, FailedKeys
 from understudy.gateway.policy.meters import Lease, Meters
 from understudy.gateway.policy.part import WHOLE, Part
@@ -20,6 +22,8 @@ from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import FLOOR_PER_SECOND, Poisons, RetryBudget
 from understudy.gateway.policy.shares import Shares
 from understudy.gateway.policy.story import NO_STORY, Story
+from understudy.gateway.policy.texts import Texts
+from understudy.gateway.upstream_tls import UpstreamTls
 from understudy.gateway.wire.budgets import Budgets
 from understudy.gateway.wire.ids import RequestIds
 from understudy.gateway.wire.ledger import Ledger
@@ -31,7 +35,6 @@ from understudy.gateway.world import World
 if TYPE_CHECKING:
     from understudy.gateway.requestlog import RequestLog
     from understudy.gateway.spool import Spool
-    from understudy.gateway.upstream_tls import UpstreamTls
     from understudy.gateway.wire.connection import Connection
 
 LOG: Final = logging.getLogger(__name__)
@@ -48,8 +51,7 @@ class Limits:
     body_rate: float = 1024.0
     connect_seconds: float = 2.0
     slow_reader_seconds: float = 60.0
-    # A client hears that its stream is alive after so long without content, and again and again.
-    heartbeat_after: float = 10.0
+    # Between two comments by which a client hears that its stream is alive.
     heartbeat_seconds: float = 5.0
     idle_seconds: float = 75.0
     # While draining: time for one more request on a connection whose client could not be told that it ends.
@@ -85,7 +87,7 @@ class Plane:
     """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts, `log` the
     stories of requests; `ledger` is asked about budgets.
 
-    `engine_tls` is how engines are spoken to, None for plain HTTP.
+    `engine_tls` is how engines are spoken to that speak TLS; None trusts none of them.
     Of what is bounded for the whole gateway it has its `part`; `samples` and `lots` remember which conversations have
     given a sample and a pair.
     `heard` is when the API server was last heard of, by path of what is watched there.
@@ -106,7 +108,7 @@ class Plane:
         open_access: bool = False,
         spool: "Spool | None" = None,
         log: "RequestLog | None" = None,
-        engine_tls: "UpstreamTls | None" = None,
+        engine_tls: UpstreamTls | None = None,
         ledger: Ledger | None = None,
         part: Part = WHOLE,
         samples: Taking | None = None,
@@ -117,7 +119,7 @@ class Plane:
         self.open_access = open_access
         self.log = log
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
-        self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds, engine_tls)
+        self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds, engine_tls or UpstreamTls())
         self.connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self.queue = Queue(self._isolated, self.clock)
@@ -266,6 +268,12 @@ class Plane:
         if self.log is None:
             return NO_STORY
         return Story(request_id.decode(), name, operation, key_hash, self.clock(), stream=stream)
+
+    def listen(self, story: Story, logging: Logging, document: dict[str, Any], head: Head) -> None:
+        """Have a new request's story keep what is said, if its deployment has texts kept and the lot falls on it."""
+        if logging.text != "none" and story is not NO_STORY and self.random() < logging.sample:
+            _, _, shown = head.fields.get(b"authorization", b"").decode("latin-1").partition(" ")
+            story.texts = Texts(logging, document, shown.strip())
 
     def tell(self, story: Story, deployment: str, fallback: str, ended: tuple[int, str]) -> None:
         """Let the log have the story of a request that has ended."""

@@ -40,13 +40,17 @@ ENDS: Final[tuple[End, ...]] = ("compared", "dropped", "unreachable", "discarded
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a pair must know of the client's request: `name` is the model as the client calls it."""
+    """What a pair must know of the client's request: `name` is the model as the client calls it.
+
+    `room` is how many characters of stable's answer somebody else wants to hear.
+    """
 
     path: str
     name: str
     request_id: str
     responses: bool
     stream: bool
+    room: int
 
 
 class Pair:
@@ -75,7 +79,7 @@ class Pair:
         self._request = request
         self._text = mirror.settings.text and shadows.spool is not None
         room = KEPT if self._text else COMPARED
-        self.stable = Half(stream=request.stream, room=room)
+        self.stable = Half(stream=request.stream, room=max(room, request.room))
         self._shadow = Half(stream=request.stream, room=room)
         self._kept = b""
         self._payload = b""
@@ -341,7 +345,7 @@ class Shadows:
 def _told(half: Half, revision: str, bad: frozenset[str]) -> dict[str, Any]:
     return {
         "revision": revision,
-        "text": half.text,
+        "text": half.text[:KEPT],
         "finishReason": half.finish or None,
         "toolNames": half.tools,
         "bad": sorted(bad),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import httptools
 
 from understudy.gateway.policy.balance import Endpoint
-from understudy.gateway.upstream_tls import UpstreamTls
+from understudy.gateway.upstream_tls import NobodyTrustedError, UpstreamTls
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.attempt import Attempt
@@ -180,12 +180,12 @@ def _unsettled(transport: asyncio.Transport) -> bool:
 class Pool:
     """Idle connections by endpoint, the last used first; none is kept for longer than `idle_seconds`.
 
-    `tls` is how engines are spoken to, None for plain HTTP.
+    `tls` is how those engines are spoken to that have a name.
     """
 
     __slots__ = ("_connect_seconds", "_idle", "_idle_seconds", "_loop", "_tls")
 
-    def __init__(self, connect_seconds: float, idle_seconds: float, tls: UpstreamTls | None = None) -> None:
+    def __init__(self, connect_seconds: float, idle_seconds: float, tls: UpstreamTls) -> None:
         self._loop = asyncio.get_running_loop()
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
@@ -195,11 +195,10 @@ class Pool:
     def take(self, endpoint: Endpoint) -> Upstream | None:
         """An idle connection to `endpoint`, if there is one that still lives."""
         idle = self._idle.get(endpoint)
-        context = None if self._tls is None else self._tls.files.context
         while idle:
             upstream = idle.pop()
             transport = upstream.transport
-            if upstream.made_by is not context:
+            if upstream.made_by is not self._tls.context(endpoint.name):
                 upstream.abort()
             elif transport is not None and not transport.is_closing():
                 upstream.reused = True
@@ -222,19 +221,18 @@ class Pool:
         return self._loop.create_task(self._connect(endpoint, attempt))
 
     async def _connect(self, endpoint: Endpoint, attempt: "Attempt") -> None:
-        context = None if self._tls is None else self._tls.files.context
-        name = None if context is None else endpoint.name
         try:
+            context = self._tls.context(endpoint.name)
             async with asyncio.timeout(self._connect_seconds):
                 _, upstream = await self._loop.create_connection(
                     lambda: Upstream(self, endpoint, context),
                     endpoint.host,
                     endpoint.port,
                     ssl=context,
-                    server_hostname=name,
+                    server_hostname=endpoint.name or None,
                 )
-        except OSError as error:
-            if isinstance(error, (ssl.SSLError, ConnectionResetError, ConnectionAbortedError)):
+        except (OSError, NobodyTrustedError) as error:
+            if isinstance(error, (NobodyTrustedError, ssl.SSLError, ConnectionResetError, ConnectionAbortedError)):
                 self.refused(endpoint, error)
             attempt.connect_failed()
             return
@@ -244,14 +242,12 @@ class Pool:
             attempt.connected(upstream)
 
     def refused(self, endpoint: Endpoint, error: Exception | None) -> None:
-        """A connection came to no TLS, if that is what engines are spoken to by."""
-        if self._tls is not None:
+        """A connection came to no TLS, if that is what the engine is spoken to by."""
+        if endpoint.name:
             self._tls.fails(endpoint.name, endpoint.address, error)
 
     def gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
         """What metrics show of TLS to engines, as `Plane.gauges`."""
-        if self._tls is None:
-            return {}
         text = "Connections to engines that came to nothing, by who did not trust whom"
         return {"understudy_engine_tls_failed_total": (text, dict(self._tls.failed))}
 

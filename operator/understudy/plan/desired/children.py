@@ -13,6 +13,7 @@ from understudy.domain.names import (
     ENGINE_KEY_FIELD,
     ENGINE_PORT,
     ENGINE_PORT_NAME,
+    ENGINE_TLS_PORT_NAME,
     LABEL_COMPONENT,
     LABEL_DEPLOYMENT,
     LABEL_INSTANCE,
@@ -26,6 +27,7 @@ from understudy.domain.names import (
 from understudy.domain.table import Table, table_spec
 from understudy.plan.desired.metadata import labels, owner_reference, selector
 from understudy.plan.desired.revision import Revision
+from understudy.plan.desired.tls import speaks_tls
 from understudy.plan.observed import Object
 
 # Kubernetes' word for "no deadline": starts are judged by the planner, not by the Deployment controller.
@@ -84,7 +86,8 @@ def pool_manifest(snapshot: Object, replicas: int, owner: Object) -> dict[str, A
 
 def service_manifest(snapshot: Object, owner: Object) -> dict[str, Any]:
     """The Service whose EndpointSlices tell gateways the revision's pods."""
-    port = {"name": ENGINE_PORT_NAME, "port": ENGINE_PORT, "targetPort": ENGINE_PORT_NAME, "protocol": "TCP"}
+    name = ENGINE_TLS_PORT_NAME if speaks_tls(snapshot["spec"]["podTemplate"]) else ENGINE_PORT_NAME
+    port = {"name": name, "port": ENGINE_PORT, "targetPort": name, "protocol": "TCP"}
     pods = selector(snapshot["spec"]["deployment"], snapshot["spec"]["revision"])
     spec = {"type": "ClusterIP", "selector": pods, "ports": [port]}
     return _owned("v1", "Service", snapshot, owner, {"spec": spec})

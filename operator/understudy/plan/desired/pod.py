@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from understudy.api.v1alpha1.engine import Engine, Resources
 from understudy.domain.duration import seconds
-from understudy.domain.names import ENGINE_KEY_FIELD, ENGINE_PORT, ENGINE_PORT_NAME, engine_key_secret
+from understudy.domain.names import ENGINE_KEY_FIELD, ENGINE_PORT, engine_key_secret
+from understudy.plan.desired import tls
 from understudy.plan.desired.accelerator import CLAIM, Scheduling, required_nodes
 from understudy.plan.desired.engine import EnginePart
 from understudy.plan.desired.metadata import labels
@@ -87,6 +88,7 @@ def engine_pod(
         # vLLM needs at least 160 MiB of shared memory; a container's default is 64 MiB.
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{2 * max(1, scheduling.count)}Gi"}},
         {"name": "home", "emptyDir": {}},
+        *tls.volumes(engine.tls),
         *part.volumes,
     ]
     container = {
@@ -94,14 +96,14 @@ def engine_pod(
         "image": image,
         "command": list(part.command),
         "args": list(part.args),
-        "ports": [{"name": ENGINE_PORT_NAME, "containerPort": ENGINE_PORT, "protocol": "TCP"}],
+        "ports": [{"name": tls.port_name(engine.tls), "containerPort": ENGINE_PORT, "protocol": "TCP"}],
         "env": env,
         **({"envFrom": [_written(block) for block in engine.env_from]} if engine.env_from else {}),
         "resources": _resources(resources, scheduling),
-        **_probes(limits),
+        **_probes(limits, tls.health(engine.tls)),
         # Kubernetes before 1.33 refuses a sleep of 0.
         **({"lifecycle": {"preStop": {"sleep": {"seconds": limits.prestop}}}} if limits.prestop else {}),
-        "volumeMounts": [_SHM_MOUNT, _HOME_MOUNT, *part.mounts],
+        "volumeMounts": [_SHM_MOUNT, _HOME_MOUNT, *tls.mounts(engine.tls), *part.mounts],
     }
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -147,14 +149,13 @@ def _resources(resources: Resources, scheduling: Scheduling) -> dict[str, Any]:
     return wanted
 
 
-def _probes(limits: Times) -> dict[str, Any]:
-    get = {"httpGet": {"path": "/health", "port": ENGINE_PORT_NAME}}
+def _probes(limits: Times, ask: Mapping[str, Any]) -> dict[str, Any]:
     tries = math.ceil(limits.startup / STARTUP_PERIOD)
     return {
-        "startupProbe": {**get, "periodSeconds": STARTUP_PERIOD, "timeoutSeconds": 5, "failureThreshold": tries},
-        "readinessProbe": {**get, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3},
+        "startupProbe": {**ask, "periodSeconds": STARTUP_PERIOD, "timeoutSeconds": 5, "failureThreshold": tries},
+        "readinessProbe": {**ask, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3},
         # Far slower than readiness: a restart loses every stream, so it is for an engine that is really gone.
-        "livenessProbe": {**get, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": {**ask, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
     }
 
 

@@ -135,6 +135,12 @@ def _template(
         return Refusal("spec.engine.image", "is missing", "write the engine's image, such as vllm/vllm-openai:v0.33.0")
     if any(variable.name == API_KEY_VARIABLE for variable in spec.engine.env):
         return Refusal("spec.engine.env", f"sets {API_KEY_VARIABLE}", "remove it: Understudy makes the engine's key")
+    if spec.engine.tls is not None and not settings.engine_tls:
+        return Refusal(
+            "spec.engine.tls",
+            "nobody could speak to its pods: this installation trusts no authority for engines",
+            "remove it, or have the chart's engineTls.secretName set",
+        )
     privileged = namespace in settings.privileged_namespaces
     limits = times(spec.engine, settings.prestop_seconds)
     if isinstance(limits, Refusal):
@@ -157,7 +163,11 @@ def _found(
     spec: ModelDeploymentSpec, references: Mapping[ReferenceName, str | None]
 ) -> tuple[Reference, ...] | Missing:
     wanted = consumed(_uses(spec))
-    missing = tuple(key for key, optional in wanted.items() if not optional and references.get(key) is None)
+    needed = [key for key, optional in wanted.items() if not optional]
+    if spec.engine.tls is not None:
+        # Without it the pods would not start; but its content is none of the revision's: it is renewed while they run.
+        needed.append(("Secret", spec.engine.tls.secret_ref.name))
+    missing = tuple(dict.fromkeys(key for key in needed if references.get(key) is None))
     if missing:
         return Missing(missing)
     return tuple(Reference(kind, name, references.get((kind, name)) or "") for kind, name in sorted(wanted))

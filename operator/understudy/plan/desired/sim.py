@@ -3,6 +3,7 @@
 from typing import Final
 
 from understudy.domain.names import ENGINE_PORT
+from understudy.plan.desired import tls
 from understudy.plan.desired.arguments import context_length, given, refused
 from understudy.plan.desired.engine import EngineInput, EnginePart
 from understudy.plan.desired.refusal import Refusal
@@ -18,6 +19,7 @@ OWN_FLAGS: Final = {
     "--port": "remove it",
     "--set": "send POST /admin/behaviour to the running engine",
     "--shutdown-timeout": "write spec.engine.shutdownTimeout",
+    **tls.TLS_FLAGS,
 }
 POD_NAME: Final = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 
@@ -39,6 +41,7 @@ def sim(inputs: EngineInput) -> EnginePart | Refusal:
         f"--root={base.root}",
         f"--port={ENGINE_PORT}",
         f"--shutdown-timeout={inputs.shutdown_seconds}",
+        *tls.arguments(inputs.engine.tls),
     ]
     if given(args, "--max-model-len") is None:
         ours.append(f"--max-model-len={length}")

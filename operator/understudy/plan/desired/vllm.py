@@ -4,13 +4,13 @@ from typing import Final
 
 from understudy.domain.names import ENGINE_PORT
 from understudy.domain.revision import canonical_json
+from understudy.plan.desired import tls
 from understudy.plan.desired.arguments import context_length, given, refused
 from understudy.plan.desired.engine import EngineInput, EnginePart
 from understudy.plan.desired.refusal import Refusal
 from understudy.plan.desired.source import Weights, weights
 
 COMMAND: Final = ("vllm", "serve")
-_PLAIN: Final = "remove it: gateways reach engines by plain HTTP inside the cluster"
 OWN_FLAGS: Final = {
     "--model": "write modelRef",
     "--served-model-name": "write spec.servedNames",
@@ -22,8 +22,7 @@ OWN_FLAGS: Final = {
     "--shutdown-timeout": "write spec.engine.shutdownTimeout",
     "--lora-modules": "write spec.adapters in the Model",
     "--config": "write the file's options as args: it could set any of Understudy's own",
-    "--ssl-keyfile": _PLAIN,
-    "--ssl-certfile": _PLAIN,
+    **tls.TLS_FLAGS,
 }
 ENV: Final = ({"name": "VLLM_NO_USAGE_STATS", "value": "1"}, {"name": "DO_NOT_TRACK", "value": "1"})
 
@@ -64,6 +63,7 @@ def _arguments(inputs: EngineInput, base: Weights) -> list[str]:
         "--host=0.0.0.0",
         f"--port={ENGINE_PORT}",
         f"--shutdown-timeout={inputs.shutdown_seconds}",
+        *tls.arguments(inputs.engine.tls),
     ]
     if base.load_format and given(args, "--load-format") is None:
         ours.append(f"--load-format={base.load_format}")

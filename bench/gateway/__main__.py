@@ -1,11 +1,13 @@
 """The gateway beside its peers, in one run on one machine: docs/benchmarks/gateway.md.
 
     python -m bench.gateway [--quick] [--peers understudy,envoy,…] [-o json]
+    python -m bench.gateway --flips 1000
     python -m bench.gateway --drift 1000000
     python -m bench.gateway --page-only
 
 Repetitions are interleaved: each goes through all scenarios and, in each, through all peers. Results are kept beside
-the page, in gateway.json; `--drift` and `--page-only` write the page anew from them. The first run installs the peers.
+the page, in gateway.json; `--flips`, `--drift` and `--page-only` write the page anew from them. The first run installs
+the peers.
 """
 
 import argparse
@@ -20,9 +22,11 @@ from typing import Any
 import orjson
 
 from bench.gateway.drift import drift
+from bench.gateway.flips import flips
 from bench.gateway.page import write_page
-from bench.gateway.peers import PEERS, ROOT, commit, install, version
-from bench.gateway.processes import busy_seconds
+from bench.gateway.peers import PEERS, commit, install, version
+from bench.gateway.place import ROOT
+from bench.gateway.processes import OTHERS, busy_seconds
 from bench.gateway.scenarios import SCENARIOS, BenchError, measure
 
 DIRECT = "direct"
@@ -35,7 +39,7 @@ def compare(names: list[str], scenarios: list[str], repeat: int, seconds: float,
         for scenario in SCENARIOS:
             if scenario.name not in scenarios:
                 continue
-            for name in [DIRECT, *names]:
+            for name in [DIRECT, *(name for name in names if PEERS[name].takes(scenario.name))]:
                 idle = _idle()
                 try:
                     found = measure(PEERS.get(name), scenario, seconds, warmup)
@@ -83,6 +87,11 @@ def _machine() -> dict[str, Any]:
     }
 
 
+def _leave_a_core() -> None:
+    """This process leaves the core of what is measured alone; its children say themselves where they run."""
+    os.sched_setaffinity(0, {int(OTHERS)})
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -97,6 +106,8 @@ def main() -> int:
     parser.add_argument("--scenarios", default=",".join(s.name for s in SCENARIOS))
     parser.add_argument("--repeat", type=int, default=5, help="repetitions (default 5)")
     parser.add_argument("--seconds", type=float, default=6.0, help="measured in each (default 6)")
+    parser.add_argument("--warmup", type=float, default=2.0, help="before that (default 2)")
+    parser.add_argument("--flips", type=int, metavar="COUNT", help="our gateway alone: tables that change under load")
     parser.add_argument("--drift", type=int, metavar="REQUESTS", help="our gateway alone: does its memory grow?")
     parser.add_argument("--page-only", action="store_true", help="write the page from the results that there are")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks", help="folder of gateway.md")
@@ -109,13 +120,18 @@ def main() -> int:
         parser.error("two cores are needed: one for what is measured, one for engines and load")
     file = given.out / "gateway.json"
     found: dict[str, Any] = orjson.loads(file.read_bytes()) if file.exists() else {}
-    if given.drift:
+    if given.flips:
+        _leave_a_core()
+        found["flips"] = {**flips(given.flips), **_machine()}
+    elif given.drift:
+        _leave_a_core()
         found["drift"] = {**drift(given.drift), **_machine()}
     elif not given.page_only:
         for name in names:
             install(PEERS[name])
+        _leave_a_core()
         quick = {"repeat": 1, "seconds": 2.0, "warmup": 1.0}
-        full = {"repeat": given.repeat, "seconds": given.seconds, "warmup": 2.0}
+        full = {"repeat": given.repeat, "seconds": given.seconds, "warmup": given.warmup}
         found |= compare(names, given.scenarios.split(","), **(quick if given.quick else full))
     if given.output == "json":
         print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())

@@ -9,21 +9,20 @@ import asyncio
 import hashlib
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 from statistics import linear_regression
 from typing import Any
 
 import orjson
 
-from bench.gateway.peers import CANDIDATE, ENGINES, KEY, MODEL, ROOT, STABLE
-from bench.gateway.processes import Child, memory_mb, start
-from bench.gateway.scenarios import OTHERS, TESTED, BenchError
+from bench.gateway import ours
+from bench.gateway.place import CANDIDATE, ENGINES, KEY, MODEL, PATH, PORTS, ROOT, STABLE, Place
+from bench.gateway.processes import OTHERS, TESTED, Child, memory_mb, start
+from bench.gateway.scenarios import BenchError, listens, read, ready
 from local.ports import free_ports
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, FakeApi, fake_api, key_secret, slice_object, table_object
 from tests.gateway.worlds import endpoints, table
 
-_PATH = {"PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"}
 _KEYS = 20
 _SAMPLE_SECONDS = 1.0
 _FAIL_EVERY = 50
@@ -35,26 +34,26 @@ def drift(requests: int) -> dict[str, Any]:
 
 
 async def _drift(requests: int) -> dict[str, Any]:
-    engine, *_, port, admin = free_ports(ENGINES + 2)
+    engine = free_ports(PORTS)[0]
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
-        folder = Path(name)
+        place = Place(Path(name), engine + ENGINES, engine)
         command = [sys.executable, "-m", "bench.gateway.upstream", "--port", str(engine)]
-        engines = start([*command, "--fail-every", str(_FAIL_EVERY)], OTHERS, folder / "engines.log", _PATH)
-        children = [engines]
+        children = [
+            start([*command, "--fail-every", str(_FAIL_EVERY)], OTHERS, place.folder / "engines.log", PATH),
+            start(ours.ledger(place), OTHERS, place.folder / "ledger.log", PATH),
+        ]
         try:
+            listens(place.beside, children[1])
             async with fake_api() as api:
                 _first(api, engine)
-                where = ["--host", "127.0.0.1", "--port", str(port), "--admin-host", "127.0.0.1"]
-                gateway = start(
-                    [sys.executable, "-m", "understudy.cli.main", "gateway", "--api-server", api.url, "--admin-auth",
-                     "none", *where, "--admin-port", str(admin), "--log-level", "warning"],
-                    TESTED, folder / "gateway.log", _PATH,
-                )  # fmt: skip
+                where = [*ours.flags(place), *ours.kept(place), "--api-server", api.url]
+                command = [sys.executable, "-m", "understudy.cli.main", *where]
+                gateway = start(command, TESTED, place.folder / "gateway.log", PATH)
                 children.append(gateway)
-                await _ready(admin, gateway)
+                await asyncio.to_thread(ready, place.admin, gateway)
                 churn = asyncio.create_task(_churn(api, engine))
                 try:
-                    return await _load(requests, port, admin, gateway)
+                    return await _load(requests, place.port, place.admin, gateway)
                 finally:
                     churn.cancel()
         finally:
@@ -67,7 +66,7 @@ def _first(api: FakeApi, engine: int) -> None:
     for port in range(engine, engine + ENGINES - 1):
         api.put(SLICES, slice_object({**endpoints(STABLE, [port]), "slice": f"story-{STABLE}-{port}"}))
     api.put(SLICES, slice_object(endpoints(CANDIDATE, [engine + ENGINES - 1])))
-    api.put(SECRETS, key_secret("bench", hashlib.sha256(KEY.encode()).hexdigest()))
+    api.put(SECRETS, key_secret("bench", hashlib.sha256(KEY.encode()).hexdigest(), **ours.ENDLESS))
 
 
 async def _churn(api: FakeApi, engine: int) -> None:
@@ -94,8 +93,8 @@ async def _load(requests: int, port: int, admin: int, gateway: Child) -> dict[st
         "seconds": 36_000, "warmup": 0.0, "total": requests, "sessions": True, "watch": {"tested": gateway.pids},
     }  # fmt: skip
     load = await asyncio.create_subprocess_exec(
-        "taskset", "--cpu-list", str(OTHERS), sys.executable, "-m", "bench.gateway.load", orjson.dumps(job).decode(),
-        cwd=ROOT, env=_PATH, stdout=asyncio.subprocess.PIPE,
+        "taskset", "--cpu-list", OTHERS, sys.executable, "-m", "bench.gateway.load", orjson.dumps(job).decode(),
+        cwd=ROOT, env=PATH, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     samples: list[tuple[float, float]] = []
     said = asyncio.create_task(load.communicate())
@@ -120,25 +119,5 @@ async def _load(requests: int, port: int, admin: int, gateway: Child) -> dict[st
     }
 
 
-async def _ready(admin: int, gateway: Child) -> None:
-    for _ in range(200):
-        try:
-            await _get(admin, "/readyz")
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            return
-    raise BenchError(f"the gateway is not ready\n{gateway.log.read_text()}")
-
-
 async def _metric(admin: int, name: str) -> float:
-    text = await _get(admin, "/metrics")
-    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
-
-
-async def _get(admin: int, path: str) -> str:
-    def get() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{admin}{path}", timeout=10) as answer:
-            return str(answer.read().decode())
-
-    return await asyncio.to_thread(get)
+    return ours.metric(await asyncio.to_thread(read, f"http://127.0.0.1:{admin}/metrics"), name)

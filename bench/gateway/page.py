@@ -11,7 +11,7 @@ from bench.gateway.plot import Bar, bars
 from bench.gateway.scenarios import SCENARIOS, Scenario
 
 HERE = Path(__file__).parent
-OURS = "understudy"
+OURS, BARE, WORKERS = "understudy", "understudy-bare", "understudy-workers"
 _NONE = "·"
 # Below this part of an idle machine before a measurement, wall-clock figures say little.
 IDLE = 0.9
@@ -69,9 +69,13 @@ def write_page(found: Found, folder: Path) -> None:
         warning=_warning(results),
         repetitions=made.get("repetitions", 0),
         ratios=_ratios(results),
+        bounds=_bounds(results, found.get("flips")),
         costs=_costs(results),
         latencies=_latencies(results),
         memory=_memory(results),
+        features=_features(results),
+        workers=_workers(results),
+        flips=_flips(found.get("flips")),
         drift=_drift(found.get("drift")),
         does=_does(results, found.get("versions", {})),
         sharing=_sharing(results),
@@ -143,11 +147,12 @@ def _ratios(results: Results) -> str:
         ]
         for scenario in results.scenarios
     ]
-    return _table(["CPU time", *(PEERS[peer].title.split(",")[0] for peer in others)], rows) + "\n\n" + _bounds(results)
+    return _table(["CPU time", *(PEERS[peer].title.split(",")[0] for peer in others)], rows)
 
 
-def _bounds(results: Results) -> str:
+def _bounds(results: Results, flips: Found | None) -> str:
     """The figures that the gateway is held to, with what came out."""
+    flips = flips or {}
     checks = (
         ("CPU per small request, to vllm-router", 1.0, _mid_ratio(results, "small", "vllm-router")),
         ("CPU per 64 KiB request, to vllm-router", 1.2, _mid_ratio(results, "large", "vllm-router")),
@@ -156,6 +161,9 @@ def _bounds(results: Results) -> str:
         ("600 streams: added time to first token, p99, ms", 10.0, results.added(OURS, "streams-600", "latency", "p99")),
         ("600 streams: memory, MB", 60.0, results.middle(OURS, "streams-600", lambda r: r["memory_mb"])),
         ("cold start, s", 0.5, results.middle(OURS, "small", lambda r: r["cold_start"])),
+        ("tables that change under load: failed requests", 0, flips.get("failed")),
+        ("longest of these changes in the event loop, ms", 50, flips.get("wall_ms", {}).get("longest")),
+        ("longest until a client sees one, ms", 50, flips.get("seen_ms", {}).get("longest")),
     )
     rows = [
         [name, f"≤ {bound:g}", _number(value), _NONE if value is None else "yes" if value <= bound else "**no**"]
@@ -212,6 +220,44 @@ def _memory(results: Results) -> str:
         rows.append([PEERS[peer].title, _number(median(starts)), _number(rate), *(_number(m) for m in memory)])
     head = ["", "cold start, s", "`small`, requests/s", *(f"`{s.name}`, MB" for s in results.scenarios)]
     return _table(head, rows)
+
+
+def _features(results: Results) -> str:
+    rows = [r["features"] for r in results.all() if r["peer"] == OURS and r.get("features")]
+    if not rows:
+        return "Nothing was compared yet."
+    done = ", ".join(f"{sum(row[feature] for row in rows):,.0f} {feature}" for feature in rows[0])
+    return f"By its own metrics, over the {len(rows)} measurements of it: {done}."
+
+
+def _workers(results: Results) -> str:
+    rows = []
+    for name in (OURS, WORKERS):
+        rate = results.middle(name, "small", lambda r: r["requests"] / r["seconds"])
+        late = results.added(name, "streams-600", "transit", "p99")
+        memory = results.middle(name, "streams-600", lambda r: r["memory_mb"])
+        paid = [results.middle(name, scenario, cost) for scenario in ("small", "streams-600")]
+        rows.append([PEERS[name].title, *map(_number, (rate, *paid, late, memory))])
+    head = ["", "`small`, requests/s", "µs per request", "µs per chunk", "chunk, added ms p99", "MB"]
+    return _table(head, rows)
+
+
+def _flips(found: Found | None) -> str:
+    if found is None:
+        return "Not measured: `python -m bench.gateway --flips 1000`."
+    rows = [
+        [name, *(_number(found[which][quantile]) for quantile in ("p50", "p99", "longest"))]
+        for name, which in (
+            ("its event loop was kept, by the wall clock", "wall_ms"),
+            ("of this the gateway's own CPU time", "cpu_ms"),
+            ("from the API server's word to the first answer by it", "seen_ms"),
+        )
+    ]
+    return (
+        f"{found['flips']:,} changes of one of {found['deployments']} deployments in {found['seconds']:.0f} s (commit "
+        f"{found['commit']}), under {found['requests']:,} requests, of which {found['failed']:,.0f} failed. How long "
+        "one took, in ms:\n\n"
+    ) + _table(["", "median", "99 %", "longest"], rows)
 
 
 def _drift(found: Found | None) -> str:

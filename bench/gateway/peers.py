@@ -4,7 +4,6 @@ Every peer is set up to do what it can do natively of the gateway's work, as its
 more than we need, that is off. Packages lie in virtual environments of their own in the cache.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -12,40 +11,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from bench.gateway import compiled
+from bench.gateway import compiled, ours
 from bench.gateway.envoy import envoy_config
+from bench.gateway.place import ENGINES, KEY, MODEL, PATH, ROOT, Place
+from bench.gateway.processes import BOTH, TESTED
 from local import environments
-
-ROOT = Path(__file__).resolve().parents[2]
-KEY = "sk-bench-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
-MODEL = "storyteller"
-STABLE, CANDIDATE = "6f1c9a02", "a90b1234"
-ENGINES = 4
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one run happens: an empty folder, the port to serve on (the next is free too), the first engine's port."""
-
-    folder: Path
-    port: int
-    engine: int
-
-    @property
-    def engines(self) -> list[int]:
-        """Ports of the engines; the last one is the candidate's."""
-        return list(range(self.engine, self.engine + ENGINES))
-
-    def file(self, name: str, text: str | bytes) -> str:
-        """Write a file; its path."""
-        path = self.folder / name
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return str(path)
 
 
 @dataclass(frozen=True)
@@ -68,6 +42,17 @@ class Peer:
     streams: int = 0
     build: Callable[[], None] | None = None
     start_seconds: float = 30.0
+    # A process that it needs beside it, which is up before it starts.
+    beside: Callable[[Place], Sequence[str]] | None = None
+    # Whether it has metrics: then they are read once a second while it is measured, and its features are looked for.
+    watched: bool = False
+    # None: all.
+    scenarios: frozenset[str] | None = None
+    cores: str = TESTED
+
+    def takes(self, scenario: str) -> bool:
+        """Whether it is measured in that one."""
+        return self.scenarios is None or scenario in self.scenarios
 
 
 def install(peer: Peer) -> None:
@@ -103,52 +88,12 @@ def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin"
 
 
-def snapshot(place: Place, *, rollout: bool) -> bytes:
-    """The world that our gateway serves: one model, in a rollout or not, behind one access key."""
-    revisions = {STABLE: 90, CANDIDATE: 10} if rollout else {STABLE: 100}
-    ports = {STABLE: place.engines[:-1], CANDIDATE: place.engines[-1:]} if rollout else {STABLE: place.engines}
-    tracks = {STABLE: "stable", CANDIDATE: "canary"}
-    variants = [
-        {"revision": revision, "track": tracks[revision], "weight": weight, "service": f"{MODEL}-{revision}"}
-        for revision, weight in revisions.items()
-    ]
-    spec = {"epoch": 1, "servedNames": [MODEL], "salt": CANDIDATE if rollout else "", "variants": variants}
-    return orjson.dumps(
-        {
-            "version": 1,
-            "master": "6d" * 32,
-            "keys": [
-                {
-                    "secret": "understudy-system/bench",
-                    "hash": hashlib.sha256(KEY.encode()).hexdigest(),
-                    "namespaces": ["*"],
-                    "names": ["*"],
-                }
-            ],
-            "tables": [{"namespace": "default", "name": MODEL, "uid": "u", "generation": 1, "spec": spec}],
-            "endpoints": [
-                {
-                    "namespace": "default",
-                    "service": f"{MODEL}-{revision}",
-                    "addresses": [{"host": "127.0.0.1", "port": port} for port in given],
-                }
-                for revision, given in ports.items()
-            ],
-        }
-    )
-
-
-def _understudy(place: Place) -> list[str]:
-    file = place.file("snapshot.json", snapshot(place, rollout=True))
-    return [
-        sys.executable, "-m", "understudy.cli.main", "gateway", "--snapshot", file, "--admin-auth", "none",
-        "--host", "127.0.0.1", "--admin-host", "127.0.0.1", "--port", str(place.port),
-        "--admin-port", str(place.port + 1), "--log-level", "warning",
-    ]  # fmt: skip
-
-
 def _compiled(place: Place) -> list[str]:
-    return ["env", f"PYTHONPATH={compiled.path()}", *_understudy(place)]
+    return ["env", f"PYTHONPATH={compiled.path()}", *ours.everything(place)]
+
+
+def _workers(place: Place) -> list[str]:
+    return [*ours.everything(place), "--workers", "2"]
 
 
 def _relay(kind: str) -> Callable[[Place], list[str]]:
@@ -222,7 +167,8 @@ def _litellm(place: Place) -> list[str]:
     ]  # fmt: skip
 
 
-_PYTHONPATH = {"PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"}
+# What is compared in two scenarios alone, so that there is time for more repetitions.
+_FEW = frozenset({"small", "streams-600"})
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
@@ -230,20 +176,48 @@ PEERS: dict[str, Peer] = {
         Peer(
             "understudy",
             "Understudy",
-            _understudy,
-            "access key by SHA-256, JSON read strictly, model name both ways, sticky 90/10 split by conversation, "
-            "engine key, cache salt per tenant, least load, ejection, retries, every SSE event parsed, usage forced "
-            "and taken out again, evidence and samples per revision",
+            ours.everything,
+            "access key by SHA-256 with limits of requests and tokens and a budget leased from the ledger, JSON read "
+            "strictly, model name both ways, sticky 90/10 split by conversation, engine key, cache salt per tenant, "
+            "least load, breakers, retries, every SSE event parsed, usage forced with every chunk and taken out again, "
+            "evidence and samples per revision, metrics, a line in the request log for each request",
             "",
-            environ=_PYTHONPATH,
+            environ=PATH,
+            beside=ours.ledger,
+            watched=True,
+        ),
+        Peer(
+            "understudy-bare",
+            "Understudy, bare",
+            ours.bare,
+            "the same without limits, budget, split, samples and request log",
+            "",
+            environ=PATH,
+            scenarios=_FEW,
+        ),
+        Peer(
+            "understudy-workers",
+            "Understudy, 2 workers",
+            _workers,
+            "the same as Understudy",
+            "",
+            environ=PATH,
+            beside=ours.ledger,
+            watched=True,
+            scenarios=_FEW,
+            cores=BOTH,
         ),
         Peer(
             "understudy-mypyc",
             "Understudy, compiled (not shipped)",
             _compiled,
-            "the same",
+            "the same as Understudy",
             "",
+            environ=PATH,
             build=compiled.build,
+            beside=ours.ledger,
+            watched=True,
+            scenarios=_FEW,
         ),
         Peer(
             "envoy",
@@ -273,6 +247,7 @@ PEERS: dict[str, Peer] = {
             environ={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "NO_DOCS": "True"},
             streams=10,
             start_seconds=120.0,
+            scenarios=_FEW | {"large"},
         ),
         Peer(
             "aiohttp",
@@ -280,7 +255,7 @@ PEERS: dict[str, Peer] = {
             _relay("aiohttp"),
             "relays",
             "everything else",
-            environ=_PYTHONPATH,
+            environ=PATH,
         ),
         Peer(
             "floor",
@@ -288,7 +263,7 @@ PEERS: dict[str, Peer] = {
             _relay("floor"),
             "relays bytes; reads only where messages end",
             "everything else",
-            environ=_PYTHONPATH,
+            environ=PATH,
         ),
         Peer(
             "nginx",
@@ -309,6 +284,7 @@ PEERS: dict[str, Peer] = {
             debian="haproxy",
             version=("haproxy", "-v"),
             environ={"PATH": _path()},
+            scenarios=_FEW,
         ),
     )
 }

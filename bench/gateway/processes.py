@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+# The process under test has a core of its own; engines, load and whatever else there is share the other.
+TESTED, OTHERS, BOTH = "1", "0", "0,1"
 
 
 def tree(pid: int) -> list[int]:
@@ -50,11 +52,11 @@ def busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / _TICKS
 
 
-def start(command: Sequence[str], core: int, log: Path, environ: Mapping[str, str] | None = None) -> "Child":
-    """Start a command on one core; what it says goes to `log`. It does not outlive this process, however that ends."""
+def start(command: Sequence[str], cores: str, log: Path, environ: Mapping[str, str] | None = None) -> "Child":
+    """Start a command on some cores; what it says goes to `log`. It does not outlive this process, whatever happens."""
     with log.open("wb") as file:
         child = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(core), *command],
+            ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", cores, *command],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -1,10 +1,12 @@
 """What is measured, and how one measurement is taken: one peer, one scenario, a fixed time."""
 
 import http.client
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +15,11 @@ from typing import Any
 
 import orjson
 
-from bench.gateway.peers import ENGINES, KEY, MODEL, ROOT, Peer, Place
-from bench.gateway.processes import Child, busy_seconds, memory_mb, start
+from bench.gateway import ours
+from bench.gateway.peers import Peer
+from bench.gateway.place import ENGINES, KEY, MODEL, PATH, PORTS, ROOT, Place
+from bench.gateway.processes import OTHERS, Child, busy_seconds, memory_mb, start
 from local.ports import free_ports
-
-# The process under test has a core of its own; engines and load share the other.
-TESTED, OTHERS = 1, 0
 
 
 @dataclass(frozen=True)
@@ -46,28 +47,42 @@ class BenchError(RuntimeError):
     """A measurement that could not be taken; the message says why."""
 
 
+@dataclass(frozen=True)
+class Served:
+    """What is up: engines, and what is measured, `started` seconds after its exec; None: load speaks to the engines."""
+
+    place: Place
+    engines: Child
+    tested: Child | None
+    beside: Child | None
+    started: float
+
+
 @contextmanager
-def serving(peer: Peer | None, interval: float) -> Iterator[tuple[Place, Child, Child | None, float]]:
-    """Engines and a peer (None: nobody between load and engines), up, with the seconds that the peer's start took."""
+def serving(peer: Peer | None, interval: float) -> Iterator[Served]:
+    """Engines and a peer (None: nobody between load and engines)."""
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
-        engine = free_ports(ENGINES + 2)[0]
+        engine = free_ports(PORTS)[0]
         place = Place(Path(name), engine + ENGINES, engine)
-        path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"}
         command = [sys.executable, "-m", "bench.gateway.upstream", "--port", str(engine)]
-        engines = start([*command, "--interval", str(interval)], OTHERS, place.folder / "engines.log", path)
-        tested: Child | None = None
+        engines = start([*command, "--interval", str(interval)], OTHERS, place.folder / "engines.log", PATH)
+        children = [engines]
         try:
+            beside = None
+            if peer is not None and peer.beside is not None:
+                beside = start(peer.beside(place), OTHERS, place.folder / "beside.log", PATH)
+                children.append(beside)
+                listens(place.beside, beside)
             _answers(engine, engines, 30.0)
             if peer is None:
-                yield Place(place.folder, engine, engine), engines, None, 0.0
+                yield Served(Place(place.folder, engine, engine), engines, None, beside, 0.0)
                 return
-            tested = start(peer.command(place), TESTED, place.folder / "tested.log", peer.environ)
-            seconds = _answers(place.port, tested, peer.start_seconds)
-            yield place, engines, tested, seconds
+            tested = start(peer.command(place), peer.cores, place.folder / "tested.log", peer.environ)
+            children.append(tested)
+            yield Served(place, engines, tested, beside, _answers(place.port, tested, peer.start_seconds))
         finally:
-            if tested is not None:
-                tested.stop()
-            engines.stop()
+            for child in reversed(children):
+                child.stop()
 
 
 def measure(peer: Peer | None, scenario: Scenario, seconds: float, warmup: float) -> dict[str, Any]:
@@ -75,10 +90,10 @@ def measure(peer: Peer | None, scenario: Scenario, seconds: float, warmup: float
     connections = scenario.connections
     if peer is not None and peer.streams and scenario.kind == "streams":
         connections = peer.streams
-    with serving(peer, scenario.interval) as (place, engines, tested, started):
+    with serving(peer, scenario.interval) as served:
         job = {
             "kind": scenario.kind,
-            "port": place.port,
+            "port": served.place.port,
             "key": KEY,
             "model": MODEL,
             "connections": connections,
@@ -86,30 +101,83 @@ def measure(peer: Peer | None, scenario: Scenario, seconds: float, warmup: float
             "tokens": scenario.tokens,
             "seconds": seconds,
             "warmup": warmup,
-            "watch": {"tested": tested.pids if tested is not None else [], "engines": engines.pids},
+            "watch": {
+                "tested": served.tested.pids if served.tested is not None else [],
+                "engines": served.engines.pids,
+                "beside": served.beside.pids if served.beside is not None else [],
+            },
         }
         busy, began = busy_seconds(), time.monotonic()
-        said = subprocess.run(
-            ["taskset", "--cpu-list", str(OTHERS), sys.executable, "-m", "bench.gateway.load", orjson.dumps(job)],
-            cwd=ROOT,
-            capture_output=True,
-            check=False,
-            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"},
-        )
-        if said.returncode:
-            raise BenchError(said.stderr.decode()[-2000:])
+        metrics = f"http://127.0.0.1:{served.place.admin}/metrics" if peer is not None and peer.watched else ""
+        said, features = _load(job, metrics)
         wall = time.monotonic() - began
-        found: dict[str, Any] = orjson.loads(said.stdout)
+        found: dict[str, Any] = orjson.loads(said)
         found["machine_busy"] = (busy_seconds() - busy) / wall
         found["connections"] = connections
-        found["cold_start"] = started
-        found["memory_mb"] = memory_mb(tested.pids) if tested is not None else 0.0
+        found["cold_start"] = served.started
+        found["features"] = features
+        found["memory_mb"] = memory_mb(served.tested.pids) if served.tested is not None else 0.0
         if not found["requests"] and not found["chunks"]:
-            log = tested.log.read_text(errors="replace")[-2000:] if tested is not None else ""
+            log = served.tested.log.read_text(errors="replace")[-2000:] if served.tested is not None else ""
             raise BenchError(
                 f"nothing was answered ({found['errors']} errors, {found['lost']} connections lost)\n{log}"
             )
         return found
+
+
+def _load(job: dict[str, Any], metrics: str) -> tuple[bytes, dict[str, float]]:
+    """What the load said, and what each feature has done by the `metrics` at that URL, read once a second."""
+    load = subprocess.Popen(
+        ["taskset", "--cpu-list", OTHERS, sys.executable, "-m", "bench.gateway.load", orjson.dumps(job)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=PATH,
+    )  # fmt: skip
+    while True:
+        try:
+            said, wrong = load.communicate(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            read(metrics)
+            continue
+        break
+    if load.returncode:
+        raise BenchError(wrong.decode()[-2000:])
+    if not metrics:
+        return said, {}
+    features = ours.features(read(metrics))
+    if idle := [feature for feature, done in features.items() if not done]:
+        raise BenchError(f"what was to be measured was not on: {', '.join(idle)}")
+    return said, features
+
+
+def read(url: str) -> str:
+    """A page of an admin port; nothing without a URL."""
+    if not url:
+        return ""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def listens(port: int, child: Child) -> None:
+    """Wait until a process takes connections."""
+    while child.process.poll() is None and time.monotonic() - child.began < 30.0:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    raise BenchError(f"{child.process.args!r} does not listen\n{child.log.read_text(errors='replace')[-3000:]}")
+
+
+def ready(admin: int, child: Child) -> None:
+    """Wait until a gateway of ours knows everything that it is to serve."""
+    while child.process.poll() is None and time.monotonic() - child.began < 30.0:
+        try:
+            read(f"http://127.0.0.1:{admin}/readyz")
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise BenchError(f"the gateway is not ready\n{child.log.read_text(errors='replace')[-3000:]}")
 
 
 def _answers(port: int, child: Child, within: float) -> float:

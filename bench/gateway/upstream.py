@@ -20,6 +20,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _MODEL = re.compile(rb'"model": ?"([^"]*)"')
 _STREAM = re.compile(rb'"stream": ?true')
 _USAGE = re.compile(rb'"include_usage": ?true')
+_EACH = re.compile(rb'"continuous_usage_stats": ?true')
 _TOKENS = re.compile(rb'"max_tokens": ?(\d+)')
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 _ANSWER = (
@@ -30,8 +31,9 @@ _ANSWER = (
 )
 _CHUNK = (
     b'data: {"id":"chatcmpl-4f1c9a0277d14c1e","object":"chat.completion.chunk","created":1760000000,"model":"%b",'
-    b'"choices":[{"index":0,"delta":{"content":" t%018d"},"logprobs":null,"finish_reason":%b}]}\n\n'
+    b'"choices":[{"index":0,"delta":{"content":" t%018d"},"logprobs":null,"finish_reason":%b}]%b}\n\n'
 )
+_COUNTED = b',"usage":{"prompt_tokens":120,"total_tokens":%d,"completion_tokens":%d}'
 _END = (
     b'data: {"id":"chatcmpl-4f1c9a0277d14c1e","object":"chat.completion.chunk","created":1760000000,"model":"%b",'
     b'"choices":[],"usage":{"prompt_tokens":120,"total_tokens":170,"completion_tokens":%d}}\n\n'
@@ -79,7 +81,7 @@ class Engine(asyncio.Protocol):
         self._left = 0
         self._count = 0
         self._model = b""
-        self._usage = False
+        self._usage = self._each = False
         self._phase: set[Engine] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -115,6 +117,7 @@ class Engine(asyncio.Protocol):
             tokens = _TOKENS.search(body)
             self._left = self._count = int(tokens[1]) if tokens is not None else 16
             self._usage = _USAGE.search(body) is not None
+            self._each = _EACH.search(body) is not None
             self._phase = self._pace.add(self)
             self._write(_STREAM_HEAD)
             self.token()
@@ -127,15 +130,22 @@ class Engine(asyncio.Protocol):
         answer = _ANSWER % self._model
         self._write(_HEAD % (len(answer), answer))
 
+    def _counted(self) -> bytes:
+        """The tokens so far, as vLLM tells them with each chunk to those who ask for that."""
+        if not self._each:
+            return b""
+        done = self._count - self._left
+        return _COUNTED % (120 + done, done)
+
     def token(self) -> None:
         """The next token, or the last one and the end."""
         self._left -= 1
         if self._left > 0:
-            chunk = _CHUNK % (self._model, monotonic_ns(), b"null")
+            chunk = _CHUNK % (self._model, monotonic_ns(), b"null", self._counted())
             self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             return
         self._phase.discard(self)
-        end = _CHUNK % (self._model, monotonic_ns(), b'"stop"')
+        end = _CHUNK % (self._model, monotonic_ns(), b'"stop"', self._counted())
         if self._usage:
             end += _END % (self._model, self._count)
         end += b"data: [DONE]\n\n"

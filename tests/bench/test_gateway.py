@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from bench.gateway import ours
+from bench.gateway.flips import flips
 from bench.gateway.page import write_page
 from bench.gateway.peers import PEERS
 from bench.gateway.plot import Bar, bars
@@ -23,6 +25,33 @@ def test_whole_answers_are_counted_and_paid_for(name: str) -> None:
     assert found["requests"] > 0
     assert found["cpu"]["tested"] > 0
     assert found["memory_mb"] > 5
+
+
+@pytest.mark.slow
+def test_everything_of_ours_is_at_work_while_it_is_measured() -> None:
+    found = measure(PEERS["understudy"], WHOLE, seconds=0.2, warmup=0.1)
+
+    assert set(found["features"]) == set(ours.FEATURES)
+    assert min(found["features"].values()) > 0
+
+
+@pytest.mark.slow
+def test_a_feature_that_was_to_be_on_and_is_not_ends_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS["understudy"].__dict__, "command", ours.bare)
+
+    with pytest.raises(BenchError, match="was not on: answers counted against the limits of their key"):
+        measure(PEERS["understudy"], WHOLE, seconds=0.2, warmup=0.1)
+
+
+@pytest.mark.slow
+def test_tables_change_under_load_and_each_change_is_timed() -> None:
+    found = flips(3)
+
+    assert (found["flips"], found["failed"]) == (3, 0)
+    assert found["requests"] > 3
+    for which in ("wall_ms", "seen_ms"):
+        assert 0 < found[which]["p50"] <= found[which]["p99"] <= found[which]["longest"]
+    assert 0 < found["cpu_ms"]["longest"] <= found["wall_ms"]["longest"] + 1
 
 
 @pytest.mark.slow
@@ -62,6 +91,33 @@ def test_the_page_sets_ours_against_the_peers_of_the_same_repetition(tmp_path: P
     assert "| CPU per chunk at 600 streams, to Envoy | ≤ 1 | · | · |" in page
     assert "Envoy, native filters |" not in page
     assert (tmp_path / "gateway-small.svg").read_text().count("<rect") == 3
+
+
+def test_the_page_tells_what_was_on_by_the_gateways_own_count(tmp_path: Path) -> None:
+    rows = [row("direct", 0.0), row("understudy", 0.03, features={"lines": 1200}, repetition=1)]
+
+    write_page({"results": [*rows, row("understudy", 0.03, features={"lines": 34})]}, tmp_path)
+
+    assert "over the 2 measurements of it: 1,234 lines." in (tmp_path / "gateway.md").read_text()
+
+
+@pytest.mark.parametrize(("longest", "met"), [(49.9, "yes"), (50.1, "**no**")])
+def test_the_page_holds_changes_of_tables_to_their_bound(tmp_path: Path, longest: float, met: str) -> None:
+    took = {"p50": 1.0, "p99": 2.0, "longest": longest}
+    flips = {"flips": 1000, "failed": 0, "requests": 9, "seconds": 20.0, "deployments": 500, "commit": "abc"}
+
+    write_page({"flips": {**flips, "wall_ms": took, "cpu_ms": took, "seen_ms": took}}, tmp_path)
+
+    page = (tmp_path / "gateway.md").read_text()
+    assert "| tables that change under load: failed requests | ≤ 0 | 0.00 | yes |" in page
+    assert f"| longest of these changes in the event loop, ms | ≤ 50 | {longest} | {met} |" in page
+
+
+def test_a_metric_is_found_by_its_whole_name() -> None:
+    text = '# HELP a b\na_total{kind="x"} 3.0\na_total{kind="xy"} 4.0\n'
+
+    assert ours.metric(text, 'a_total{kind="x"}') == 3.0
+    assert ours.metric(text, "a_total") == 0.0
 
 
 def test_the_page_says_when_the_machine_was_busy(tmp_path: Path) -> None:

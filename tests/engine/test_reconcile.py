@@ -34,6 +34,7 @@ from understudy.kube.resources import (
     GUARDRAIL,
     MODEL,
     MODEL_DEPLOYMENT,
+    MODEL_SNAPSHOT,
     ROUTING_TABLE,
     Resource,
 )
@@ -306,6 +307,40 @@ def test_a_refusal_for_ever_is_told_to_the_next_plan_whose_status_is_written_all
             await asyncio.sleep(120)
             assert stage.writes().count("apply Deployment") - tries <= 5
         assert stage.seen[0].refused == ""
+
+    virtual.run(main())
+
+
+def record_status() -> Apply:
+    """A record's status, in a version that is long past."""
+    meta = {"name": "talk-1", "namespace": SPACE, "uid": "u", "resourceVersion": "1"}
+    obj = {"apiVersion": MODEL_SNAPSHOT.api_version, "kind": MODEL_SNAPSHOT.kind, "metadata": meta, "status": {"a": 1}}
+    return Apply(obj, uid="u", resource_version="1", manager="understudy-status", subresource="status")
+
+
+@pytest.mark.parametrize("status_first", [False, True])
+def test_a_conflict_on_a_record_does_not_hold_up_the_deployments_own_status(status_first: bool) -> None:
+    async def main() -> None:
+        stage = Stage(lambda _: Plan((record_status(), pool()), {"phase": "Stable"}, status_first=status_first))
+        stage.api.put(MODEL_DEPLOYMENT, deployment())
+        stage.api.fail(status_error(409, "Conflict", "the object has been modified"), kind="ModelSnapshot")
+        async with stage.running():
+            await asyncio.sleep(1)
+        order = ["replace/status ModelSnapshot", "replace/status ModelDeployment"]
+        # Of the other writes the next pass decides, on what is there by then.
+        assert stage.writes()[:3] == [*(reversed(order) if status_first else order), "replace/status ModelSnapshot"]
+
+    virtual.run(main())
+
+
+def test_a_conflict_on_anything_else_does() -> None:
+    async def main() -> None:
+        stage = Stage(lambda _: Plan((pool(),), {"phase": "Stable"}))
+        stage.api.put(MODEL_DEPLOYMENT, deployment())
+        stage.api.fail(status_error(409, "Conflict", "the object has been modified"), verb="apply", times=1)
+        async with stage.running():
+            await asyncio.sleep(60)
+        assert stage.writes() == ["apply Deployment", "apply Deployment", "replace/status ModelDeployment"]
 
     virtual.run(main())
 

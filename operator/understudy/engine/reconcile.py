@@ -26,7 +26,7 @@ from understudy.engine.queue import ShutDownError, WorkQueue
 from understudy.engine.reverts import revert_reason
 from understudy.engine.wake import Work
 from understudy.kube.errors import ApiError, Conflict, Failure, Retry, Terminal
-from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, ROUTING_TABLE
+from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, MODEL_SNAPSHOT, ROUTING_TABLE
 from understudy.plan.actions import Apply, Plan, apply_status
 from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.model import plan_model
@@ -145,8 +145,7 @@ class Reconciler:
             status.append(apply_status(kind.api_version, kind.kind, observed.deployment, decided.status))
         order = [*status, *decided.actions] if decided.status_first else [*decided.actions, *status]
         result = await self.executor.run(observed.key, order)
-        if observed.refused and isinstance(result.failure, Terminal) and not decided.status_first:
-            # Refused again, as expected: the status, which says so, must not wait behind it.
+        if _status_may_follow(observed, result) and not decided.status_first:
             await self.executor.run(observed.key, status)
         if result.written and observed.deployment is not None:
             # Registers that change are written first of all: what was written, was written with them.
@@ -182,3 +181,12 @@ class Reconciler:
         if self._said.get(key, ()) != decided.reasons:
             self._said[key] = decided.reasons
             log.info("%s: %s", key, "; ".join(decided.reasons) or "nothing to do")
+
+
+def _status_may_follow(observed: Observed, result: Result) -> bool:
+    """What ended the writes is no reason to keep the deployment's own status back: the next pass is about the rest."""
+    if isinstance(result.failure, Terminal):
+        return bool(observed.refused)  # refused again, as expected, and the status says so
+    # A record that somebody else has just written holds evidence; what the deployment says of itself is as true.
+    record = isinstance(result.at, Apply) and result.at.obj["kind"] == MODEL_SNAPSHOT.kind and result.at.subresource
+    return isinstance(result.failure, Conflict) and bool(record)

@@ -9,12 +9,22 @@ import pytest
 import yaml
 
 from tests.cli.conftest import Plugin
-from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, rolling, served_by, store
+from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, rolling, served_by, stamped, store
 from tests.engine.fake_api import status_error
 from tests.plan.world import rollout, serving
 from understudy.domain.names import API_VERSION
 from understudy.kube.client import Object, Page, Scope
-from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, GUARDRAIL, MODEL_DEPLOYMENT, NODE, POD, SECRET
+from understudy.kube.resources import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    GUARDRAIL,
+    MODEL_DEPLOYMENT,
+    NETWORK_POLICY,
+    NODE,
+    POD,
+    SECRET,
+)
+from understudy.plan.desired.children import policy_manifest
 
 OPERATOR: Object = {
     "metadata": {
@@ -53,6 +63,8 @@ def engine(cluster: Cluster, **fields: Any) -> dict[str, Any]:
 def begun(kubectl: Plugin, cluster: Cluster) -> Cluster:
     served_by(kubectl.api, cluster)
     store(kubectl.api, DEPLOYMENT, OPERATOR)
+    if ("ModelDeployment", NAME) in cluster.objects:
+        store(kubectl.api, NETWORK_POLICY, policy_manifest(stamped(cluster.deployment), "understudy-system"))
     return cluster
 
 
@@ -64,7 +76,10 @@ def test_an_edit_of_the_engine_would_be_rolled_out(kubectl: Plugin, folder: Path
     cluster.apply("v2", replicas=4)
     new = str(cluster.turn().status["target"]["revision"])  # type: ignore[index]
     steps = "10 % for 3 s, 50 % for 3 s, 100 % for 3 s, each with at least 5 requests seen"
-    next_step = f"then 10 % of the conversations. Surge: 1 more pod beside the 4 of {serves}"
+    stuck = "2 of 4 pods of stable would have to make way: write capacity.maxUnavailable: 2"
+    places = f"Surge: 1 more pod beside the 4 of {serves}; if no node is found, it waits: {stuck}"
+    next_step = f"then 10 % of the conversations. {places}"
+    way = "without room it waits until 2 of them may make way (capacity.maxUnavailable: 2)"
     assert (
         out
         == f"""\
@@ -72,7 +87,7 @@ tales/story: the new revision {new} would be rolled out; {serves} serves until i
 
 changes    engine.image: v1 → v2
 strategy   Canary: {steps}; then {serves} stays ready for 10 s more
-pods       Auto: 1 pod for the first step, 4 at the end, beside the 4 of {serves}: at most 8 at once
+pods       Auto: 1 pod for the first step, 4 at the end, beside the 4 of {serves}: at most 8 at once; {way}
 first      create ModelSnapshot story-{new}   record {new}
            create Secret story-{new}-key      engine key of {new}
            create Service story-{new}         Service of {new}
@@ -130,6 +145,7 @@ def test_a_first_deployment_is_promoted_as_soon_as_it_answers(kubectl: Plugin, f
     out = kubectl.run("plan", "-f", written(folder, manifest(cluster)))[1]
     assert "would be the first revision: it serves as soon as one of its pods answers" in out
     assert "create RoutingTable story" in out
+    assert "create NetworkPolicy story-gateways-only" in out
     assert "strategy   none: the first revision has nothing to be compared with" in out
     assert "pods       2 pods" in out
 
@@ -234,6 +250,41 @@ def test_where_there_is_room_for_more_is_foreseen(kubectl: Plugin, folder: Path)
     store(kubectl.api, POD, {"metadata": {"name": "trainer", "namespace": "science"}, "spec": spec})
     out = kubectl.run("plan", "-f", planned)[1]
     assert f"no node has a free nvidia.com/gpu; if that lasts for 30 s, 1 of 2 pods of {serves} makes way" in out
+
+
+def test_the_policy_of_its_pods_goes_when_the_operator_is_told_to_make_none(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    path = written(folder, manifest(cluster))
+    args = ["operator", "--sim-image=sim:1", "--gateway-url=http://g", "--no-engine-policies"]
+    told = {**OPERATOR, "spec": {"template": {"spec": {"containers": [{"args": args}]}}}}
+    store(kubectl.api, DEPLOYMENT, told)
+    assert (
+        "first      delete NetworkPolicy story-gateways-only   engine policies are off"
+        in kubectl.run("plan", "-f", path)[1]
+    )
+
+
+def test_a_policy_that_may_not_be_seen_is_not_foreseen_and_all_else_is(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    kubectl.api.fail(status_error(403, "Forbidden"), verb="list", kind="NetworkPolicy")
+    out = kubectl.run("plan", "-f", written(folder, manifest(cluster, **engine(cluster, image="v2"))))[1]
+    assert "you may not list networkpolicies\n" in out
+    assert "create ModelSnapshot" in out
+    assert "NetworkPolicy" not in out
+
+
+def test_three_of_which_one_may_make_way_would_wait(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1", replicas=3))
+    for mode, way in (
+        ("Auto", "without room it waits until 2 of them may make way (capacity.maxUnavailable: 2)"),
+        ("Borrow", "without room 2 of them make way"),
+    ):
+        settings = {**cluster.deployment["spec"]["rollout"], "capacity": {"mode": mode}}
+        planned = manifest(cluster, **engine(cluster, image="v2"), rollout=settings)
+        assert f"at most 6 at once; {way}" in kubectl.run("plan", "-f", written(folder, planned))[1]
+    settings["capacity"] = {"mode": "Surge"}
+    planned = manifest(cluster, **engine(cluster, image="v2"), rollout=settings)
+    assert "without room" not in kubectl.run("plan", "-f", written(folder, planned))[1]
 
 
 @pytest.mark.parametrize("code", [403, 500])

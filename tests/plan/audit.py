@@ -178,7 +178,8 @@ class Audit:
         if replicas >= spec["replicas"] or revision in self.excused:
             return
         capacity = spec["rollout"].get("capacity", {})
-        most = capacity.get("maxUnavailable", 1) if capacity.get("mode", "Auto") in ("Auto", "Borrow") else 0
+        usual = {"Auto": 1, "Borrow": -(-spec["replicas"] // 2)}.get(capacity.get("mode", "Auto"), 0)
+        most = capacity.get("maxUnavailable", usual) if usual else 0
         assert replicas >= spec["replicas"] - most, f"I3: {revision} would have {replicas} of {spec['replicas']} pods"
         assert status["candidate"], f"I3: {revision} lends to nobody"
         if status["phase"] == "Restoring":

@@ -1,6 +1,7 @@
 """Too few places for two revisions: what is asked for, what stable lends, and when it is called back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
 from tests.plan.world import Cluster, rollout, serving
+from understudy.plan.capacity import notice
+from understudy.plan.observe import observe
+from understudy.plan.rollout import RULES
+from understudy.plan.world import World
 
 
 def terms(mode: str = "Borrow", most: int | None = None, **fields: Any) -> dict[str, Any]:
@@ -119,6 +124,68 @@ def test_as_many_make_way_as_it_takes_to_the_end_and_one_at_a_time() -> None:
     assert (fewest[-1], lent(cluster), pods(cluster)["v2"]) == (2, 3, 3)
 
 
+@pytest.mark.parametrize(("replicas", "least"), [(3, 1), (4, 2), (5, 2)])
+def test_who_asks_to_borrow_lends_as_many_as_it_takes_and_reads_so_before_anything_moves(
+    replicas: int, least: int
+) -> None:
+    cluster = full(replicas, replicas)
+    audit = Audit(cluster)
+    cluster.apply("v2", replicas=replicas, rollout=terms())
+    audit.turn(1.0)
+    assert (cluster.phase, cluster.replicas()["v1"], lent(cluster)) == ("Preparing", replicas, 0)
+    way = f"{replicas - least} of {replicas} pods of {cluster.revision('v1')} make way while the rest carry the load"
+    assert way in cluster.status["plan"]
+    fewest = [replicas]
+
+    def end(c: Cluster) -> bool:
+        # Never fewer than carry everybody, and never two at once: the auditor looks.
+        fewest.append(min(fewest[-1], c.replicas()["v1"]))
+        return c.phase == "Promoting"
+
+    audit.until(end)
+    assert (fewest[-1], pods(cluster)["v2"]) == (least, replicas - least)
+    audit.until(lambda c: c.phase == "Stable" and c.says("Ready")[0] == "True")
+    assert pods(cluster) == {"v1": 0, "v2": replicas}
+
+
+def test_fewer_replicas_while_two_are_lent_call_back_what_is_too_many() -> None:
+    cluster = lending(3, 3)
+    audit = Audit(cluster)
+    audit.until(lambda c: lent(c) == 2)
+    cluster.edit(replicas=2)
+    audit.turn(1.0)
+    assert (cluster.phase, lent(cluster), cluster.replicas()["v1"]) == ("Reverting", 0, 2)
+    audit.until(lambda c: c.phase == "Preparing")
+    assert cluster.status["failed"] == []
+
+
+def test_how_long_requests_on_a_pod_that_makes_way_have_is_said_before_and_as_it_goes() -> None:
+    cluster = full()
+    cluster.apply("v2", replicas=2, rollout=terms())
+    cluster.turn()
+    # A preStop of 5 s, and engine.shutdownTimeout.
+    said = "what is open on a pod that leaves has 10 s to end"
+    assert said in cluster.status["plan"]
+    cluster.until(lambda c: lent(c) == 1)
+    (event,) = (e for e in cluster.events if e.reason == "Borrowed")
+    assert event.message.endswith(said)
+
+
+def test_of_a_pool_that_was_made_otherwise_it_is_not_said() -> None:
+    cluster = full()
+    cluster.apply("v2", replicas=2, rollout=terms())
+    cluster.turn()
+    world = observe(cluster.observe(), RULES)
+    assert isinstance(world, World)
+    assert notice(world) != ""
+    name = world.state.stable
+    unknown = replace(world.stable, pool={"spec": {"template": {"spec": {"containers": []}}}})
+    for stable in (unknown, replace(world.stable, pool=None, snapshot=None)):
+        assert notice(replace(world, revisions={**world.revisions, name: stable})) == ""
+    recorded = replace(world.stable, pool=None)
+    assert notice(replace(world, revisions={**world.revisions, name: recorded})) == notice(world)
+
+
 def test_places_beside_stable_are_used_before_any_is_taken() -> None:
     cluster = lending(places=4, replicas=3)
     assert (lent(cluster), pods(cluster)["v2"]) == (1, 1)
@@ -130,7 +197,11 @@ def replicas_one() -> Cluster:
 
 
 def too_many() -> Cluster:
-    return wanting(4, 4)
+    return wanting(4, 4, most=1)
+
+
+def too_many_for_auto() -> Cluster:
+    return wanting(3, 3, mode="Auto")
 
 
 def by_surge() -> Cluster:
@@ -197,6 +268,7 @@ def loaded() -> Cluster:
         (alone, "clients wait for is unknown: there is no gateway pod"),
         (stuck, "requests are open on stable and none goes on"),
         (loaded, "fewer pods would be too slow"),
+        (too_many_for_auto, "2 of 3 pods of stable would have to make way: write capacity.maxUnavailable: 2"),
     ],
 )
 def test_nothing_is_taken_and_it_says_why(made: Callable[[], Cluster], says: str) -> None:

@@ -75,11 +75,18 @@ def test_some_may_fit_and_not_all() -> None:
     assert "Surge: 2 more pods fit on node a" in said(cluster, node("a", "2"), a=0)
 
 
-def test_what_cannot_be_lent_far_enough_is_said_where_there_is_no_room() -> None:
+@pytest.mark.parametrize(("mode", "most"), [("Borrow", {"maxUnavailable": 1}), ("Auto", {})])
+def test_what_cannot_be_lent_far_enough_is_said(mode: str, most: dict[str, int]) -> None:
+    cluster = wanting(4, mode=mode, **most)
+    stuck = "2 of 4 pods of stable would have to make way: write capacity.maxUnavailable: 2"
+    assert said(cluster, node("a", "1"), a=1).endswith(f"Surge: no node has a free NVIDIA-L4; {stuck}")
+    # Whether there is room is not known: then what would be done is.
+    assert said(cluster).endswith(f"Surge: 1 more pod beside the 4 of v1; if no node is found, it waits: {stuck}")
+
+
+def test_by_default_borrow_lends_far_enough() -> None:
     cluster = wanting(4, mode="Borrow")
-    assert "Surge: no node has a free NVIDIA-L4; 2 of 4 pods of v" not in said(cluster, node("a", "1"), a=1)
-    assert "write capacity.maxUnavailable: 2" in said(cluster, node("a", "1"), a=1)
-    assert said(cluster).endswith("Surge: 1 more pod beside the 4 of v1")
+    assert "Borrow: no node has a free NVIDIA-L4; 2 of 4 pods of v1 make way" in said(cluster, node("a", "1"), a=1)
 
 
 def test_several_accelerators_must_be_free_on_one_node() -> None:

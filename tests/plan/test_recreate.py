@@ -293,3 +293,55 @@ def test_the_death_of_the_operator_at_any_write_loses_nothing() -> None:
         cluster.fail_action = None
         cluster.restart_operator()
         audit.until(lambda c: c.image("stable") == "v2")
+
+
+def lose(cluster: Cluster, revision: str) -> None:
+    """All that says how to make a revision goes at once."""
+    for kind in ("ModelSnapshot", "Deployment"):
+        if f"{NAME}-{revision}" in cluster.of_kind(kind):
+            cluster.vandalise(kind, f"{NAME}-{revision}")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_lost_while_it_comes_back_is_given_up_and_what_failed_serves_on_and_says_so(gone: bool) -> None:
+    # Given v2, which failed in the watch, making way for v1
+    cluster = full(rollout=terms(watch="60s"))
+    audit = Audit(cluster)
+    cluster.apply("v2", replicas=2, rollout=terms(watch="60s"))
+    audit.until(lambda c: c.phase == "Watching")
+    cluster.long_streams = not gone
+    audit.turn(1.0)
+    cluster.behaviours["v1"] = Behaviour(start=30.0)
+    cluster.crash(cluster.pods_of("v2")[0])
+    audit.until(lambda c: c.phase == "Replacing")
+    if gone:
+        audit.until(lambda c: not c.pods_of("v2") and bool(c.pods_of("v1")))
+    # When somebody deletes all that says how to make v1
+    lost = cluster.status["candidate"]
+    audit.excused.add(lost)
+    lose(cluster, lost)
+    audit.until(lambda c: c.phase == "RolledBack", limit=30)
+    # Then v2 serves on, or again, and it is said
+    assert (cluster.image("stable"), cluster.status.get("candidate")) == ("v2", None)
+    (event,) = (e for e in cluster.events if e.reason == "RecordLost")
+    assert event.message == f"{lost} failed: neither record nor pool is left of it"
+    audit.until(lambda c: c.weights() == {"v2": 100} and c.ready_pods(c.revision("v2")) == 2)
+    audit.turn(1.0)
+    assert cluster.says("Stalled") == ("True", "RolledBack")
+    cluster.ask("retry")
+    audit.until(lambda c: c.phase == "Stable" and c.says("Ready")[0] == "True")
+
+
+def test_a_record_that_goes_while_the_spec_cannot_be_read_is_waited_for() -> None:
+    cluster = full(rollout=terms(watch="60s"))
+    cluster.apply("v2", replicas=2, rollout=terms(watch="60s"))
+    cluster.until_phase("Watching")
+    cluster.behaviours["v1"] = Behaviour(start=30.0)
+    cluster.crash(cluster.pods_of("v2")[0])
+    cluster.until(lambda c: bool(c.pods_of("v1")))
+    model = cluster.objects.pop(("Model", "tiny"))
+    lose(cluster, cluster.status["candidate"])
+    cluster.turns(5)
+    assert cluster.phase == "Replacing"
+    cluster.objects["Model", "tiny"] = model
+    cluster.until_phase("RolledBack")

@@ -257,3 +257,27 @@ def test_nothing_is_rolled_back_during_a_restore() -> None:
     cluster.turn()
     back(cluster, 2)
     assert request_of(cluster)[2] == f"{cluster.revision('v1')} is coming back already"
+
+
+@pytest.mark.parametrize("fields", [{}, {"strategy": "Immediate", "capacity": {"mode": "Recreate"}}])
+def test_what_is_asked_back_and_lost_meanwhile_is_given_up_and_what_served_goes_on(fields: dict[str, Any]) -> None:
+    # Given v1, which is being brought back in place of v2 by request
+    terms = rollout(**fields)
+    cluster = serving("v1", rollout=terms)
+    cluster.apply("v2", rollout=terms)
+    cluster.until(lambda c: c.phase == "Stable" and c.image("stable") == "v2")
+    audit = Audit(cluster)
+    cluster.behaviours["v1"] = Behaviour(start=20.0)
+    cluster.ask("rollback=1")
+    audit.until(lambda c: c.phase == ("Replacing" if fields else "Preparing"))
+    audit.until(lambda c: bool(c.pods_of("v1")))
+    # When somebody deletes all that says how to make it
+    lost = cluster.status["candidate"]
+    audit.excused.add(lost)
+    for kind in ("ModelSnapshot", "Deployment"):
+        cluster.vandalise(kind, f"{NAME}-{lost}")
+    # Then v2 serves on, or again, as the spec asks, and nothing is held against it
+    audit.until(lambda c: c.phase == "Stable" and c.weights() == {"v2": 100})
+    audit.until(lambda c: c.says("Ready")[0] == "True")
+    assert [(f["revision"], f["class"]) for f in cluster.status["failed"]] == [(lost, "RecordLost")]
+    assert "pinnedRevision" not in cluster.status

@@ -15,8 +15,10 @@ from understudy.plan.names import taken
 from understudy.plan.probing import ANSWERED
 from understudy.plan.programmed import describe
 from understudy.plan.snapshots import drifted
+from understudy.plan.state import State
 from understudy.plan.trial import trial_of
 from understudy.plan.volumes import unserved
+from understudy.plan.wanted import Blocked
 from understudy.plan.world import World
 
 MOVING: Final = ("Preparing", "Shadow", "Canary", "Promoting", "Restoring", "Reverting", "Replacing")
@@ -170,13 +172,35 @@ ASPECTS: Final[tuple[Aspect, ...]] = (
 )
 
 
+def missing(world: World) -> tuple[str, str] | None:
+    """Reason and message while something that the spec names is gone in mid-flight; at rest it is waited for."""
+    state, target = world.state, world.target
+    if not state.candidate and state.phase != "Watching":
+        return None
+    if isinstance(target, Blocked) and target.passing:
+        return target.reason, f"{target.message}; what is under way goes on as recorded, and nothing else begins"
+    if world.unknown_guardrails:
+        names = f"Guardrail {', '.join(world.unknown_guardrails)} does not exist in namespace {world.namespace}"
+        return "GuardrailNotFound", f"{names}; what serves goes on"
+    return None
+
+
+def _goes_back(state: State) -> bool:
+    """The candidate is on its way out; what becomes of it is told already."""
+    return state.phase == "Reverting" or (state.phase == "Replacing" and not state.weight)
+
+
 def alerts(world: World) -> tuple[Condition, ...]:
-    """What is not as it should be with what serves, and turns nothing back."""
-    changed = drifted(world.observed, world.stable.snapshot)
+    """What is not as it should be with what serves or is under way, and turns nothing back."""
     found: list[Condition] = []
-    if changed:
-        what = f"{', '.join(changed)} has changed since {world.state.stable} was made"
-        found.append(Condition("ConfigDrifted", "True", "ContentChanged", what))
+    absent = missing(world)
+    if absent is not None:
+        found.append(Condition("InputMissing", "True", *absent))
+    stays = world.stable if _goes_back(world.state) else world.candidate
+    changed = {r.name: drifted(world.observed, r.snapshot) for r in (world.stable, stays)}
+    told = [f"{', '.join(names)} has changed since {name} was made" for name, names in changed.items() if names]
+    if told:
+        found.append(Condition("ConfigDrifted", "True", "ContentChanged", "; ".join(told)))
     settings = world.observed.settings
     kept = [name for name in world.state.live() if settings.kept_key(world.namespace, world.name, name)]
     if kept:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from understudy.domain.duration import words
+from understudy.plan.desired.pod import ending
 from understudy.plan.load import Load, follow, load, look, part
 from understudy.plan.programmed import describe
 from understudy.plan.rulebook import Case
@@ -28,7 +29,7 @@ REST: Final = 600.0
 def followed(world: World) -> World:
     """The world with what stable's clients wait for, while the candidate wants its pods or has them."""
     state, fleet, memory = world.state, world.fleet, world.observed.memory
-    watched = state.stable and world.terms.lendable and (state.lent or world.candidate.unschedulable)
+    watched = state.stable and world.terms.lendable != 0 and (state.lent or world.candidate.unschedulable)
     if not watched or fleet.size == 0 or fleet.silent:
         return world
     states = (pod.state for pod in world.observed.gateways if pod.state is not None)
@@ -59,9 +60,21 @@ def enough(world: World) -> int:
     return max(0, -(-(world.replicas - beside) // 2))
 
 
+def notice(world: World) -> str:
+    """What becomes of requests on a pod that makes way, to follow a sentence that says so.
+
+    Which pod leaves is the ReplicaSet's choice, and gateways count open requests of a revision, not of a pod: it
+    cannot be drained alone.
+    """
+    pool, record = world.stable.pool, world.stable.snapshot
+    template = pool["spec"]["template"] if pool is not None else record and record["spec"]["podTemplate"]
+    left = ending(template) if template else None
+    return f"; what is open on a pod that leaves has {words(left)} to end" if left is not None else ""
+
+
 def not_allowed(world: World) -> str:
     """Stable's pods are not the candidate's to have, or there is only one."""
-    if not world.terms.lendable:
+    if world.terms.lendable == 0:
         return "capacity.mode lets no pod of stable make way: write Borrow to allow it, or make room"
     if world.replicas < 2:
         return "the only pod of stable cannot make way: write capacity.mode: Recreate, or make room"
@@ -71,7 +84,7 @@ def not_allowed(world: World) -> str:
 def dead_end(world: World) -> str:
     """What may be lent does not take the candidate to 100 %: it would end half-way, with less of stable."""
     least = enough(world)
-    if least <= min(world.terms.lendable, world.replicas - 1):
+    if least <= world.terms.spare(world.replicas):
         return ""
     return f"{least} of {world.replicas} pods of stable would have to make way: write capacity.maxUnavailable: {least}"
 

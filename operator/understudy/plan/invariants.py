@@ -71,7 +71,7 @@ def i3_stable_keeps_its_pods(draft: Draft) -> str:
     after, state = draft.after, draft.after.state
     if state.lent and state.phase not in BORROWING:
         return f"{state.lent} pods of {state.stable} would stay lent in {state.phase}"
-    if state.lent > draft.world.state.lent and state.lent > max(0, min(after.terms.lendable, after.replicas - 1)):
+    if state.lent > draft.world.state.lent and state.lent > after.terms.spare(after.replicas):
         return f"{state.lent} of {after.replicas} pods of {state.stable} would be lent"
     wanted = _replicas(draft).get(state.stable)
     if not state.candidate or wanted is None or wanted >= after.carrying or _made_way(draft):

@@ -1,7 +1,7 @@
 """Where a candidate's pods come from, in the words that `status.plan` has for it before anything moves."""
 
 from understudy.domain.duration import words
-from understudy.plan.capacity import dead_end, enough, not_allowed, wanted
+from understudy.plan.capacity import dead_end, enough, not_allowed, notice, wanted
 from understudy.plan.fit import listed, need_of, places, room
 from understudy.plan.observed import Object
 from understudy.plan.wanted import Blocked
@@ -24,9 +24,10 @@ def told(world: World) -> str:
         return f"Surge: {beside}"
     stuck, patience = dead_end(world), world.terms.patience
     if stuck:
-        return f"Surge: {beside}; {stuck}" if fits is False else f"Surge: {beside}"
+        return f"Surge: {beside}; {stuck if fits is False else f'if no node is found, it waits: {stuck}'}"
     lent = enough(world)
     loan = f"{lent} of {world.replicas} pods of {state.stable} {_make(lent)} way while the rest carry the load"
+    loan += notice(world)
     if fits is None:
         return f"Surge: {beside}; if no node is found{f' for {words(patience)}' if patience else ''}, {loan}"
     return f"Surge: {beside}; if that lasts for {words(patience)}, {loan}" if patience else f"Borrow: {beside}; {loan}"

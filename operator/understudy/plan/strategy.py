@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.api.v1alpha1.rollout import Metric, Rollout, Step
+from understudy.api.v1alpha1.rollout import Capacity, Metric, Rollout, Step
 from understudy.api.v1alpha1.shape import to_manifest
 from understudy.domain.duration import seconds
 
@@ -24,16 +24,16 @@ class Terms:
     `tolerance`, `alpha` and `metrics` are those of the relative verdict, `first_token` and `between_tokens` the
     response times that count as good. `gated`: the switch waits for `promote`, or for `promote_after` seconds if
     that is not None. `recreate`: the old pods are gone before the new ones come. `lendable`: so many of stable's pods
-    may make way while a candidate finds no node, after it has waited for `patience` seconds. Before the first step the
-    candidate gets copies of `shadow_percent` of the requests (0 = none) until `shadow_samples` pairs of answers were
-    compared.
+    may make way (None: half) while a candidate finds no node, after it has waited for `patience` seconds. Before the
+    first step the candidate gets copies of `shadow_percent` of the requests (0 = none) until `shadow_samples` pairs of
+    answers were compared.
     """
 
     immediate: bool
     gated: bool
     promote_after: float | None
     recreate: bool
-    lendable: int
+    lendable: int | None
     patience: float
     shadow_percent: int
     shadow_samples: int
@@ -50,6 +50,14 @@ class Terms:
     metrics: tuple[Metric, ...]
     first_token: float
     between_tokens: float
+
+    def spare(self, replicas: int) -> int:
+        """So many of `replicas` pods of stable may make way at most: never all of them.
+
+        With no place beside them, half is what it takes until the candidate has as many as stable keeps.
+        """
+        most = -(-replicas // 2) if self.lendable is None else self.lendable
+        return max(0, min(most, replicas - 1))
 
     def next_weight(self, above: int) -> int:
         """The first step above a weight; 100 beyond the last."""
@@ -95,7 +103,7 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
         gated=fixed.strategy == "BlueGreen",
         promote_after=seconds(rollout.auto_promote_after) if rollout.auto_promote_after is not None else None,
         recreate=recreate,
-        lendable=capacity.max_unavailable if capacity.mode in ("Auto", "Borrow") and not recreate else 0,
+        lendable=0 if recreate else _lendable(capacity),
         # A pod that waits is the cluster autoscaler's signal: with Auto it has all its time to make room.
         patience=scheduling if capacity.mode == "Auto" else 0.0,
         shadow_percent=shadow.percent if shadow is not None else 0,
@@ -115,3 +123,10 @@ def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
         first_token=seconds(analysis.objectives.time_to_first_token),
         between_tokens=seconds(analysis.objectives.inter_token_latency),
     )
+
+
+def _lendable(capacity: Capacity) -> int | None:
+    """What is not said is what it takes for who has asked to borrow, and little for who has not."""
+    if capacity.mode not in ("Auto", "Borrow"):
+        return 0
+    return capacity.max_unavailable or (None if capacity.mode == "Borrow" else 1)

@@ -130,7 +130,7 @@ class Revision:
 
 def lent(state: State, terms: Terms, replicas: int) -> int:
     """Pods of stable that make way: never all of `replicas`, and never more than the spec allows today."""
-    return max(0, min(state.lent, terms.lendable, replicas - 1))
+    return min(state.lent, terms.spare(replicas))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +247,10 @@ class World:
         """Revisions that have no part any more, and still have children."""
         live = self.state.live()
         return tuple(r for name, r in sorted(self.revisions.items()) if name not in live)
+
+    def irretrievable(self, revision: Revision) -> bool:
+        """Nothing is left that says how to make it, and the spec, which might, asks for something else."""
+        return revision.lost and not isinstance(self.target, Blocked) and self.target.revision != revision.name
 
     def written(self, revision: str) -> int:
         """The revision's share in the observed table, in percent."""

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.plan.desired.specs import HASH, SETTINGS, attempt, deployment, engine, env, model, pod, refuse, render
+from understudy.plan.desired.pod import ending
 from understudy.plan.desired.refusal import Missing
 from understudy.plan.observed import Settings
 
@@ -172,3 +173,27 @@ def test_a_spec_that_cannot_be_read_is_refused_by_path(spec: dict[str, Any], pat
 def test_a_model_that_cannot_be_read_is_refused() -> None:
     broken = model({"huggingFace": {"repo": "a/b"}})
     assert refuse(deployment(), broken).path == "Model spec.source.huggingFace.revision"
+
+
+@pytest.mark.parametrize(
+    ("containers", "seconds"),
+    [
+        ([{"name": "engine", "args": ["--shutdown-timeout=120"]}], 120.0),
+        (
+            [
+                {"name": "proxy", "args": ["--shutdown-timeout-of=7", "x --shutdown-timeout=7"]},
+                {
+                    "name": "engine",
+                    "args": ["--port=1", "--shutdown-timeout=120"],
+                    "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                },
+            ],
+            125.0,
+        ),
+        ([{"name": "engine", "args": ["--shutdown-timeout=soon"]}, {"name": "other"}], None),
+    ],
+)
+def test_requests_have_as_long_as_the_hook_and_the_engine_give_them(
+    containers: list[dict[str, object]], seconds: float | None
+) -> None:
+    assert ending({"spec": {"containers": containers}}) == seconds

@@ -156,4 +156,4 @@ class ModelDeploymentStatus(BaseModel):
     """The operator's own bookkeeping, so that a restart loses nothing; no contract."""
     conditions: Conditions = ()
     """Ready, Reconciling, Stalled, Available, Progressing, TrafficProgrammed, AnalysisHealthy, GuardrailsEnforced;
-    and, only while they are True, ConfigDrifted, ImageMoved, ImageVolumesDropped, EngineKeyKept."""
+    and, only while they are True, ConfigDrifted, ImageMoved, ImageVolumesDropped, EngineKeyKept, InputMissing."""

@@ -57,8 +57,9 @@ class Capacity(BaseModel):
     mode: Literal["Auto", "Surge", "Borrow", "Recreate"] = "Auto"
     """Surge adds pods; Borrow takes some of stable's where no node is found, while the rest carry the load; Auto gives
     a node the time of deadlines.scheduling to come before it borrows; Recreate stops the old first."""
-    max_unavailable: Annotated[int, Field(ge=1, le=1000)] = 1
-    """So many of stable's pods may be borrowed; with no free place at all, half of them are needed."""
+    max_unavailable: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """So many of stable's pods may be borrowed; with no free place at all, half of them are needed. By default that
+    half with Borrow, and one with Auto: it borrows from who has not asked for it."""
 
 
 class Deadlines(BaseModel):

@@ -159,8 +159,11 @@ def _capacity(world: World, before: State, target: Wanted) -> str:
         f"{plural(first, 'pod')} for the {purpose}, {replicas} at the end" if first < replicas else plural(first, "pod")
     )
     half = math.ceil(replicas / 2)
-    lends = half <= min(world.terms.lendable, replicas - 1)
-    way = f"; without room {half} of them {'makes' if half == 1 else 'make'} way" if lends else ""
+    way = ""
+    if half <= world.terms.spare(replicas):
+        way = f"; without room {half} of them {'makes' if half == 1 else 'make'} way"
+    elif world.terms.lendable != 0 and replicas > 1:
+        way = f"; without room it waits until {half} of them may make way (capacity.maxUnavailable: {half})"
     return f"{mode}: {steps}, beside the {replicas} of {before.stable}: at most {2 * replicas} at once{way}{each}"
 
 

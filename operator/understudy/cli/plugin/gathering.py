@@ -30,6 +30,7 @@ from understudy.kube.resources import (
     MODEL,
     MODEL_DEPLOYMENT,
     MODEL_SNAPSHOT,
+    NETWORK_POLICY,
     NODE,
     POD,
     ROUTING_TABLE,
@@ -75,7 +76,8 @@ async def installation(client: KubeClient, system: str) -> Installation:
         unknown = (
             f"the operator's settings were not found in namespace {system} (--system-namespace); defaults are assumed"
         )
-        return Installation(Settings(sim_image="unknown", engine_tls=True), notes=(unknown,))
+        assumed = Settings(system_namespace=system, sim_image="unknown", engine_policies=True, engine_tls=True)
+        return Installation(assumed, notes=(unknown,))
     flags, _ = _operator_flags().parse_known_args(words)
     settings = Settings(
         system_namespace=system,
@@ -85,6 +87,7 @@ async def installation(client: KubeClient, system: str) -> Installation:
         hash_version=flags.hash_version,
         prestop_seconds=flags.prestop_seconds,
         engine_tls=bool(flags.engine_tls_dir),
+        engine_policies=flags.engine_policies,
     )
     return Installation(settings, tuple(flags.watch_namespace))
 
@@ -136,6 +139,10 @@ async def gather(reader: Reader, files: Manifests, deployment: Object, settings:
     world = World(Reader(reader.client, key.namespace), files, key)
     for resource in _OWN:
         await _list(world, resource, selector=f"{LABEL_DEPLOYMENT}={key.name}")
+    await _list(world, NETWORK_POLICY, selector=f"{LABEL_DEPLOYMENT}={key.name}")
+    if NETWORK_POLICY.plural in world.hidden:
+        # All else can be foreseen without it.
+        settings = replace(settings, engine_policies=False)
     for resource in _NEIGHBOURS:
         await _list(world, resource)
     for resource in _EVERYWHERE:

@@ -103,6 +103,8 @@ def _stored(world: Observed, obj: Object) -> Object | None:
         return _by_revision(world, kind).get(meta["labels"][LABEL_REVISION])
     if kind == "RoutingTable":
         return world.table
+    if kind == "NetworkPolicy":
+        return world.policy
     if kind == "ModelSnapshot":
         return next((s for s in world.snapshots if s["metadata"]["name"] == meta["name"]), None)
     return world.configmaps.get(meta["name"])
@@ -142,6 +144,8 @@ def _with(world: Observed, obj: Object) -> Observed:
         return _replaced(world, kind, {**_by_revision(world, kind), obj["metadata"]["labels"][LABEL_REVISION]: stored})
     if kind == "RoutingTable":
         return replace(world, table=stored)
+    if kind == "NetworkPolicy":
+        return replace(world, policy=stored)
     if kind == "ModelSnapshot":
         return replace(world, snapshots=(*world.snapshots, stored))
     return replace(world, configmaps={**world.configmaps, obj["metadata"]["name"]: stored})
@@ -151,6 +155,8 @@ def _without(world: Observed, action: Delete) -> Observed:
     if action.kind in _CHILDREN:
         kept = {r: o for r, o in _by_revision(world, action.kind).items() if o["metadata"]["name"] != action.name}
         return _replaced(world, action.kind, kept)
+    if action.kind == "NetworkPolicy":
+        return replace(world, policy=None)
     if action.kind == "ModelSnapshot":
         return replace(world, snapshots=tuple(s for s in world.snapshots if s["metadata"]["name"] != action.name))
     return replace(world, configmaps={n: o for n, o in world.configmaps.items() if n != action.name})

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from understudy.api.v1alpha1.engine import Engine
 from understudy.api.v1alpha1.model import ModelSpec
 from understudy.plan.desired.accelerator import Scheduling
 from understudy.plan.desired.refusal import Refusal
+
+# How long an engine that is told to end goes on with what it has; both engines have it.
+SHUTDOWN: Final = "--shutdown-timeout"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from understudy.domain.duration import seconds
 from understudy.domain.names import ENGINE_KEY_FIELD, ENGINE_PORT, engine_key_secret
 from understudy.plan.desired import tls
 from understudy.plan.desired.accelerator import CLAIM, Scheduling, required_nodes
-from understudy.plan.desired.engine import EnginePart
+from understudy.plan.desired.engine import SHUTDOWN, EnginePart
 from understudy.plan.desired.metadata import labels
 from understudy.plan.desired.pod_template import ENGINE
 from understudy.plan.desired.refusal import Refusal
@@ -120,6 +120,20 @@ def engine_pod(
     if scheduling.claim_template:
         spec["resourceClaims"] = [{"name": CLAIM, "resourceClaimTemplateName": scheduling.claim_template}]
     return {"metadata": {"labels": labels(deployment, revision)}, "spec": spec}
+
+
+def ending(template: Mapping[str, Any]) -> float | None:
+    """Seconds that requests on a pod of this template have from its deletion on: preStop, then the engine's own.
+
+    None if it is not one that was made here: then nobody knows.
+    """
+    for container in template["spec"]["containers"]:
+        told = (str(argument).partition(f"{SHUTDOWN}=") for argument in container.get("args") or ())
+        shutdown = next((value for before, found, value in told if found and not before), "")
+        if shutdown.isdecimal():
+            sleep = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
+            return float(sleep.get("seconds", 0)) + int(shutdown)
+    return None
 
 
 def _env(deployment: str, revision: str, engine: Engine, part: EnginePart) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Final
 from understudy.domain.names import ENGINE_PORT
 from understudy.plan.desired import tls
 from understudy.plan.desired.arguments import context_length, given, refused
-from understudy.plan.desired.engine import EngineInput, EnginePart
+from understudy.plan.desired.engine import SHUTDOWN, EngineInput, EnginePart
 from understudy.plan.desired.refusal import Refusal
 from understudy.plan.desired.source import weights
 
@@ -18,7 +18,7 @@ OWN_FLAGS: Final = {
     "--host": "remove it",
     "--port": "remove it",
     "--set": "send POST /admin/behaviour to the running engine",
-    "--shutdown-timeout": "write spec.engine.shutdownTimeout",
+    SHUTDOWN: "write spec.engine.shutdownTimeout",
     **tls.TLS_FLAGS,
 }
 POD_NAME: Final = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
@@ -40,7 +40,7 @@ def sim(inputs: EngineInput) -> EnginePart | Refusal:
         f"--model-id={inputs.model_id}",
         f"--root={base.root}",
         f"--port={ENGINE_PORT}",
-        f"--shutdown-timeout={inputs.shutdown_seconds}",
+        f"{SHUTDOWN}={inputs.shutdown_seconds}",
         *tls.arguments(inputs.engine.tls),
     ]
     if given(args, "--max-model-len") is None:

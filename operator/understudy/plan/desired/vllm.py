@@ -6,7 +6,7 @@ from understudy.domain.names import ENGINE_PORT
 from understudy.domain.revision import canonical_json
 from understudy.plan.desired import tls
 from understudy.plan.desired.arguments import context_length, given, refused
-from understudy.plan.desired.engine import EngineInput, EnginePart
+from understudy.plan.desired.engine import SHUTDOWN, EngineInput, EnginePart
 from understudy.plan.desired.refusal import Refusal
 from understudy.plan.desired.source import Weights, weights
 
@@ -19,7 +19,7 @@ OWN_FLAGS: Final = {
     "--uds": "remove it",
     "--root-path": "remove it",
     "--api-key": "remove it: Understudy makes the engine's key; clients use access keys of the gateway",
-    "--shutdown-timeout": "write spec.engine.shutdownTimeout",
+    SHUTDOWN: "write spec.engine.shutdownTimeout",
     "--lora-modules": "write spec.adapters in the Model",
     "--config": "write the file's options as args: it could set any of Understudy's own",
     **tls.TLS_FLAGS,
@@ -62,7 +62,7 @@ def _arguments(inputs: EngineInput, base: Weights) -> list[str]:
         f"--served-model-name={inputs.model_id}",
         "--host=0.0.0.0",
         f"--port={ENGINE_PORT}",
-        f"--shutdown-timeout={inputs.shutdown_seconds}",
+        f"{SHUTDOWN}={inputs.shutdown_seconds}",
         *tls.arguments(inputs.engine.tls),
     ]
     if base.load_format and given(args, "--load-format") is None:

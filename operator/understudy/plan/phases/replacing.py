@@ -6,12 +6,10 @@ table is empty both ways: gateways let requests wait, and refuse them with Retry
 
 from typing import Final
 
-from understudy.plan.analysis import hard_fault
-from understudy.plan.decision import Decision, asked, effective, hold, move, revert_failed
-from understudy.plan.faults import Fault
+from understudy.plan.decision import Decision, asked, effective, hold, move
 from understudy.plan.phases.preparing import not_made, starting, weightless, without_node
 from understudy.plan.phases.restoring import restored
-from understudy.plan.phases.trying import scaled_to_zero, superseded
+from understudy.plan.phases.trying import failing, gone, scaled_to_zero, standing_fault, superseded
 from understudy.plan.release import why_not
 from understudy.plan.rulebook import Rule
 from understudy.plan.world import World
@@ -35,17 +33,11 @@ def going_back(world: World) -> Decision | None:
 def failed_too(world: World) -> Decision | None:
     """What comes back in place of a stable that failed fails as well: no third move by itself."""
     state = world.state
-    fault = _fault(world) if state.fallen else None
+    fault = standing_fault(world) if state.fallen else None
     if fault is None or effective(world) not in ("", state.candidate, state.stable):
         return None
     both = f"{state.stable} failed and so does {state.candidate}: {fault.message}; change the spec"
     return hold(world, "RestoreFailed", both, stalled=True)
-
-
-def failing(world: World) -> Decision | None:
-    """A hard fault turns the candidate back and brands it."""
-    fault = _fault(world)
-    return revert_failed(world, fault) if fault is not None else None
 
 
 def making_way(world: World) -> Decision | None:
@@ -68,19 +60,13 @@ def arrived(world: World) -> Decision | None:
     return move(world, "Promoting", message, phase="Promoting", exposed=True)
 
 
-def _fault(world: World) -> Fault | None:
-    """A hard fault of the candidate; in place of one that failed, a crash that it has got over is none."""
-    fault = hard_fault(world)
-    over = fault is not None and not fault.safety and world.state.fallen and world.candidate.proven > 0
-    return None if over else fault
-
-
 REPLACING: Final[tuple[Rule, ...]] = (
     going_back,
     failed_too,
     failing,
     scaled_to_zero,
     superseded,
+    gone,
     making_way,
     weightless,
     arrived,

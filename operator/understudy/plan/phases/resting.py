@@ -28,9 +28,9 @@ def recall(world: World) -> Decision | None:
 
 
 def lost(world: World) -> Decision | None:
-    """Nothing says how to make stable, and the spec asks for something else: what was promoted before comes back."""
+    """Stable cannot be made again: what was promoted before comes back."""
     gone, back = world.state.stable, _last_promoted(world)
-    if not world.stable.lost or asked(world) in ("", gone) or not back:
+    if not world.irretrievable(world.stable) or not back:
         return None
     message = f"neither record nor pool is left of {gone or 'what was stable'}; {back} comes back first"
     return move(world, "StableLost", message, warn=True, phase="Stable", stable=back, previous="")

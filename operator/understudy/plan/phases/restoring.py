@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from understudy.plan.analysis import judge, pod_fault, wrong_identity
-from understudy.plan.capacity import short
-from understudy.plan.decision import Decision, asked, effective, hold, move, revert
+from understudy.plan.capacity import notice, short
+from understudy.plan.decision import Decision, effective, hold, move, revert
 from understudy.plan.faults import Fault
 from understudy.plan.phases.promoting import enthrone
 from understudy.plan.phases.trying import unscheduled
@@ -25,9 +25,9 @@ def asleep(world: World) -> Decision | None:
 
 
 def nothing_left(world: World) -> Decision | None:
-    """Nothing says how to make what should come back: what failed serves on, and a human decides."""
+    """What should come back cannot be made again: what failed serves on, and a human decides."""
     state, candidate = world.state, world.candidate
-    if not candidate.lost or asked(world) in ("", candidate.name):
+    if not world.irretrievable(candidate):
         return None
     message = f"neither record nor pool is left of {candidate.name}; {state.stable}, which failed, serves on"
     rest = replace(state, phase="RolledBack", candidate="", weight=0, exposed=False, skip_to=0, lent=0, frozen={})
@@ -63,12 +63,12 @@ def drifted_cold(world: World) -> Decision | None:
 def making_room(world: World) -> Decision | None:
     """It finds no node: of the pods of what failed so many make way as the spec allows."""
     state, count = world.state, world.lent + 1
-    least = min(world.terms.lendable, world.replicas - 1)
+    most = world.terms.spare(world.replicas)
     leaving = len(world.stable.pods) > world.carrying
-    if is_warm(world) or not short(world) or leaving or count > least:
+    if is_warm(world) or not short(world) or leaving or count > most:
         return None
     message = f"{count} of {world.replicas} pods of {state.stable}, which failed, make way for {state.candidate}"
-    return move(world, "Borrowed", message, lent=count)
+    return move(world, "Borrowed", message + notice(world), lent=count)
 
 
 def cold(world: World) -> Decision | None:

@@ -11,10 +11,9 @@ from understudy.plan.world import World
 
 
 def stable_lost(world: World) -> Decision | None:
-    """Nothing says any more how to make stable, and the candidate serves: waiting would be for ever."""
+    """Stable cannot be made again, and the candidate serves: waiting would be for ever."""
     state, stable = world.state, world.stable
-    # The spec may say how to make it, or may say so yet.
-    if not keeps_weights(world) or not stable.lost or asked(world) in ("", stable.name):
+    if not keeps_weights(world) or not world.irretrievable(stable):
         return None
     message = f"neither record nor pool is left of {stable.name}; {state.candidate} serves in its place"
     return move(

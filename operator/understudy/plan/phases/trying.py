@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Final
 
 from understudy.plan.analysis import hard_fault, suspicion
-from understudy.plan.capacity import short, why_no_loan, why_recalled
+from understudy.plan.capacity import notice, short, why_no_loan, why_recalled
 from understudy.plan.decision import Decision, effective, hold, move, revert, revert_failed, turned_back
+from understudy.plan.faults import Fault
 from understudy.plan.world import Revision, World
 
 # So long must stable have no pod before a candidate that has proved itself takes everything, in seconds.
@@ -14,8 +15,16 @@ STABLE_DOWN_PATIENCE: Final = 30.0
 
 def failing(world: World) -> Decision | None:
     """A hard fault turns the candidate back and brands it, while there is something to go back to."""
-    fault = hard_fault(world) if world.state.stable else None
+    fault = standing_fault(world) if world.state.stable else None
     return revert_failed(world, fault) if fault is not None else None
+
+
+def standing_fault(world: World) -> Fault | None:
+    """A hard fault of the candidate; where nobody is served until it answers, a crash that it has got over is none."""
+    fault, state = hard_fault(world), world.state
+    alone = state.phase == "Replacing" and state.fallen
+    over = fault is not None and not fault.safety and alone and world.candidate.proven > 0
+    return None if over else fault
 
 
 def unsettled(world: World) -> Decision | None:
@@ -41,6 +50,13 @@ def superseded(world: World) -> Decision | None:
     return revert(world, "Superseded", f"{world.state.candidate} is superseded by {wish}")
 
 
+def gone(world: World) -> Decision | None:
+    """A candidate that comes from its record, by `rollback` or for a restore, and of which nothing is left: back."""
+    if not world.irretrievable(world.candidate):
+        return None
+    return revert_failed(world, Fault("RecordLost", "neither record nor pool is left of it"))
+
+
 def paused(world: World) -> Decision | None:
     """The user asked to wait; a rollback is a later word of his."""
     state = world.state
@@ -55,7 +71,7 @@ def lend(world: World) -> Decision | None:
         return None
     state, count = world.state, world.lent + 1
     message = f"{count} of {world.replicas} pods of {state.stable} make way for {state.candidate}, which finds no node"
-    return move(world, "Borrowed", message, lent=count, recalled=False)
+    return move(world, "Borrowed", message + notice(world), lent=count, recalled=False)
 
 
 def call_back(world: World) -> Decision | None:

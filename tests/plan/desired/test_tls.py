@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.desired.specs import HASH, SETTINGS, Manifest, attempt, deployment, engine, pod, refuse, render
+from tests.plan.desired.specs import HASH, SETTINGS, Manifest, attempt, deployment, engine, env, pod, refuse, render
 from understudy.plan.desired.children import service_manifest, snapshot_manifest
 from understudy.plan.desired.refusal import Missing
 
@@ -32,6 +32,11 @@ def test_the_engine_is_told_where_its_certificate_is_and_to_look_at_it_again(kin
     # Readable by the group that the pod's volumes get, and by nobody else.
     secret = {"secretName": "pair", "defaultMode": 0o440}
     assert {"name": "engine-tls", "secret": secret} in pod(revision)["volumes"]
+
+
+def test_vllm_looks_at_the_names_of_its_files_as_the_kubelet_swaps_what_is_behind_them() -> None:
+    assert env(engine(render(tls(), references=PAIR)))["WATCHFILES_FORCE_POLLING"] == "true"
+    assert "WATCHFILES_FORCE_POLLING" not in env(engine(render(deployment())))
 
 
 @KINDS

@@ -25,6 +25,9 @@ OWN_FLAGS: Final = {
     **tls.TLS_FLAGS,
 }
 ENV: Final = ({"name": "VLLM_NO_USAGE_STATS", "value": "1"}, {"name": "DO_NOT_TRACK", "value": "1"})
+# Its watch for renewed certificates (watchfiles) follows a file, not its name: the kubelet gives the name to another
+# one, and from the second time on nothing would be noticed.
+TLS_ENV: Final = ({"name": "WATCHFILES_FORCE_POLLING", "value": "true"},)
 
 
 def vllm(inputs: EngineInput) -> EnginePart | Refusal:
@@ -49,7 +52,7 @@ def vllm(inputs: EngineInput) -> EnginePart | Refusal:
         args=(*args, *_arguments(inputs, base), *_lora_arguments(inputs, loras)),
         root=base.root,
         max_model_len=(inputs.model.context_length or 0) if length is None else length,
-        env=(*ENV, *env.values()),
+        env=(*ENV, *(TLS_ENV if inputs.engine.tls else ()), *env.values()),
         volumes=tuple(volume for part in parts for volume in part.volumes),
         mounts=tuple(mount for part in parts for mount in part.mounts),
         init_containers=tuple(container for part in parts for container in part.init_containers),

@@ -188,28 +188,28 @@ class CoolDown(BaseModel):
 
 
 class EngagementThresholds(BaseModel):
-    """Levels of the engagement metrics from which they count as a sign."""
+    """Where a figure of a player becomes a sign; what each is and its default: docs/engagement.md."""
 
     model_config = shape()
 
     daily_minutes: Annotated[float, Field(ge=1, le=1440)] | None = None
-    """Minutes in a day; may only remind."""
+    """Active minutes in a day; may only remind."""
     escalation: Annotated[float, Field(ge=1, le=100)] | None = None
     """This week's use divided by the usual."""
     late_night_share: Score | None = None
-    """Share of turns at night."""
+    """Share of minutes between midnight and five, on three nights a week."""
     binge: Annotated[float, Field(ge=1, le=1440)] | None = None
-    """Minutes without a break."""
+    """Minutes without a break, four times in 28 days."""
     failed_stop: Score | None = None
     """Share of announced stops that were not kept."""
     reminder_override: Score | None = None
     """Share of reminders that were waved away."""
-    limit_easing: Score | None = None
-    """Share of own limits that were eased."""
+    limit_easing: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """Own limits raised or removed in 28 days."""
     rapid_return: Score | None = None
-    """Share of breaks that were cut short."""
-    verbal_cues: Score | None = None
-    """Share of turns with words of distress or craving."""
+    """Share of a day's sessions begun less than 20 minutes after the last."""
+    verbal_cues: Annotated[float, Field(ge=0, le=4)] | None = None
+    """Different words of distress or craving in 7 days, of four."""
 
 
 EngagementAction = Literal["Remind", "SuppressHooks", "CoolDown", "SwitchModel", "Notify"]

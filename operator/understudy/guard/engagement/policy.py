@@ -1,6 +1,15 @@
 """What a Guardrail says of engagement, as the rest of the room reads it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from understudy.domain.duration import seconds
+
+Level = Literal[0, 1, 2, 3]
+Action = Literal["Remind", "SuppressHooks", "CoolDown", "SwitchModel", "Notify"]
+Profile = Literal["legal", "therapeutic"]
+LEVELS: Final[tuple[Level, ...]] = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,75 @@ class Thresholds:
     binge: float = 180
     failed_stop: float = 0.5
     reminder_override: float = 0.8
-    limit_easing: int = 2
+    limit_easing: float = 2
     rapid_return: float = 0.4
-    verbal_cues: int = 2
+    verbal_cues: float = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CoolDown:
+    """Breaks that grow, in seconds: the first, how many times as long each is as the one before, the longest."""
+
+    initial: float = 15 * 60.0
+    factor: float = 2.0
+    longest: float = 60 * 60.0
+
+    def length(self, before: int) -> float:
+        """Of one that follows so many others of its day."""
+        length = self.initial
+        for _ in range(before):
+            if length >= self.longest:
+                break
+            length *= self.factor
+        return min(length, self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`spec.engagement`. `actions` are those that a level asks for itself; `asked` says what holds at one."""
+
+    profile: Profile = "legal"
+    thresholds: Thresholds = Thresholds()
+    actions: Mapping[Level, frozenset[Action]] = field(default_factory=dict)
+    cool_down: CoolDown = CoolDown()
+
+    def asked(self, level: Level) -> frozenset[Action]:
+        """What is to be done at a level: what it and those below ask for, so that none takes a protection away.
+
+        Nothing in the legal profile, which keeps the statutory clock alone.
+        """
+        if self.profile == "legal":
+            return frozenset()
+        return frozenset().union(*(self.actions.get(below, frozenset()) for below in LEVELS if below <= level))
+
+
+def policy_of(engagement: Mapping[str, Any]) -> Policy:
+    """The policy of a Guardrail's `spec.engagement` as the API server keeps it; what is not there has its default."""
+    thresholds = {_SNAKE[name]: value for name, value in engagement.get("thresholds", {}).items()}
+    actions = engagement.get("actions", {})
+    cool_down = engagement.get("coolDown", {})
+    usual = CoolDown()
+    return Policy(
+        profile=engagement.get("profile", "legal"),
+        thresholds=Thresholds(**thresholds),
+        actions={level: frozenset(actions[name]) for level, name in _NAMES.items() if name in actions},
+        cool_down=CoolDown(
+            initial=seconds(cool_down["initial"]) if "initial" in cool_down else usual.initial,
+            factor=cool_down.get("factor", usual.factor),
+            longest=seconds(cool_down["max"]) if "max" in cool_down else usual.longest,
+        ),
+    )
+
+
+_NAMES: Final[Mapping[Level, str]] = {1: "L1", 2: "L2", 3: "L3"}
+_SNAKE: Final = {
+    "dailyMinutes": "daily_minutes",
+    "escalation": "escalation",
+    "lateNightShare": "late_night_share",
+    "binge": "binge",
+    "failedStop": "failed_stop",
+    "reminderOverride": "reminder_override",
+    "limitEasing": "limit_easing",
+    "rapidReturn": "rapid_return",
+    "verbalCues": "verbal_cues",
+}

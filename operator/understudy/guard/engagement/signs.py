@@ -99,11 +99,11 @@ def signs(found: Figures, thresholds: Thresholds) -> frozenset[Sign]:
         "E3": (found.late_night_share or 0.0) > thresholds.late_night_share
         and (found.late_nights or 0.0) >= LATE_NIGHTS,
         "E4": found.binges >= BINGES,
-        "E5": found.failed_stop is not None and found.failed_stop >= thresholds.failed_stop,
-        "E6": found.reminder_override is not None and found.reminder_override >= thresholds.reminder_override,
-        "E7": found.limit_easing >= thresholds.limit_easing,
+        "E5": _reaches(found.failed_stop, thresholds.failed_stop),
+        "E6": _reaches(found.reminder_override, thresholds.reminder_override),
+        "E7": _reaches(found.limit_easing, thresholds.limit_easing),
         "E8": found.sessions >= LEAST_SESSIONS and found.rapid_return > thresholds.rapid_return,
-        "E9": len(found.cues) >= thresholds.verbal_cues,
+        "E9": _reaches(len(found.cues), thresholds.verbal_cues),
     }
     return frozenset(sign for sign, flag in flags.items() if flag)
 
@@ -175,6 +175,11 @@ def mood_gain(days: Iterable[Day]) -> float | None:
     """P2: mean of the mood at the end of sessions less that at their start, -4 to 4; None if nobody was asked twice."""
     known = list(days)
     return _share(sum(day.mood_gain for day in known), sum(day.mooded for day in known))
+
+
+def _reaches(figure: float | None, threshold: float) -> bool:
+    """Never where there was nothing, whatever the threshold."""
+    return figure is not None and 0 < figure >= threshold
 
 
 def _escalation(history: History) -> float | None:

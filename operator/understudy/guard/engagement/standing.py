@@ -1,0 +1,113 @@
+"""All that is kept of a player: their history, the days' levels, the statutory clock, the crisis, what was due.
+
+Folded event by event, in their order. It depends on the policy: when that changes the log is folded anew.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from understudy.guard.engagement import clock as statutory
+from understudy.guard.engagement import crisis as crises
+from understudy.guard.engagement.clock import Clock
+from understudy.guard.engagement.crisis import Crisis
+from understudy.guard.engagement.events import Event, in_order
+from understudy.guard.engagement.history import History, settle
+from understudy.guard.engagement.history import step as history_after
+from understudy.guard.engagement.interventions import Intervention, Moment, due, passes
+from understudy.guard.engagement.levels import KEPT_PEAKS, Assessment, assess, held
+from understudy.guard.engagement.policy import Action, Level, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of one player, up to the last event. `peaks`: the highest level found on a day. `due`: of the last day."""
+
+    history: History = field(default_factory=History)
+    peaks: Mapping[int, Level] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    crisis: Crisis = field(default_factory=Crisis)
+    due: tuple[Intervention, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """How a player is to be treated now: what gateways have to know. Times in Unix seconds, None where there is none.
+
+    `actions`: those that hold as long as the level does, and those that become due with it. `notice`: the statutory
+    notice is due, to be appended to an answer of now. A break is suspended in a crisis.
+    """
+
+    level: Level
+    actions: frozenset[Action]
+    break_until: float | None
+    crisis_until: float | None
+    notice: bool
+
+
+def stand(log: Iterable[Event], policy: Policy) -> Standing:
+    """Where the whole of a log leads to."""
+    standing = Standing()
+    for event in in_order(log):
+        standing = step(standing, event, policy)
+    return standing
+
+
+def step(standing: Standing, event: Event, policy: Policy) -> Standing:
+    """With one event more, at or after all that are in it."""
+    before, history = standing.history, history_after(standing.history, event)
+    today = history.today or 0
+    present = assess(history, standing.peaks, policy.thresholds).present
+    carried = held(standing.peaks, today)
+    crisis = _crisis(standing.crisis, event)
+    moment = Moment(
+        at=event.at,
+        zone=history.zone,
+        level=max(present, carried),
+        rises=present > carried,
+        passes=passes(before.stretch, history.stretch),
+        crisis=crises.active(crisis, event.at),
+    )
+    return Standing(
+        history=history,
+        peaks=_peaks(standing.peaks, today, present),
+        clock=_clock(standing.clock, event),
+        crisis=crisis,
+        due=due(moment, standing.due, policy),
+    )
+
+
+def judged(standing: Standing, policy: Policy, now: float) -> Assessment:
+    """The level at `now` and what it comes from; never of a moment before the last event."""
+    return assess(settle(standing.history, now), standing.peaks, policy.thresholds)
+
+
+def protection(standing: Standing, policy: Policy, now: float) -> Protection:
+    """How the player is to be treated at `now`."""
+    level = judged(standing, policy, now).level
+    in_crisis = crises.active(standing.crisis, now)
+    breaks = [one.until for one in standing.due if one.rule == "CoolDown" and one.until > now]
+    return Protection(
+        level=level,
+        actions=policy.asked(level),
+        break_until=max(breaks) if breaks and not in_crisis else None,
+        crisis_until=crises.until(standing.crisis) if in_crisis else None,
+        notice=statutory.due(standing.clock, now),
+    )
+
+
+def _crisis(crisis: Crisis, event: Event) -> Crisis:
+    if event.kind == "crisis_sign":
+        return crises.sign(crisis, event.at)
+    return crises.clear(crisis, event.at) if event.kind == "crisis_cleared" else crisis
+
+
+def _clock(clock: Clock, event: Event) -> Clock:
+    if event.kind == "turn":
+        return statutory.turned(clock, event.at)
+    return statutory.shown(clock, event.at) if event.kind == "notice_shown" else clock
+
+
+def _peaks(peaks: Mapping[int, Level], today: int, present: Level) -> Mapping[int, Level]:
+    if present <= peaks.get(today, 0):
+        return peaks
+    return {today: present, **{day: level for day, level in peaks.items() if today - KEPT_PEAKS < day != today}}

@@ -160,7 +160,7 @@ def test_to_say_that_one_character_more_is_clear_would_be_a_leak() -> None:
 def test_the_end_of_a_text_ends_a_word() -> None:
     scan = BY_HYPERSCAN.open()
     assert scan.feed("oh darn") == Step(3)
-    assert scan.finish() == Step(7, (Finding("words", "darn", "rude", 6, 1.0, 3, 7, 7, 7),))
+    assert scan.finish() == Step(7, (Finding("words", "darn", "rude", 6, None, 3, 7, 7, 7),))
 
 
 def test_characters_that_cannot_be_seen_are_held_back_with_what_they_follow() -> None:

@@ -17,8 +17,8 @@ class Finding:
     category: str
     severity: Severity
     """Low 2, medium 4, high 6."""
-    score: float
-    """0 to 1."""
+    score: float | None
+    """0 to 1; None where a match is all there is to say."""
     start: int
     end: int
     decided: int

@@ -144,6 +144,7 @@ class Follower:
         `origins` are those of the view's last characters up to the end of the piece, as many as a pattern is wide.
         """
         automaton, state, low = self._automaton, self._state, self._low
+        alive = state.depth > 0
         begins: list[int | None] = []
         at = len(origins) - len(piece.chars)
         for char, before in zip(piece.chars, piece.before, strict=True):
@@ -153,14 +154,16 @@ class Follower:
                 after = automaton.step(state, char, free=free)
             state = after
             at += 1
-            if state.depth:
+            if not alive:
+                low = origins[at - 1]
+            alive = state.depth > 0
+            if alive:
                 # What is under way now was under way before, and cannot have begun earlier than was known then.
                 first = at - state.depth
                 if first >= 0 and origins[first] > low:
                     low = origins[first]
                 begins.append(low)
             else:
-                low = origins[at - 1]
                 begins.append(None)
         self._state, self._low = state, low
         return begins

@@ -107,7 +107,7 @@ class Scan:
         # With the text's end nothing is under way any more.
         clear = read if decided == read else min(lane.clear_at(decided) for _, lane in self._lanes)
         return Finding(
-            pattern.detector, pattern.name, pattern.category, pattern.severity, 1.0, start, end, decided, clear
+            pattern.detector, pattern.name, pattern.category, pattern.severity, None, start, end, decided, clear
         )
 
 

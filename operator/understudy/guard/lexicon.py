@@ -1,0 +1,56 @@
+"""Word lists: a term a line, and what it means.
+
+# a remark
+[slur]                 category of the terms that follow; the detector's name before the first
+some term              severity high
+another<TAB>medium     severity low, medium or high
+"""
+
+import re
+from typing import Final
+
+from understudy.guard.findings import Severity
+from understudy.guard.needles import Pattern
+
+MAX_TERMS: Final = 20_000
+_SEVERITIES: Final[dict[str, Severity]] = {"low": 2, "medium": 4, "high": 6}
+_CATEGORY: Final = re.compile(r"\[([a-z][a-z0-9_]{0,63})\]")
+
+
+class LexiconError(Exception):
+    """Which line of a word list cannot be read, and what to write instead."""
+
+
+def lexicon_patterns(detector: str, text: str) -> tuple[Pattern, ...]:
+    """The terms of a word list; findings bear the term's number of line, so that no record repeats the word.
+
+    Raises LexiconError.
+    """
+    category = detector
+    found: list[Pattern] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("["):
+            category = _category(number, line)
+            continue
+        term, tab, severity = line.partition("\t")
+        if tab and severity.strip() not in _SEVERITIES:
+            raise LexiconError(f"line {number}: severity {severity.strip()!r}: write low, medium or high after the tab")
+        grave = _SEVERITIES[severity.strip() or "high"]
+        found.append(Pattern(detector, f"line {number}", category, grave, literal=term.strip()))
+    if not found:
+        raise LexiconError("no term in the whole list: write one a line")
+    if len(found) > MAX_TERMS:
+        raise LexiconError(f"{len(found)} terms, and at most {MAX_TERMS} can be: write several lists, or a shorter one")
+    return tuple(found)
+
+
+def _category(number: int, line: str) -> str:
+    match = _CATEGORY.fullmatch(line)
+    if match is None:
+        raise LexiconError(
+            f"line {number}: {line!r} is no category: write small letters, digits and _ in brackets, such as [slur]"
+        )
+    return match[1]

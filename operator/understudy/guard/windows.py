@@ -1,0 +1,58 @@
+"""Pieces of text that make sense by themselves: sentences, or two hundred characters.
+
+Where a window ends depends on the text alone, so a detector is asked the same however the text was cut.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+MAX_CHARS: Final = 200
+"""A window has no more characters."""
+# A full stop, what closes around it, and white space after it; ideographic ones need none; or the end of a line.
+_END: Final = re.compile(r"[.!?…؟।][.!?…\"'”’»)\]]*\s|[。！？][」』”’）]*(?=[^」』”’）])|\n")  # noqa: RUF001 - full stops of many scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One piece; positions are code points of the whole text."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Windows:
+    """Cuts one text."""
+
+    __slots__ = ("_open", "_start")
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._open = ""
+
+    def feed(self, text: str) -> list[Window]:
+        """The windows that these characters complete."""
+        self._open += text
+        done: list[Window] = []
+        while (length := self._length()) is not None:
+            done.append(self._cut(length))
+        return done
+
+    def finish(self) -> list[Window]:
+        """What is left, if anything."""
+        return [self._cut(len(self._open))] if self._open else []
+
+    def _length(self) -> int | None:
+        """Characters of the next window; None while it may go on."""
+        # One more than a window has: whether a sentence ends there may depend on it.
+        match = _END.search(self._open, 0, MAX_CHARS + 1)
+        if match is not None and match.end() <= MAX_CHARS:
+            return match.end()
+        return MAX_CHARS if len(self._open) > MAX_CHARS else None
+
+    def _cut(self, length: int) -> Window:
+        window = Window(self._start, self._start + length, self._open[:length])
+        self._start += length
+        self._open = self._open[length:]
+        return window

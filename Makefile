@@ -27,8 +27,17 @@ status: ## What is running: Docker, cluster, images
 	$(LOCAL) status
 
 ##@ Test
-.PHONY: test test-fast test-pure test-rest test-cluster
-test: verify test-pure test-rest test-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
+.PHONY: test test-fast test-pure test-rest test-cluster test-together test-alone for-cluster
+# The scenarios that need the cluster to themselves wait more than they compute: meanwhile everything without a cluster
+# is tested, at a low priority for the sake of their deadlines. Their output is shown when the other is through.
+test: $(VENV)/ready for-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
+	@shown=$$(mktemp); alone=; trap 'kill -INT -- -$$alone 2>/dev/null && wait $$alone; rm -f $$shown' EXIT; \
+	echo "▸ scenarios that need the cluster to themselves: begun, their output follows"; \
+	set -m; $(MAKE) --no-print-directory test-alone > $$shown 2>&1 < /dev/null & alone=$$!; set +m; \
+	nice -n 10 $(MAKE) --no-print-directory verify test-pure test-rest; \
+	echo "▸ scenarios that need the cluster to themselves:"; \
+	tail -n +1 -s 0.5 --follow --pid=$$alone $$shown; wait $$alone; alone=
+	$(MAKE) --no-print-directory test-together
 
 test-fast: $(VENV)/ready ## The daily loop: what needs no cluster and little time, on all cores
 	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES)
@@ -39,12 +48,19 @@ test-pure: $(VENV)/ready ## Of that, the rooms that decide: their tests must rea
 test-rest: $(VENV)/ready ## Everything else without a cluster: random histories, small worlds searched whole, rules taken out
 	$(PYTEST) -m "not cluster and (slow or not pure)" $(ALL_CORES)
 
-test-cluster: $(VENV)/ready images ## Behaviour on a real kind cluster with real vLLM pods
+test-cluster: for-cluster ## Behaviour on a real kind cluster with real vLLM pods
+	$(MAKE) --no-print-directory test-together test-alone
+
+test-together: $(VENV)/ready ## Of that, the scenarios that share the cluster
+	$(PYTEST) $(ON_CLUSTER) -m "cluster and not alone" -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
+
+test-alone: $(VENV)/ready ## Of that, the scenarios that need the cluster to themselves, because they break something
+	$(PYTEST) $(ON_CLUSTER) -m "cluster and alone and not proof" --durations=15
+
+for-cluster: $(VENV)/ready images
 	$(LOCAL) tools --for-tests
 	$(LOCAL) argocd
 	$(LOCAL) install
-	$(PYTEST) $(ON_CLUSTER) -m "cluster and not alone" -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
-	$(PYTEST) $(ON_CLUSTER) -m "cluster and alone and not proof" --durations=15
 
 .PHONY: fuzz
 fuzz: $(VENV)/ready ## Breed inputs that break the gateway's readers, a minute for each (FUZZ="--seconds 600 --target head")

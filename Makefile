@@ -27,7 +27,7 @@ status: ## What is running: Docker, cluster, images
 	$(LOCAL) status
 
 ##@ Test
-.PHONY: test test-fast test-pure test-rest test-cluster test-together test-alone for-cluster
+.PHONY: test test-fast test-pure test-rest test-cluster test-together test-alone test-registry for-cluster
 # The scenarios that need the cluster to themselves wait more than they compute: meanwhile everything without a cluster
 # is tested, at a low priority for the sake of their deadlines. Their output is shown when the other is through.
 test: $(VENV)/ready for-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
@@ -55,7 +55,10 @@ test-together: $(VENV)/ready ## Of that, the scenarios that share the cluster
 	$(PYTEST) $(ON_CLUSTER) -m "cluster and not alone" -n 4 --dist loadgroup --no-loadscope-reorder --durations=15
 
 test-alone: $(VENV)/ready ## Of that, the scenarios that need the cluster to themselves, because they break something
-	$(PYTEST) $(ON_CLUSTER) -m "cluster and alone and not proof" --durations=15
+	$(PYTEST) $(ON_CLUSTER) -m "cluster and alone and not (proof or registry)" --durations=15
+
+test-registry: $(VENV)/ready images ## The way with a registry, with a real one on this machine (ten minutes; makes the cluster anew)
+	$(PYTEST) -s tests/local/test_registry_way.py
 
 for-cluster: $(VENV)/ready images
 	$(LOCAL) tools --for-tests

@@ -24,14 +24,17 @@ async def test_all_turns_of_a_long_conversation_go_to_one_engine_and_short_ones_
         engines = (a, b, c)
         document = snapshot([table()], [endpoints(STABLE, [e.port for e in engines])])
         async with gateway(document) as g, client(g.port) as one:
-            homes = set()
-            for talk in range(12):
+            homes: set[int] = set()
+            for talk in range(100):
                 before = [len(e.asked) for e in engines]
                 for number in range(5):
                     assert (await one.ask(turn(number, talk))).status == 200
                 (home,) = [i for i in range(3) if len(engines[i].asked) - before[i]]
                 assert len(engines[home].asked) - before[home] == 5
                 homes.add(home)
+                # Where a conversation goes hangs on the engines' ports: a dozen can all miss one engine.
+                if talk >= 11 and len(homes) == 3:
+                    break
             assert homes == {0, 1, 2}
             before = [len(e.asked) for e in engines]
             for _ in range(40):

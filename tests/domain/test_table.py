@@ -93,9 +93,12 @@ def test_a_variant_says_that_it_speaks_tls_only_where_it_does() -> None:
     assert secured["tls"] is True
 
 
-@pytest.mark.parametrize("text", ["none", "raw"])
-def test_what_is_logged_is_written_as_it_was(text: Any) -> None:
-    table = Table(epoch=3, served_names=(), variants=(), logging=Logging(text, 0.25, 0, 9999 * 86400.0))
+@pytest.mark.parametrize(
+    "logging",
+    [Logging("none", 0.25), Logging("raw", 0.0, 0, 9999 * 86400.0), Logging("released", 1.0, 1_048_576, 0.5)],
+)
+def test_what_is_logged_is_written_as_it_was(logging: Logging) -> None:
+    table = Table(epoch=3, served_names=(), variants=(), logging=logging)
     assert parse_table("story", table_spec(table)) == table
 
 

@@ -23,6 +23,7 @@ CONFIG, SECRET = ("ConfigMap", "it"), ("Secret", "it")
         ({"podTemplate": {"imagePullSecrets": [{"name": "it"}]}}, SECRET),
         ({"source": {"huggingFace": {"repo": "a/b", "tokenSecretRef": {"name": "it", "key": "token"}}}}, SECRET),
         ({"source": {"s3": {"uri": "s3://b/p", "secretRef": {"name": "it"}}}}, SECRET),
+        ({"engine": {"tls": {"secretRef": {"name": "it"}}}}, SECRET),
     ],
 )
 def test_a_reference_is_found(spec: dict[str, Any], expected: tuple[str, str]) -> None:

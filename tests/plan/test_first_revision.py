@@ -87,6 +87,12 @@ def test_what_texts_are_logged_is_in_the_table_only_while_some_are() -> None:
     assert (cluster.phase, cluster.weights()) == ("Stable", {"v1": 100})
 
 
+def test_what_is_left_out_of_logging_is_as_gateways_take_it() -> None:
+    cluster = new(logging={"text": "raw"}).until_phase("Stable")
+    assert cluster.table is not None
+    assert cluster.table.logging == Logging("raw")
+
+
 def test_who_takes_what_it_cannot_serve_is_in_the_table_in_the_order_of_the_spec() -> None:
     cluster = new(fallback=[{"name": "plain"}, {"name": "another"}]).until_phase("Stable")
     assert cluster.table is not None

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from understudy.domain.table import Logging
+from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.story import FINISHES, KEY_DIGITS, Story, finish_of, is_kept
+from understudy.gateway.policy.texts import Texts
 
 
 def told(story: Story, **end: Any) -> dict[str, Any]:
@@ -90,3 +93,18 @@ def test_failures_of_ours_are_always_kept_and_of_the_rest_a_share() -> None:
     assert not is_kept(200, 0.0, 0.0)
     assert [is_kept(200, lot / 1000, 2.5) for lot in range(1000)].count(True) == 25
     assert is_kept(404, 0.999, 100.0)
+
+
+def test_texts_are_listened_to_and_told_only_where_they_are_kept() -> None:
+    plain, kept, half = story(), story(), Half(stream=False, room=10)
+    kept.texts = Texts(Logging("released", max_bytes=100), {"prompt": "hi"}, "")
+    assert (plain.listening(None), plain.listening(half), plain.room) == (None, half, 0)
+    assert kept.room > 100
+    ear = kept.listening(None)
+    assert ear is not None
+    ear.heard({"choices": [{"index": 0, "message": {"content": "hello"}}]})
+    # Of a stream the client has something from its first token on, of any other answer when it is whole.
+    assert told(kept, status=200)["text"]["answer"] == "hello"
+    assert told(kept, status=502, code="engine_lost")["text"]["answer"] == ""
+    kept.first_token = 0.5
+    assert told(kept, status=200, code="engine_lost")["text"]["answer"] == "hello"

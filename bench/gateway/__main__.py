@@ -68,9 +68,9 @@ def _line(found: dict[str, Any]) -> str:
 
 
 def _idle() -> float:
-    """The part of the machine that nobody used in the last half second."""
+    """The part of the machine that nobody used in the last quarter of a second."""
     busy, began = busy_seconds(), time.monotonic()
-    time.sleep(0.5)
+    time.sleep(0.25)
     cores = os.cpu_count() or 1
     return max(0.0, 1 - (busy_seconds() - busy) / (time.monotonic() - began) / cores)
 

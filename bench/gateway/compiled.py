@@ -1,14 +1,18 @@
 """Our gateway's policy and wire compiled with mypyc, into the cache: what it would bring (docs/adr/0014)."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from local import environments
 from local.cache import content_key, folder
 
 OPERATOR = Path(__file__).resolve().parents[2] / "operator"
 _MODULES = ("policy/*.py", "table.py", "wire/*.py")
+# mypyc's output is built by it; newer environments come without.
+_SETUPTOOLS = "setuptools==80.9.0"
 _CONFIG = "[mypy]\n[mypy-httptools.*]\nignore_missing_imports = True\n"
 
 
@@ -35,5 +39,12 @@ def build() -> None:
         if file.name != "__init__.py"
     ]
     mypyc = Path(sys.executable).with_name("mypyc")
-    subprocess.run([mypyc, "--config-file", "mypy.ini", *modules], cwd=draft, check=True, stdout=subprocess.DEVNULL)
+    tools = environments.install(environments.of_package(_SETUPTOOLS), _SETUPTOOLS)
+    subprocess.run(
+        [mypyc, "--config-file", "mypy.ini", *modules],
+        cwd=draft,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(next(tools.glob("lib/python*/site-packages")))},
+    )
     draft.rename(where)

@@ -51,7 +51,7 @@ async def _flips(count: int) -> dict[str, Any]:
                 _fill(api, place)
                 file = place.folder / "taken.json"
                 timed = [sys.executable, "-m", "bench.gateway.timed", str(file)]
-                where = [*ours.flags(place), *ours.kept(place), "--api-server", api.url, "--grace", "0s"]
+                where = [*ours.flags(place), *ours.kept(place), "--api-server", api.url]
                 gateway = start([*timed, *where], TESTED, place.folder / "gateway.log", PATH)
                 children.append(gateway)
                 await asyncio.to_thread(ready, place.admin, gateway)

@@ -69,10 +69,11 @@ def snapshot(place: Place, *, everything: bool) -> bytes:
 
 
 def flags(place: Place) -> list[str]:
-    """Where a gateway serves, and nothing else."""
+    """Where a gateway serves, and that nobody is to be waited for when it ends."""
     return [
         "gateway", "--host", "127.0.0.1", "--port", str(place.port), "--admin-host", "127.0.0.1",
-        "--admin-port", str(place.admin), "--admin-auth", "none", "--log-level", "warning",
+        "--admin-port", str(place.admin), "--admin-auth", "none", "--log-level", "warning", "--grace", "0s",
+        "--shutdown-timeout", "1s",
     ]  # fmt: skip
 
 

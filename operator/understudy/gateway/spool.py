@@ -12,6 +12,8 @@ from typing import Final
 LOG: Final = logging.getLogger(__name__)
 # Lines that wait for the disk, in bytes.
 MAX_WAITING: Final = 4 * 1024 * 1024
+# Lines of so many seconds are written together: a thread that wakes for each of them takes the loop's turns away.
+_GATHER_SECONDS: Final = 0.05
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -56,6 +58,7 @@ class Spool:
             while True:
                 await self._news.wait()
                 self._news.clear()
+                await asyncio.sleep(_GATHER_SECONDS)
                 await asyncio.shield(asyncio.to_thread(self._write, self._take()))
         finally:
             self._write(self._take())
@@ -90,17 +93,27 @@ class Spool:
                 return
             size = os.fstat(descriptor).st_size
             while lines:
-                line = lines[0]
-                if size + len(line) <= self._room:
-                    _append(descriptor, line, size)
-                    size += len(line)
-                    self.written += 1
-                elif self._before is not None and len(line) <= self._room:
+                fitting = _take_fitting(lines, self._room - size)
+                if fitting:
+                    self._append(descriptor, b"".join(fitting), size)
+                    size += sum(map(len, fitting))
+                elif self._before is not None and len(lines[0]) <= self._room:
                     self._path.replace(self._before)
                     return
-                lines.popleft()
+                else:
+                    lines.popleft()
         finally:
             os.close(descriptor)
+
+    def _append(self, descriptor: int, text: bytes, size: int) -> None:
+        """Append lines to a file of `size` bytes, each of them wholly or not at all."""
+        end = os.write(descriptor, text)
+        if end < len(text):
+            end = text.rfind(b"\n", 0, end) + 1
+            os.ftruncate(descriptor, size + end)
+        self.written += text.count(b"\n", 0, end)
+        if end < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _is_current(self, descriptor: int) -> bool:
         """Whether the file is still the one by that name: while this process waited for it, it may have been moved."""
@@ -115,8 +128,10 @@ class Spool:
         return descriptor
 
 
-def _append(descriptor: int, line: bytes, size: int) -> None:
-    """Append a line to a file of `size` bytes, wholly or not at all."""
-    if os.write(descriptor, line) < len(line):
-        os.ftruncate(descriptor, size)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _take_fitting(lines: deque[bytes], room: int) -> list[bytes]:
+    """The first of the lines, as many as fit into so many bytes."""
+    taken = []
+    while lines and len(lines[0]) <= room:
+        room -= len(lines[0])
+        taken.append(lines.popleft())
+    return taken

@@ -22,6 +22,18 @@ def test_a_key_is_found_by_its_text() -> None:
     assert find_key({DIGEST: KEY}, b"bearer us-secret") is KEY
 
 
+def test_a_key_longer_than_what_is_remembered_is_found_as_well() -> None:
+    text = b"us-" + b"x" * 1000
+    assert find_key({hashlib.sha256(text).hexdigest(): KEY}, b"Bearer " + text) is KEY
+
+
+def test_a_key_that_was_good_is_looked_up_anew() -> None:
+    assert find_key({DIGEST: KEY}, b"Bearer us-secret") is KEY
+    found = find_key({}, b"Bearer us-secret")
+    assert isinstance(found, Refusal)
+    assert found.status == 401
+
+
 @pytest.mark.parametrize(
     "authorization", [None, b"", b"us-secret", b"Basic us-secret", b"Bearer us-secre", b"Bearer ", b"Bearer us-secret "]
 )

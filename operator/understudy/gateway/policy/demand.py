@@ -56,8 +56,12 @@ def max_output(document: Mapping[str, Any]) -> int | None:
 
     Of several fields the highest: which of them an engine goes by is its own affair.
     """
-    bounds = [document[field] for field in _OUTPUT_FIELDS if document.get(field).__class__ is int]
-    return max(bounds, default=None)
+    most: int | None = None
+    for field in _OUTPUT_FIELDS:
+        bound = document.get(field)
+        if bound.__class__ is int and (most is None or bound > most):
+            most = bound
+    return most
 
 
 def load_of(document: Mapping[str, Any], size: int) -> int:

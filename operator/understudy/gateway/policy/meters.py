@@ -36,13 +36,14 @@ class Bucket:
     `limit`. The bucket of a limit that has fewer units than there are gateways holds one, and fills so much slower.
     """
 
-    __slots__ = ("_at", "_each", "_held", "_open", "_owed", "limit")
+    __slots__ = ("_at", "_each", "_held", "_open", "_owed", "_room", "limit")
 
     def __init__(self, limit: int, gateways: int, began: int) -> None:
         self.limit = limit
         self._each = _MINUTE * gateways
+        self._room = max(limit * _MINUTE, self._each)
         self._at = began
-        self._owed = self._room() - max(self._each, limit * FIRST_SECONDS * _SECOND)
+        self._owed = self._room - max(self._each, limit * FIRST_SECONDS * _SECOND)
         self._held = 0
         self._open: dict[Lease, None] = {}
 
@@ -52,16 +53,16 @@ class Bucket:
         # Rounded up: nobody gains by it.
         self._owed = -(-self._owed * gateways * _MINUTE // self._each)
         self._each = _MINUTE * gateways
+        self._room = max(limit * _MINUTE, self._each)
         if limit != self.limit:
             self.limit = limit
             # A debt from a far higher limit would keep the key out for hours.
-            self._owed = min(self._owed, self._room())
+            self._owed = min(self._owed, self._room)
 
     def wait(self, number: int, now: int) -> int:
         """Seconds until `number` can be had, if all that is held is used; if that is too many, until all is there."""
         self._look(now)
-        room = self._room()
-        missing = self._taken() + min(number * self._each, room) - room
+        missing = self._taken() + min(number * self._each, self._room) - self._room
         return -(-missing // (self.limit * _SECOND)) if missing > 0 else 0
 
     def take(self, number: int, now: int) -> None:
@@ -89,20 +90,20 @@ class Bucket:
     def fields(self, kind: bytes, now: int) -> bytes:
         """Header lines by which clients know what is left here, named and written as OpenAI's."""
         self._look(now)
-        room, taken = self._room(), self._taken()
-        left = max(0, room - taken) // self._each
+        taken = self._taken()
+        left = max(0, self._room - taken) // self._each
         return (
             b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n"
-            % (kind, room // self._each, kind, left, kind, _duration(-(-taken // (self.limit * 1000))))
+            % (kind, self._room // self._each, kind, left, kind, _duration(-(-taken // (self.limit * 1000))))
         )  # fmt: skip
-
-    def _room(self) -> int:
-        return max(self.limit * _MINUTE, self._each)
 
     def _taken(self) -> int:
         return self._owed + self._held * self._each
 
     def _look(self, now: int) -> None:
+        if now <= self._at:
+            # What was due by then has been seen to: a request looks several times at the same moment.
+            return
         while self._open:
             lease = next(iter(self._open))
             if lease.until > now:
@@ -114,9 +115,8 @@ class Bucket:
         self._fill(now)
 
     def _fill(self, now: int) -> None:
-        if now > self._at:
-            self._owed = max(0, self._owed - (now - self._at) * self.limit)
-            self._at = now
+        self._owed = max(0, self._owed - (now - self._at) * self.limit)
+        self._at = now
 
 
 class Lease:

@@ -73,12 +73,12 @@ class Owner(Protocol):
 class Attempt:
     """One try. `relay` is set once an event stream has begun to arrive; `sample` is None if it is none.
 
-    `half` listens, as half of a pair or for the request log; None if nobody does. `finish` is why a whole answer ended.
+    `half` listens, as half of a pair or for the request log; None if nobody does.
     """
 
     __slots__ = (
-        "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_slowest", "_status",
-        "_upstream", "_usage", "endpoint", "finish", "half", "relay", "sample", "variant",
+        "_answer", "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_slowest",
+        "_status", "_upstream", "_usage", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +107,7 @@ class Attempt:
         self._parts: list[bytes] = []
         self._size = 0
         self._usage: tuple[int, int] | None = None
-        self.finish = ""
+        self._answer: dict[str, Any] | None = None
         variant.counters.open += 1
         endpoint.open += 1
         endpoint.tokens += load
@@ -181,8 +181,8 @@ class Attempt:
         story.sampled = self.sample is not None
         usage, chunks = self.used
         story.tokens = usage or (0, chunks)
-        last = None if self.relay is None else self.relay.last
-        story.finish = self.finish if last is None else finish_of(last)
+        last = self._answer if self.relay is None else self.relay.last
+        story.finish = "" if last is None else finish_of(last)
 
     def blame(self, now: float, *, at_once: bool) -> None:
         """Hold it against the endpoint, which goes out: `at_once`, or if it was not the first in a row."""
@@ -347,7 +347,7 @@ class Attempt:
             answer["model"] = self._exchange.name
         variant.counters.answered()
         self._usage = tokens_used(answer)
-        self.finish = finish_of(answer)
+        self._answer = answer
         variant.counters.used(*(self._usage or (0, 0)))
         if self._exchange.responses:
             empty = is_empty(answer)

@@ -23,12 +23,12 @@ class Window:
 
 
 class Windows:
-    """Cuts one text."""
+    """Cuts one text, which begins at position `start`."""
 
     __slots__ = ("_open", "_start")
 
-    def __init__(self) -> None:
-        self._start = 0
+    def __init__(self, start: int = 0) -> None:
+        self._start = start
         self._open = ""
 
     def feed(self, text: str) -> list[Window]:

@@ -1,0 +1,246 @@
+"""The way of a text to its reader: nothing leaves before all that must be heard have said that it is clear.
+
+One gate for each choice of an answer, and for each other channel that a reader could see. What it lets out depends on
+the text and on the detectors' words alone, not on how the text was cut: findings of tier 0 are taken in the order in
+which they were certain, and when one ends the answer, exactly so much is let out as was clear at that character.
+
+Two things do depend on when something comes: a verdict that is still out when tier 0 ends the answer counts as not
+given, and more than `Plan.max_hold` characters are too many only when more text comes while they wait.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from understudy.guard.actions import Content, Decision, combine
+from understudy.guard.findings import Finding, Status
+from understudy.guard.masks import Masks
+from understudy.guard.plan import FailurePolicy, Plan
+from understudy.guard.windows import Window, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A finding and what follows from it."""
+
+    finding: Finding
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A detector that did not answer, and what holds therefore. Never a finding, and never evidence of any."""
+
+    detector: str
+    """Empty: tier 0 as a whole."""
+    status: Status | Literal["overflow"]
+    policy: FailurePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The answer ends here, though the engine may go on."""
+
+    why: Literal["blocked", "replaced", "failed"]
+    decision: Decision
+    """What all findings that ended it say together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What may go to the reader now, and what was found meanwhile."""
+
+    text: str = ""
+    judged: tuple[Judged, ...] = ()
+    windows: tuple[Window, ...] = ()
+    """To be judged by every detector of `Plan.asked`: each answer goes to `Gate.heard`."""
+    failures: tuple[Failure, ...] = ()
+    end: End | None = None
+    """Nothing comes after this, whatever is fed."""
+
+
+_NOTHING = Release()
+
+
+class Gate:
+    """One text. `fiction`: the session is; `in_crisis`: the person is.
+
+    `before` is text that the reader has already and that this one goes on with, such as the beginning of an answer that
+    the request brought along. Nothing follows from what lies in it, but what begins there is found.
+    """
+
+    __slots__ = (
+        "_awaited", "_begin", "_by_sentence", "_end", "_ends", "_fiction", "_finished", "_heard", "_held", "_in_crisis",
+        "_lost", "_masks", "_plan", "_released", "_safe", "_tier0", "_tier0_failed", "_windows",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, *, before: str = "", fiction: bool = False, in_crisis: bool = False) -> None:
+        self._plan = plan
+        self._fiction = fiction
+        self._in_crisis = in_crisis
+        self._tier0 = plan.detector.open()
+        self._tier0_failed = False
+        self._begin = self._released = self._safe = len(before)
+        if before:
+            self._tier0.feed(before)
+        self._windows = Windows(self._begin) if plan.asked or plan.by_sentence else None
+        self._ends: list[int] = []
+        self._by_sentence = plan.by_sentence
+        # By detector: whether its verdict has come, by the end of the window, oldest first; and up to where all have.
+        self._awaited: dict[str, dict[int, bool]] = {name: {} for name in plan.awaited}
+        self._heard = dict.fromkeys(plan.awaited, self._begin)
+        self._lost: set[str] = set()
+        self._held = ""
+        self._masks = Masks()
+        self._finished = False
+        self._end: End | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will be released: all is, or the answer was ended."""
+        return self._end is not None or (self._finished and not self._held)
+
+    def feed(self, text: str) -> Release:
+        """The next piece of the text, in whole code points."""
+        if self._end is not None:
+            return _NOTHING
+        if len(self._held) > self._plan.max_hold:
+            lost = self._overflow()
+            if lost.end is not None:
+                return lost
+            rest = self.feed(text)
+            return replace(rest, text=lost.text + rest.text, failures=lost.failures + rest.failures)
+        self._held += text
+        step = self._tier0.feed(text)
+        return self._go_on(step.findings, step.safe_upto, step.status, self._cut_windows(text))
+
+    def finish(self) -> Release:
+        """The text has ended. What is still awaited comes by `heard`."""
+        if self._end is not None or self._finished:
+            return _NOTHING
+        self._finished = True
+        step = self._tier0.finish()
+        windows = self._windows.finish() if self._windows is not None else []
+        self._note(windows)
+        return self._go_on(step.findings, step.safe_upto, step.status, windows)
+
+    def heard(self, detector: str, window: Window, findings: Sequence[Finding], status: Status = "ok") -> Release:
+        """What a detector says to a window; once for each, in any order."""
+        if self._end is not None or detector in self._lost:
+            return _NOTHING
+        if status != "ok":
+            return self._lose(detector, status)
+        waiting = self._awaited.get(detector)
+        if waiting is not None:
+            waiting[window.end] = True
+            while waiting and waiting[oldest := next(iter(waiting))]:
+                del waiting[oldest]
+                self._heard[detector] = oldest
+        return self._go_on(tuple(findings), self._safe, "ok", [])
+
+    def close(self) -> None:
+        """The reader has gone."""
+        self._tier0.close()
+
+    def _cut_windows(self, text: str) -> list[Window]:
+        windows = self._windows.feed(text) if self._windows is not None else []
+        self._note(windows)
+        return windows
+
+    def _note(self, windows: list[Window]) -> None:
+        for window in windows:
+            self._ends.append(window.end)
+            for waiting in self._awaited.values():
+                waiting[window.end] = False
+
+    def _go_on(self, findings: Sequence[Finding], safe: int, status: Status, windows: list[Window]) -> Release:
+        failures: tuple[Failure, ...] = ()
+        if status != "ok" and not self._tier0_failed:
+            self._tier0_failed = True
+            failures = (Failure("", status, self._plan.tier0_on_failure),)
+            if self._plan.tier0_on_failure != "Open":
+                return self._ended(End("failed", Decision()), self._clear(), (), failures)
+        # Where tier 0 may be done without, what the others say counts.
+        self._safe = self._read() if self._tier0_failed else safe
+        judged = self._judge(findings) if findings else ()
+        ending = [each for each in judged if each.decision.content >= Content.REPLACE]
+        if ending:
+            return self._stop(judged, ending, failures)
+        self._mask(judged)
+        text = self._let_out(self._clear())
+        # Mostly there is nothing to say besides.
+        return Release(text, judged, tuple(windows), failures)
+
+    def _judge(self, findings: Sequence[Finding]) -> tuple[Judged, ...]:
+        judged = []
+        for finding in findings:
+            said = self._plan.decide(finding, fiction=self._fiction) if finding.end > self._begin else ()
+            if said:
+                judged.append(Judged(finding, combine(said, in_crisis=self._in_crisis)))
+        return tuple(judged)
+
+    def _stop(self, judged: tuple[Judged, ...], ending: list[Judged], failures: tuple[Failure, ...]) -> Release:
+        """The first that was certain ends the answer; what was certain later has never been said."""
+        at = min(each.finding.decided for each in ending)
+        first = [each for each in ending if each.finding.decided == at]
+        heard = tuple(each for each in judged if each.finding.decided <= at)
+        self._mask(heard)
+        upto = self._clear(min(min(each.finding.start, each.finding.clear) for each in first))
+        together = combine((each.decision for each in first), in_crisis=self._in_crisis)
+        why: Literal["blocked", "replaced"] = "blocked" if together.content == Content.BLOCK else "replaced"
+        return self._ended(End(why, together), upto, heard, failures)
+
+    def _overflow(self) -> Release:
+        """Too much waits. What tier 0 holds back stays; verdicts can be done without, where that is allowed."""
+        if self._plan.on_overflow == "Block" or not self._awaited:
+            failures = (Failure("", "overflow", "Closed"),)
+            return self._ended(End("failed", Decision()), self._clear(), (), failures)
+        lost = tuple(Failure(name, "overflow", "Degrade") for name in sorted(self._awaited))
+        self._lost |= self._awaited.keys()
+        self._awaited.clear()
+        self._by_sentence = True
+        return Release(self._let_out(self._clear()), failures=lost)
+
+    def _lose(self, detector: str, status: Status) -> Release:
+        policy = self._plan.on_failure.get(detector, "Closed")
+        failures = (Failure(detector, status, policy),)
+        if policy == "Closed":
+            return self._ended(End("failed", Decision()), self._clear(), (), failures)
+        self._lost.add(detector)
+        self._awaited.pop(detector, None)
+        self._by_sentence = self._by_sentence or policy == "Degrade"
+        return Release(self._let_out(self._clear()), failures=failures)
+
+    def _ended(self, end: End, upto: int, judged: tuple[Judged, ...], failures: tuple[Failure, ...]) -> Release:
+        text = self._let_out(upto)
+        self._end = end
+        self._held = ""
+        self.close()
+        return Release(text, judged, (), failures, end)
+
+    def _mask(self, judged: tuple[Judged, ...]) -> None:
+        for each in judged:
+            if each.decision.content == Content.REDACT:
+                finding = each.finding
+                self._masks.add(max(finding.start, self._begin), finding.end, f"[{finding.category}]")
+
+    def _read(self) -> int:
+        return self._released + len(self._held)
+
+    def _clear(self, most: int | None = None) -> int:
+        """How far the text is clear in everybody's eyes, and `most` at most."""
+        upto = self._safe if most is None else min(most, self._safe)
+        for name in self._awaited:
+            upto = min(upto, self._heard[name])
+        if self._by_sentence:
+            upto = max((end for end in self._ends if end <= upto), default=self._released)
+        return max(upto, self._released)
+
+    def _let_out(self, upto: int) -> str:
+        upto = self._masks.before(upto)
+        text = self._masks.apply(self._held[: upto - self._released], self._released)
+        self._held = self._held[upto - self._released :]
+        self._released = upto
+        if self._ends and self._ends[0] <= upto:
+            self._ends = [end for end in self._ends if end > upto]
+        return text

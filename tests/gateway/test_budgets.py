@@ -34,17 +34,17 @@ async def kept(folder: Path) -> AsyncIterator[tuple[Records, Ledger]]:
         yield r, Ledger(ApiServer(r.base), "gateway-1")
 
 
-def account(r: Records) -> Account:
+def account(r: Records, unit: str = "tokens") -> Account:
     assert r.ledger is not None
-    (found,) = r.ledger.accounts(ACCOUNT)
+    (found,) = (found for found in r.ledger.accounts(ACCOUNT) if found.unit == unit)
     return found
 
 
-async def settled(g: Gateway, r: Records) -> int:
-    """Tokens that the ledger knows to be spent, once the gateway has given everything back."""
+async def settled(g: Gateway, r: Records, unit: str = "tokens") -> int:
+    """What the ledger knows to be spent, once the gateway has given everything back."""
     g.plane.budgets.begin_to_leave()
     await g.plane.budgets.leave()
-    found = account(r)
+    found = account(r, unit)
     assert (found.open, found.leases, found.lost) == (0, 0, 0)
     return found.settled
 

@@ -158,34 +158,43 @@ def test_a_key_that_cannot_be_read_is_none_until_it_can(
 
 
 @pytest.mark.parametrize(
-    ("flags", "budget"),
+    ("flags", "budgets"),
     [
-        ((), None),
-        (("--budget", "5000000"), Budget("understudy-system/tester", 5_000_000, "month", "UTC")),
+        ((), ()),
+        (("--budget", "5000000"), (Budget("understudy-system/tester", 5_000_000, "month", "UTC"),)),
         (
             (*("--budget", "100"), *("--budget-period", "day"), *("--budget-time-zone", "Asia/Tokyo"),
              *("--on-ledger-loss", "allow")),
-            Budget("understudy-system/tester", 100, "day", "Asia/Tokyo", allow=True),
+            (Budget("understudy-system/tester", 100, "day", "Asia/Tokyo", allow=True),),
+        ),
+        (
+            ("--budget", "100", "--budget-money", "25.00", "--budget-currency", "EUR"),
+            (
+                Budget("understudy-system/tester", 100, "month", "UTC"),
+                Budget("understudy-system/tester", 25 * 10**9, "month", "UTC", unit="EUR"),
+            ),
         ),
     ],
 )  # fmt: skip
 def test_a_budget_is_given_by_flags(
-    flags: tuple[str, ...], budget: Budget | None, capsys: pytest.CaptureFixture[str]
+    flags: tuple[str, ...], budgets: tuple[Budget, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("tester", *flags) == 0
     manifest = yaml.safe_load(capsys.readouterr().out)
     world = world_of(snapshot([table()], [], []))
     AccessKeys(world).put({"metadata": manifest["metadata"], "data": encoded(manifest["stringData"])})
-    assert [key.budget for key in world.compile().keys.values()] == [budget]
+    assert [key.budgets for key in world.compile().keys.values()] == [budgets]
     # A gateway that starts from its copy knows it, too.
     again = world_of(dump(world))
-    assert [key.budget for key in again.compile().keys.values()] == [budget]
+    assert [key.budgets for key in again.compile().keys.values()] == [budgets]
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--budget-period", "day"), "budgetPeriod: there is no budgetTokens that it could be about"),
+        (("--budget-period", "day"), "budgetPeriod: there is no budgetTokens or budgetMoney that it could be about"),
+        (("--budget-money", "25"), "budgetMoney: there is no budgetCurrency that says of what: write one such as USD"),
+        (("--budget-money", "25", "--budget-currency", "usd"), "budgetCurrency: want a currency's three capital"),
         (("--budget", "5", "--budget-time-zone", "Mars"), "budgetTimeZone: want a time zone such as Europe/Berlin"),
     ],
 )
@@ -209,6 +218,8 @@ def test_an_amount_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -
         ({"budgetTokens": ""}, "is no access key: data.budgetTokens: want a whole number"),
         ({"budgetTokens": "5", "budgetPeriod": "year"}, "is no access key: data.budgetPeriod: want day, week or month"),
         ({"onLedgerLoss": "allow"}, "is no access key: data.onLedgerLoss: there is no budgetTokens"),
+        ({"budgetMoney": "25"}, "is no access key: data.budgetMoney: there is no budgetCurrency"),
+        ({"budgetMoney": "$25", "budgetCurrency": "USD"}, "is no access key: data.budgetMoney: want a decimal"),
     ],
 )
 def test_a_key_whose_budget_cannot_be_read_is_no_key(

@@ -60,7 +60,7 @@ async def test_what_contradicts_the_ledger_is_told_so(url: str) -> None:
         ({"want": 1.5}, "body.want: Input should be a valid integer"),
         ({"want": "5"}, "body.want: Input should be a valid integer"),
         ({"want": True}, "body.want: Input should be a valid integer"),
-        ({"amount": 10**16}, "body.amount: Input should be less than or equal to 1000000000000000"),
+        ({"amount": 10**18 + 1}, "body.amount: Input should be less than or equal to 1000000000000000000"),
         ({"account": "Team A"}, "body.account: String should match pattern"),
         ({"unit": ""}, "body.unit: String should match pattern"),
         ({"colour": "red"}, "body.colour: Extra inputs are not permitted"),

@@ -152,6 +152,16 @@ def test_a_budget_of_another_kind_or_unit_is_another_budget(ledger: Ledger) -> N
     assert len(ledger.accounts()) == 3
 
 
+def test_the_largest_budget_in_money_is_spent_and_overspent_to_the_last_billionth(ledger: Ledger) -> None:
+    most = 10**17
+    money = Budget(TEAM.account, "USD", most, "day", "UTC")
+    assert ask(ledger, "a", money, Ask(0, 0, 0, 0, most - 1, most)).granted == most - 1
+    assert ask(ledger, "b", money, Ask(0, 0, 0, 0, 1, 1)).granted == 1
+    assert ask(ledger, "c", money, Ask(0, 0, 0, 0, 1, 1)).granted == 0
+    assert (ledger.end("a", most - 1), ledger.end("b", 7 * most + 3), ledger.end("c", 0)) == (None, None, None)
+    assert only(ledger).settled == 8 * most + 2
+
+
 def test_a_budget_that_is_changed_holds_from_the_next_question_on(ledger: Ledger) -> None:
     ask(ledger, "a")
     smaller = Budget(TEAM.account, "tokens", 1_500, "day", "UTC")

@@ -18,15 +18,17 @@ from understudy.domain.keys import HIGHEST, LOWEST, USUAL
 from understudy.domain.names import LABEL_ACCESS_KEY, LABEL_MANAGED_BY, MANAGED_BY
 from understudy.gateway.policy.budget import (
     AMOUNT_FIELD,
+    CURRENCY_FIELD,
     LOSS_FIELD,
     LOSSES,
+    MONEY_FIELD,
     PERIOD_FIELD,
     PERIODS,
     ZONE_FIELD,
     Budget,
     budget_fields,
     parse_amount,
-    parse_budget,
+    parse_budgets,
 )
 from understudy.gateway.policy.limits import RateLimits, limit_fields, parse_limit
 
@@ -98,7 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOKENS",
         help="the key may use so many tokens in each period, of all gateways together (default: any number)",
     )
-    create.add_argument("--budget-period", choices=PERIODS, help="of the budget (default: month)")
+    create.add_argument(
+        "--budget-money",
+        metavar="AMOUNT",
+        help="the key may spend so much of --budget-currency, as 25.00, beside or instead (default: any amount)",
+    )
+    create.add_argument("--budget-currency", metavar="CODE", help="as the prices of its models: USD, EUR, …")
+    create.add_argument("--budget-period", choices=PERIODS, help="of budgets (default: month)")
     create.add_argument(
         "--budget-time-zone", metavar="ZONE", help="where its midnights are, as Europe/Berlin (default: UTC)"
     )
@@ -127,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
         if not _SCOPE.fullmatch(getattr(args, flag)):
             return _refuse(f"--{flag}: want a comma list without spaces, or '*' (quoted, for the shell)")
     try:
-        budget = _budget(f"{args.namespace}/{name}", args)
+        budgets = _budgets(f"{args.namespace}/{name}", args)
     except ValueError as error:
         return _refuse(str(error))
     key = _PREFIX + secrets.token_urlsafe(32)
@@ -140,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         choose_variant=args.choose_variant,
         priority=args.priority,
         limits=RateLimits(args.requests_per_minute, args.tokens_per_minute),
-        budget=budget,
+        budgets=budgets,
     )
     if args.output == "json-with-key":
         print(json.dumps({"key": key, "secret": manifest}, indent=2))
@@ -164,7 +172,7 @@ def key_manifest(
     choose_variant: bool = False,
     priority: int = USUAL,
     limits: RateLimits | None = None,
-    budget: Budget | None = None,
+    budgets: tuple[Budget, ...] = (),
 ) -> dict[str, Any]:
     """The Secret for `key`; `namespaces` and `names` are comma lists or `*`."""
     return {
@@ -183,7 +191,7 @@ def key_manifest(
             **({"choosesVariant": "true"} if choose_variant else {}),
             **({"priority": str(priority)} if priority != USUAL else {}),
             **{field: str(limit) for field, limit in limit_fields(limits).items()},
-            **budget_fields(budget),
+            **budget_fields(budgets),
         },
     }
 
@@ -202,8 +210,10 @@ def _amount(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _budget(account: str, args: argparse.Namespace) -> Budget | None:
+def _budgets(account: str, args: argparse.Namespace) -> tuple[Budget, ...]:
     said = {
+        MONEY_FIELD: args.budget_money,
+        CURRENCY_FIELD: args.budget_currency,
         PERIOD_FIELD: args.budget_period,
         ZONE_FIELD: args.budget_time_zone,
         LOSS_FIELD: args.on_ledger_loss,
@@ -211,7 +221,7 @@ def _budget(account: str, args: argparse.Namespace) -> Budget | None:
     fields = {field: value for field, value in said.items() if value is not None}
     if args.budget:
         fields[AMOUNT_FIELD] = str(args.budget)
-    return parse_budget(account, fields)
+    return parse_budgets(account, fields)
 
 
 def _refuse(sentence: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from understudy.domain.keys import USUAL
 from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD, MASTER_KEY_STAMP, master_id
 from understudy.gateway.policy.budget import FIELDS as BUDGET
-from understudy.gateway.policy.budget import parse_budget
+from understudy.gateway.policy.budget import parse_budgets
 from understudy.gateway.policy.limits import REQUESTS_FIELD, TOKENS_FIELD, parse_limits
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
@@ -89,7 +89,7 @@ class AccessKeys:
             limits = parse_limits(
                 {field: _text(data, field) for field in (REQUESTS_FIELD, TOKENS_FIELD) if field in data}
             )
-            budget = parse_budget(secret, {field: _text(data, field) for field in BUDGET if field in data})
+            budgets = parse_budgets(secret, {field: _text(data, field) for field in BUDGET if field in data})
         except ValueError as error:
             LOG.warning("Secret %s is no access key: data.%s", secret, error)
             self._world.key_unreadable(secret)
@@ -101,7 +101,7 @@ class AccessKeys:
             LOG.warning("Secret %s: data.priority is not a digit; it counts as %d", secret, USUAL)
             priority = str(USUAL)
         self._world.set_key(
-            secret, digest, *scopes, chooses=chooses, priority=int(priority), limits=limits, budget=budget
+            secret, digest, *scopes, chooses=chooses, priority=int(priority), limits=limits, budgets=budgets
         )
 
     def gone(self, namespace: str, name: str) -> None:

@@ -7,7 +7,8 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
      "master": "<hex of the key that engine keys are derived from; absent: engines are asked without a key>",
      "keys": [{"secret": "key-a", "hash": "<hex SHA-256 of the key's text>", "namespaces": ["*"], "names": ["*"],
                "choosesVariant": false, "priority": 5, "requestsPerMinute": 600, "tokensPerMinute": 90000,
-               "budgetTokens": "5000000", "budgetPeriod": "month", "budgetTimeZone": "UTC", "onLedgerLoss": "refuse"}],
+               "budgetTokens": "5000000", "budgetMoney": "25.00", "budgetCurrency": "USD", "budgetPeriod": "month",
+               "budgetTimeZone": "UTC", "onLedgerLoss": "refuse"}],
      "gateways": 1,
      "tables": [{"namespace": "default", "name": "story", "uid": "u1", "generation": 1,
                  "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",
@@ -28,7 +29,7 @@ import orjson
 from understudy.domain.keys import USUAL
 from understudy.domain.names import ENGINE_PORT
 from understudy.gateway.policy.budget import FIELDS as BUDGET
-from understudy.gateway.policy.budget import budget_fields, parse_budget
+from understudy.gateway.policy.budget import budget_fields, parse_budgets
 from understudy.gateway.policy.limits import REQUESTS_FIELD, TOKENS_FIELD, limit_fields, parse_limits
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
@@ -55,9 +56,9 @@ def dump(world: World) -> dict[str, Any]:
                 "choosesVariant": chooses,
                 "priority": priority,
                 **limit_fields(limits),
-                **budget_fields(budget),
+                **budget_fields(budgets),
             }
-            for secret, (digest, namespaces, names, chooses, priority, limits, budget) in world.key_scopes.items()
+            for secret, (digest, namespaces, names, chooses, priority, limits, budgets) in world.key_scopes.items()
         ],
         "gateways": world.gateways,
         "tables": [
@@ -97,8 +98,8 @@ def load(document: Mapping[str, Any], world: World) -> None:
             priority = int(key.get("priority", USUAL))
             named = (key["secret"], key["hash"], key["namespaces"], key["names"])
             limits = parse_limits({field: str(key[field]) for field in (REQUESTS_FIELD, TOKENS_FIELD) if field in key})
-            budget = parse_budget(key["secret"], {field: str(key[field]) for field in BUDGET if field in key})
-            world.set_key(*named, chooses=chooses, priority=priority, limits=limits, budget=budget)
+            budgets = parse_budgets(key["secret"], {field: str(key[field]) for field in BUDGET if field in key})
+            world.set_key(*named, chooses=chooses, priority=priority, limits=limits, budgets=budgets)
         world.gateways = max(1, int(document.get("gateways", 1)))
         for table in document.get("tables", ()):
             world.set_table(

@@ -25,7 +25,7 @@ from understudy.telemetry.beside import Beside
 DELETION_DELAY: Final = 60.0
 _NOBODY: Final[Mapping[str, int]] = {}
 # Hash, namespaces, names, and the rest in the order of AccessKey.
-KeyScope = tuple[str, tuple[str, ...], tuple[str, ...], bool, int, RateLimits | None, Budget | None]
+KeyScope = tuple[str, tuple[str, ...], tuple[str, ...], bool, int, RateLimits | None, tuple[Budget, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +143,12 @@ class World:
         chooses: bool = False,
         priority: int = USUAL,
         limits: RateLimits | None = None,
-        budget: Budget | None = None,
+        budgets: tuple[Budget, ...] = (),
     ) -> None:
         """Take one access key; `secret` names where it came from, the rest is as in AccessKey."""
         self._keys_dirty = True
         self.unreadable.discard(secret)
-        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority, limits, budget)
+        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority, limits, budgets)
 
     def key_gone(self, secret: str) -> None:
         """Revoke the access key of `secret`."""
@@ -191,9 +191,9 @@ class World:
                     chooses=chooses,
                     priority=priority,
                     limits=limits,
-                    budget=budget,
+                    budgets=budgets,
                 )
-                for digest, namespaces, names, chooses, priority, limits, budget in self.key_scopes.values()
+                for digest, namespaces, names, chooses, priority, limits, budgets in self.key_scopes.values()
             }
         self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1

@@ -35,8 +35,8 @@ _STATUS: Final = {"lease_unknown": 404, "lease_over": 409, "stale_fence": 409, "
 _NAMES: Final = {401: "no_token", 403: "not_allowed", 404: "unknown_path", 405: "bad_method"}
 _SENTENCES: Final = {404: "there is nothing at this path", 405: "this path has another method"}
 
-# JSON's numbers are exact up to 2^53.
-Amount = Annotated[int, Field(ge=0, le=10**15, strict=True)]
+# The columns have 64 bits: so there is room for sums.
+Amount = Annotated[int, Field(ge=0, le=10**18, strict=True)]
 LeaseId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="32 hexadecimal digits, drawn by the holder")]
 
 

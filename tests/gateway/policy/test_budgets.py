@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from understudy.domain.money import Pricing
 from understudy.gateway.policy.budget import Budget
 from understudy.gateway.policy.purse import Hold, Purse, Question
 from understudy.records.policy import leases
@@ -14,13 +15,15 @@ from understudy.records.policy.leases import Ask, Fault, Standing
 AMOUNT = 2_000_000
 TICK = 0.02
 LEASE_SECONDS = 60
+# No tokens cost a whole number of billionths: each cost is rounded up.
+PRICING = Pricing(100_003_217, 400_000_009, "USD", request=1_234_567)
 
 
 @dataclass
 class Ledger:
     """The ledger as records/ledger.py keeps it, in memory."""
 
-    amount: int = AMOUNT
+    amount: int
     rows: dict[str, leases.Lease] = field(default_factory=dict)
     expires: dict[str, float] = field(default_factory=dict)
 
@@ -76,6 +79,7 @@ class Client:
 
     gateway: Gateway | None = None
     hold: Hold | None = None
+    tokens: int = 0
     need: int = 0
     until: float = 0.0
     refused: int = 0
@@ -90,15 +94,20 @@ class World:
     away: tuple[float, float] = (0.0, 0.0)
     kill_at: float = 0.0
     excess: float = 0.0
+    pricing: Pricing | None = None
     now: float = 0.0
     used: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         numbers = itertools.count()
-        self.ledger = Ledger()
+        self.amount = AMOUNT
+        if self.pricing is not None:
+            # For as many requests as in tokens.
+            self.amount = AMOUNT // 900 * self.pricing.cost(300, 600)
+        self.ledger = Ledger(self.amount)
         self.gateways = [
-            Gateway(Purse(Budget("a/b", AMOUNT, "day"), lambda: f"l{next(numbers)}", 0.0)) for _ in range(3)
+            Gateway(Purse(Budget("a/b", self.amount, "day"), lambda: f"l{next(numbers)}", 0.0)) for _ in range(3)
         ]
         self.clients = [Client() for _ in range(64)]
 
@@ -114,19 +123,22 @@ class World:
             for gateway in self.gateways:
                 if gateway.alive:
                     self.talk(gateway)
-            assert self.ledger.taken() <= AMOUNT * (1 + self.excess)
+            assert self.ledger.taken() <= self.amount * (1 + self.excess)
+
+    def cost(self, tokens: int) -> int:
+        return tokens if self.pricing is None else self.pricing.cost(tokens // 3, tokens - tokens // 3)
 
     def kill(self, gateway: Gateway) -> None:
         gateway.alive = False
         for client in self.clients:
             if client.gateway is gateway:
                 # What the engine had begun was used, though nobody is left to tell.
-                self.used += client.need // 4 if client.hold else 0
+                self.used += self.cost(client.tokens // 4) if client.hold else 0
                 client.gateway = client.hold = None
 
     def move(self, client: Client) -> None:
         if client.hold is not None and self.now >= client.until:
-            used = self.random.randint(client.need // 4, client.need * 3 // 4)
+            used = self.cost(self.random.randint(client.tokens // 4, client.tokens * 3 // 4))
             if self.random.random() < self.excess:
                 used = client.need * 2
             assert client.gateway is not None
@@ -135,7 +147,8 @@ class World:
             client.gateway = client.hold = None
             client.until = self.now + self.random.random() / 10
         elif client.gateway is None and self.now >= client.until:
-            client.need = self.random.randint(300, 1_500)
+            client.tokens = self.random.randint(300, 1_500)
+            client.need = self.cost(client.tokens)
             client.gateway = self.random.choice([g for g in self.gateways if g.alive])
             client.gateway.waiting.append(client)
             if len(client.gateway.waiting) == 1:
@@ -186,11 +199,13 @@ class World:
         self.serve(gateway)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_64_clients_of_3_gateways_spend_all_but_a_twentieth_of_a_budget_when_one_is_killed(seed: int) -> None:
-    world = World(seed, kill_at=20.0)
+@pytest.mark.parametrize(("seed", "pricing"), [(0, None), (1, None), (2, None), (0, PRICING), (1, PRICING)])
+def test_64_clients_of_3_gateways_spend_all_but_a_twentieth_of_a_budget_when_one_is_killed(
+    seed: int, pricing: Pricing | None
+) -> None:
+    world = World(seed, kill_at=20.0, pricing=pricing)
     world.run(120)
-    assert AMOUNT * 0.95 <= world.used <= AMOUNT
+    assert world.amount * 0.95 <= world.used <= world.amount
     assert all(client.refused for client in world.clients)
 
 

@@ -12,6 +12,7 @@ from understudy.gateway.policy.demand import (
     USUAL_OUTPUT,
     Demand,
     cost_of,
+    count_of,
     demand_of,
     load_of,
     max_output,
@@ -120,6 +121,22 @@ def test_an_answer_costs_what_the_engine_counted_or_else_what_has_come(
     demand: Demand, usage: tuple[int, int] | None, events: int, whole: bool, cost: int, counted: bool
 ) -> None:
     assert cost_of(demand, usage, events, whole=whole) == (cost, counted)
+
+
+@pytest.mark.parametrize(
+    ("demand", "usage", "events", "whole", "tokens"),
+    [
+        (Demand(400, 600), (100, 50), 40, True, (100, 50)),
+        (Demand(400, 600), (7, 40), 41, False, (7, 41)),
+        (Demand(401, 600), None, 7, True, (101, 7)),
+        (Demand(400, 600, 3), (7, 40), 120, False, (100, 120)),
+        (Demand(400, 600, 3), (300, 40), 120, False, (300, 41)),
+    ],
+)
+def test_tokens_of_prompts_and_of_answers_are_told_apart(
+    demand: Demand, usage: tuple[int, int] | None, events: int, whole: bool, tokens: tuple[int, int]
+) -> None:
+    assert count_of(demand, usage, events, whole=whole)[0] == tokens
 
 
 @given(

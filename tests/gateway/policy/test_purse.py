@@ -305,3 +305,12 @@ def test_a_lease_that_ended_while_it_was_asked_about_is_not_ended_twice() -> Non
 @pytest.mark.parametrize(("granted", "spent", "held_", "free"), [(10, 3, 4, 3), (10, 12, 4, -6)])
 def test_what_is_free_may_be_less_than_nothing(granted: int, spent: int, held_: int, free: int) -> None:
     assert Lease("x", granted, spent, held_).free == free
+
+
+def test_what_is_more_than_the_whole_budget_is_asked_for_as_if_it_were_one_more_than_that() -> None:
+    p = purse(Budget("a/b", 100, "day"))
+    asked = p.question(0.0, 10**30, 10**31)
+    assert asked is not None
+    assert (asked.need, asked.want) == (101, 101)
+    p.granted(1, 0, 60, 100, 0.1)
+    assert p.hold(10**30, 0.2) == "exhausted"

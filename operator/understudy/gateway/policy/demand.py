@@ -70,20 +70,28 @@ def load_of(document: Mapping[str, Any], size: int) -> int:
     return size // BYTES_PER_TOKEN + (_LIKELY_OUTPUT if bound is None else bound)
 
 
-def cost_of(demand: Demand, usage: tuple[int, int] | None, events: int, *, whole: bool) -> tuple[int, bool]:
-    """Tokens that an answer has cost, and whether the engine has counted them all.
+def count_of(
+    demand: Demand, usage: tuple[int, int] | None, events: int, *, whole: bool
+) -> tuple[tuple[int, int], bool]:
+    """Tokens that an answer has taken (prompt, completion), and whether the engine has counted them all.
 
-    `usage` is what the engine counted last (prompt, completion), `events` how many events said something, `whole`
-    whether the answer came to its end: one that was cut has cost what had come, and what was on its way.
+    `usage` is what the engine counted last, `events` how many events said something, `whole` whether the answer came to
+    its end: one that was cut has cost what had come, and what was on its way.
     """
-    estimate = -(-demand.prompt // BYTES_PER_TOKEN) + events
+    estimate = -(-demand.prompt // BYTES_PER_TOKEN), events
     if usage is None:
         return estimate, False
-    counted = sum(usage)
     if whole:
-        return counted, True
+        return usage, True
+    seen = usage[0], usage[1] + 1
     # While a stream goes on, an engine's counts are those of one answer alone.
-    return max(counted + 1, estimate if demand.answers > 1 else 0), False
+    return max(seen, estimate, key=sum) if demand.answers > 1 else seen, False
+
+
+def cost_of(demand: Demand, usage: tuple[int, int] | None, events: int, *, whole: bool) -> tuple[int, bool]:
+    """Both kinds of tokens of `count_of` together."""
+    tokens, counted = count_of(demand, usage, events, whole=whole)
+    return sum(tokens), counted
 
 
 def _answers(document: Mapping[str, Any]) -> int:

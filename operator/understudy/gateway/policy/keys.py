@@ -23,7 +23,7 @@ class AccessKey:
     """Who asks. `hash` is the hexadecimal SHA-256 of the key's text; `salt` separates tenants' prefix caches.
 
     `chooses` is the right to ask for the candidate by name, whatever its share. Of requests that wait, those of a
-    higher `priority`, 0 to 9, go first. `limits` and `budget` are None where it may ask for as much as it likes.
+    higher `priority`, 0 to 9, go first. Without `limits` and `budgets` it may ask for as much as it likes.
     """
 
     hash: str
@@ -33,7 +33,7 @@ class AccessKey:
     chooses: bool = False
     priority: int = USUAL
     limits: RateLimits | None = None
-    budget: Budget | None = None
+    budgets: tuple[Budget, ...] = ()
 
     def allows(self, namespace: str, names: Iterable[str]) -> bool:
         """Whether the key reaches a deployment of `namespace` that goes by any of `names`."""
@@ -55,11 +55,11 @@ def make_key(
     chooses: bool = False,
     priority: int = USUAL,
     limits: RateLimits | None = None,
-    budget: Budget | None = None,
+    budgets: tuple[Budget, ...] = (),
 ) -> AccessKey:
     """An access key with its tenant's cache salt: HMAC-SHA256 under the installation's master key."""
     salt = hmac.new(master, b"cache-salt " + digest.encode(), hashlib.sha256).hexdigest()[:32]
-    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses, priority, limits, budget)
+    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses, priority, limits, budgets)
 
 
 def find_key(keys: Mapping[str, AccessKey], authorization: bytes | None) -> AccessKey | Refusal:

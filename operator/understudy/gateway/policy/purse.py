@@ -211,13 +211,14 @@ class Purse:
             return self._last_word()
         lease.spent += self._owed
         self._owed = 0
-        need = max(0, first - lease.free) if first else 0
+        # One more than the whole budget is refused as surely as what does not fit into the ledger's numbers.
+        need = min(max(0, first - lease.free), self.budget.amount + 1) if first else 0
         back = max(0, lease.free - first) if self.leaving else 0
         if lease.fence and not need and not back and not self._due(lease, now):
             return None
         lease.granted -= back
         ahead = 0 if self.leaving else max(math.ceil(self._rate * AHEAD), 3 * first)
-        want = max(need, total + ahead - lease.free)
+        want = max(need, min(total + ahead - lease.free, self.budget.amount))
         return Question(lease.id, lease.spent, lease.held, lease.fence, lease.granted, need, want)
 
     def _due(self, lease: Lease, now: float) -> bool:

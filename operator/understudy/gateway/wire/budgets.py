@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from understudy.gateway.policy.budget import Budget
+from understudy.gateway.policy.budget import TOKENS, Budget
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.purse import Hold, Purse, Question
 from understudy.gateway.policy.refusal import Refusal
@@ -28,6 +28,7 @@ _LOOK_SECONDS: Final = 0.25
 _MAX_QUESTIONS: Final = 16
 # How long a gateway that leaves waits for the ledger to have heard its last words.
 _LEAVE_SECONDS: Final = 3.0
+Book = tuple[str, str]
 OUTCOMES: Final = ("granted", "ended", "over", "failed")
 _AWAY: Final = Refusal(
     503, "budget_unavailable", "the budget of this access key cannot be looked up at the moment", retry_after=2
@@ -44,7 +45,7 @@ class Spender(Protocol):
 
 
 class Budgets:
-    """The purses of all keys with a budget, by account. Without a `ledger` each is as if that were away."""
+    """The purses of all keys with budgets. Without a `ledger` each is as if that were away."""
 
     def __init__(
         self,
@@ -56,8 +57,8 @@ class Budgets:
         self._clock = clock
         self._ledger = ledger
         self._isolated = isolated
-        self._purses: dict[str, Purse] = {}
-        self._waiting: dict[str, deque[tuple[Spender, int]]] = {}
+        self._purses: dict[Book, Purse] = {}
+        self._waiting: dict[Book, deque[tuple[Spender, int]]] = {}
         self._asking: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._news = asyncio.Event()
@@ -71,7 +72,7 @@ class Budgets:
     def gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
         """What metrics show."""
         return {
-            "understudy_purses": ("Access keys with something leased of their budget", {"": len(self._purses)}),
+            "understudy_purses": ("Budgets of access keys of which something is leased", {"": len(self._purses)}),
             "understudy_ledger_waiting_requests": ("Requests that wait for the ledger", {"": self.waiting}),
             "understudy_ledger_questions_total": ("Questions to the ledger, by what came of them", dict(self.outcomes)),
         }
@@ -86,44 +87,44 @@ class Budgets:
         self._keys = keys
         if not self._purses:
             return
-        budgets = {key.budget.account: key.budget for key in keys.values() if key.budget is not None}
-        for account, purse in self._purses.items():
-            purse.budget = budgets.get(account, purse.budget)
-            purse.leaving = self._leaving or account not in budgets
+        budgets = {budget.book: budget for key in keys.values() for budget in key.budgets}
+        for book, purse in self._purses.items():
+            purse.budget = budgets.get(book, purse.budget)
+            purse.leaving = self._leaving or book not in budgets
 
     # Requests.
 
     def hold(self, spender: Spender, budget: Budget, need: int) -> None:
-        """Tell `spender`, at once or later, whether it may spend `need` tokens of `budget`."""
-        line = self._waiting.get(budget.account)
+        """Tell `spender`, at once or later, whether it may spend `need` of `budget`."""
+        line = self._waiting.get(budget.book)
         found = None if line else self._find(budget, need)
         if found is not None:
             spender.afforded(found)
             return
-        self._waiting.setdefault(budget.account, deque()).append((spender, need))
+        self._waiting.setdefault(budget.book, deque()).append((spender, need))
         self._news.set()
 
     def forget(self, spender: Spender, budget: Budget) -> None:
         """It waits no more, if it did."""
-        line = self._waiting.get(budget.account, ())
+        line = self._waiting.get(budget.book, ())
         left = deque(waiter for waiter in line if waiter[0] is not spender)
         if left:
-            self._waiting[budget.account] = left
+            self._waiting[budget.book] = left
         else:
-            self._waiting.pop(budget.account, None)
+            self._waiting.pop(budget.book, None)
 
     def pay(self, budget: Budget, hold: Hold, used: int) -> None:
-        """A request that held something has ended, and has `used` so many tokens."""
+        """A request that held something has ended, and has `used` so much."""
         if self._ledger is None:
             return
         self._purse(budget).pay(hold, used, self._clock())
-        if budget.account in self._waiting:
+        if budget.book in self._waiting:
             self._news.set()
 
     def _purse(self, budget: Budget) -> Purse:
-        purse = self._purses.get(budget.account)
+        purse = self._purses.get(budget.book)
         if purse is None:
-            purse = self._purses[budget.account] = Purse(budget, _draw, self._clock())
+            purse = self._purses[budget.book] = Purse(budget, _draw, self._clock())
             purse.leaving = self._leaving
         return purse
 
@@ -137,16 +138,16 @@ class Budgets:
             return _exhausted(budget, need)
         return _AWAY if found == "away" else None
 
-    def _serve(self, account: str) -> None:
+    def _serve(self, book: Book) -> None:
         """Let those go who wait and need wait no longer."""
-        while line := self._waiting.get(account):
+        while line := self._waiting.get(book):
             spender, need = line[0]
-            found = self._find(self._purses[account].budget, need)
+            found = self._find(self._purses[book].budget, need)
             if found is None:
                 return
             line.popleft()
             if not line:
-                del self._waiting[account]
+                del self._waiting[book]
             self._isolated(partial(spender.afforded, found), spender.client)
 
     # The ledger.
@@ -184,21 +185,21 @@ class Budgets:
 
     def _ask_all(self, ledger: Ledger) -> None:
         now = self._clock()
-        for account, purse in tuple(self._purses.items()):
-            self._serve(account)
-            line = self._waiting.get(account, ())
+        for book, purse in tuple(self._purses.items()):
+            self._serve(book)
+            line = self._waiting.get(book, ())
             if not line and purse.empty:
-                del self._purses[account]
+                del self._purses[book]
                 continue
             if len(self._asking) >= _MAX_QUESTIONS:
                 return
             asked = purse.question(now, line[0][1] if line else 0, sum(need for _, need in line))
             if asked is not None:
-                task = asyncio.ensure_future(self._ask(ledger, account, purse, asked))
+                task = asyncio.ensure_future(self._ask(ledger, book, purse, asked))
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
 
-    async def _ask(self, ledger: Ledger, account: str, purse: Purse, asked: Question) -> None:
+    async def _ask(self, ledger: Ledger, book: Book, purse: Purse, asked: Question) -> None:
         away = purse.away
         try:
             answer = await ledger.ask(purse.budget, asked)
@@ -206,7 +207,7 @@ class Budgets:
             purse.failed(self._clock())
             self.outcomes["failed"] += 1
             if purse.away and not away:
-                LOG.warning("the ledger does not answer for %s: %s", account, error)
+                LOG.warning("the ledger does not answer for %s (%s): %s", *book, error)
         except LeaseOverError as error:
             purse.refused(asked, unknown=error.unknown)
             self.outcomes["over"] += 1
@@ -218,8 +219,8 @@ class Budgets:
                 purse.granted(asked, answer.fence, answer.granted, answer.seconds, answer.free, self._clock())
                 self.outcomes["granted"] += 1
         if away and not purse.away:
-            LOG.info("the ledger answers again for %s", account)
-        self._serve(account)
+            LOG.info("the ledger answers again for %s (%s)", *book)
+        self._serve(book)
         self._news.set()
 
 
@@ -228,8 +229,9 @@ def _draw() -> str:
 
 
 def _exhausted(budget: Budget, need: int) -> Refusal:
+    left = "not as many are left" if budget.unit == TOKENS else "not as much is left"
     message = (
-        f"this request may take {need} tokens, and of the access key's budget of {budget.amount} tokens a "
-        f"{budget.period} not as many are left"
+        f"this request may take {budget.told(need)}, and of the access key's budget of {budget.told(budget.amount)} a "
+        f"{budget.period} {left}"
     )
     return Refusal(429, "insufficient_quota", message, final=True)

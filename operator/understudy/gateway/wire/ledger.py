@@ -62,7 +62,7 @@ class Ledger:
         return {
             "holder": self._holder,
             "account": budget.account,
-            "unit": "tokens",
+            "unit": budget.unit,
             "amount": budget.amount,
             "period": budget.period,
             "tz": budget.tz,

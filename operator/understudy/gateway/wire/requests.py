@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from understudy.gateway.policy.charges import charges_of
 from understudy.gateway.policy.choose import VARIANT_FIELD, asks_for_candidate
 from understudy.gateway.policy.demand import demand_of
 from understudy.gateway.policy.document import read_object
@@ -51,8 +52,12 @@ def open_exchange(
     if isinstance(direct, Refusal):
         return direct
     means = None
-    if key.limits is not None or key.budget is not None:
-        means = Means(connection, key, demand_of(operation, document, len(body)))
+    if key.limits is not None or key.budgets:
+        demand = demand_of(operation, document, len(body))
+        charges = charges_of(key.budgets, demand, table.pricing)
+        if isinstance(charges, Refusal):
+            return charges
+        means = Means(connection, key, demand, charges)
     return Exchange(connection, operation, head, document, entry, key, means, size=len(body), direct=direct)
 
 

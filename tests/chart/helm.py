@@ -44,6 +44,14 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
     "tls": {"gateway": {"tls": {"secretName": "models-example-tls"}, "service": {"port": 443}}},
     "records": {"records": {"enabled": True, "storage": {"size": "10Gi", "storageClass": "fast"}}},
     "records-in-their-pod": {"records": {"enabled": True, "storage": {"persistent": False}}},
+    "records-of-requests": {
+        "records": {
+            "enabled": True,
+            "databaseSecret": "postgresql",
+            "requests": {"enabled": True, "keep": "48h", "spool": "8Mi"},
+        },
+        "gateway": {"requestLog": {"percent": 25}},
+    },
     "own-certificate": {"adminTls": {"existingSecret": "mine"}},
     "placed": {
         component: {

@@ -158,6 +158,31 @@ def test_the_records_keep_their_database_where_the_values_say(helm: Helm) -> Non
     assert "storageClassName" not in usual["spec"]
 
 
+def test_the_records_database_may_be_a_servers_whose_url_is_a_secret(helm: Helm) -> None:
+    values = dict(VALUE_SETS["records-of-requests"])
+    pod, args = _pod(helm, "records", values), _args(helm, "records", values)
+    mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "database")
+    secret = next(v for v in pod["volumes"] if v["name"] == "database")["secret"]
+    assert (secret["secretName"], str(args.database_file)) == ("postgresql", f"{mount['mountPath']}/url")
+    assert secret["items"] == [{"key": "url", "path": "url"}]
+    assert of_kind(helm.render(values), "PersistentVolumeClaim") == []
+
+
+def test_records_of_requests_are_opt_in_and_brought_as_the_ledger_is_asked(helm: Helm) -> None:
+    without = _args(helm, "gateway", dict(VALUE_SETS["records"]))
+    assert (without.records, without.records_dir) == (None, None)
+    values = dict(VALUE_SETS["records-of-requests"])
+    gateway, served = _args(helm, "gateway", values), _args(helm, "records", values)
+    assert (served.only, served.keep) == (None, 48 * 3600)
+    assert (gateway.records, gateway.records_ca) == (gateway.ledger, gateway.ledger_ca)
+    assert (gateway.records_token, gateway.records_server_name) == (gateway.ledger_token, gateway.ledger_server_name)
+    # The log itself is not kept; its share holds for the records all the same.
+    assert (gateway.requests_dir, gateway.requests_percent, gateway.records_size) == (None, 25, 8 * 2**20)
+    pod = _pod(helm, "gateway", values)
+    mounts = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
+    assert any(str(gateway.records_dir).startswith(f"{mount}/") for mount in mounts)
+
+
 def test_the_records_are_one_pod_that_gateways_alone_reach(helm: Helm) -> None:
     objects = helm.render(VALUE_SETS["records"])
     deployment = only(objects, "Deployment", "understudy-records")["spec"]

@@ -165,6 +165,11 @@ async def test_a_new_gateway_is_not_ready_before_it_knows_anything(tmp_path: Pat
     ("flags", "status", "said"),
     [
         ((), 2, "not in a cluster; give --snapshot FILE or --api-server URL"),
+        (
+            ("--api-server=http://127.0.0.1:9", "--records=http://127.0.0.1:9"),
+            2,
+            "--records: say with --records-dir DIR where records wait",
+        ),
         (("--snapshot=/no/such/file",), 1, "/no/such/file"),
         (("--grace=soon",), 2, "'soon' is not a duration"),
         (("--pairs-size=lots",), 2, "'lots' is not a quantity"),

@@ -15,6 +15,7 @@ from tests.gateway.engines import Asked, answers_status, answers_well, completio
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.test_follow import HASH
 from tests.gateway.worlds import CANARY, KEY, STABLE, access_key, endpoints, shadowed_table, snapshot, table
+from understudy.gateway.outbox import Outbox
 from understudy.gateway.requestlog import RequestLog
 from understudy.gateway.spool import Spool
 
@@ -32,7 +33,9 @@ class Logged:
 
     async def lines(self, number: int) -> list[Line]:
         """All lines, once there are `number` of them."""
-        await until(lambda: self.log.spool.written == number)
+        spool = self.log.spool
+        assert spool is not None
+        await until(lambda: spool.written == number)
         return [orjson.loads(line) for line in self._path.read_bytes().splitlines()]
 
     async def line(self) -> Line:
@@ -44,7 +47,8 @@ class Logged:
 @asynccontextmanager
 async def logging(document: Mapping[str, Any], folder: Path, percent: float = 100.0) -> AsyncIterator[Logged]:
     spool = Spool(folder / "requests.jsonl", 1024 * 1024, rotates=True)
-    log = RequestLog(spool, percent)
+    outbox = Outbox(folder / "outbox", 1024 * 1024)
+    log = RequestLog(spool, percent, outbox=outbox)
     async with gateway(document) as g:
         g.plane.log = log
         writing = asyncio.ensure_future(spool.run())
@@ -53,6 +57,7 @@ async def logging(document: Mapping[str, Any], folder: Path, percent: float = 10
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
+            outbox.close()
 
 
 def one(*ports: int, **more: Any) -> dict[str, Any]:
@@ -208,6 +213,8 @@ async def test_texts_are_told_where_the_deployment_has_them_kept(tmp_path: Path,
     async with engine() as e, logging(one(e.port, logging=KEPT), tmp_path) as g:
         await ask(g.port, chat("a planted prompt", stream=stream, user="somebody"))
         text = (await g.line())["text"]
+        (told,) = (tmp_path / "outbox").glob("*-c*")
+        assert "once upon a time" not in told.read_text()
     assert (text["kind"], text["ttlSeconds"], text["answer"]) == ("released", 3600, "once upon a time")
     request = orjson.loads(text["request"])
     assert request["messages"] == [{"role": "user", "content": "a planted prompt"}]

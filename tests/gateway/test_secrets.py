@@ -104,7 +104,8 @@ async def test_nothing_that_clients_and_engines_say_is_in_logs_metrics_state_or_
         api.put(SLICES, slice_object(endpoints(CANARY, [shadow.port])))
         api.put(SECRETS, key_secret("key", HASH))
         api.users[TOKEN] = READER
-        kept = (f"--state-dir={tmp_path}", f"--pairs-dir={tmp_path}", f"--requests-dir={tmp_path}")
+        records = ("--records=http://127.0.0.1:9", f"--records-dir={tmp_path}/records")
+        kept = (f"--state-dir={tmp_path}", f"--pairs-dir={tmp_path}", f"--requests-dir={tmp_path}", *records)
         flags = (f"--api-server={api.url}", *kept, "--grace=0s")
         admin = ("--admin-auth=token", f"--admin-subject={READER}")
         async with process(*flags, *admin, "--log-level=debug", "--shutdown-timeout=1s") as p:

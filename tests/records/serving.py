@@ -20,6 +20,7 @@ from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.reviews import Reviews
 from understudy.records.app import make_app
 from understudy.records.database import open_database
+from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
 from understudy.telemetry.records import RecordsMetrics
 
@@ -47,6 +48,7 @@ class Records:
 
     base: str
     ledger: Ledger | None = None
+    ingest: Ingest | None = None
     child: "asyncio.subprocess.Process | None" = None
 
     async def ask(
@@ -72,12 +74,13 @@ async def records(
     engine = open_database(where if isinstance(where, str) else f"sqlite:///{where}/records.db")
     ledger = Ledger(engine, clock)
     reviews = Reviews(ApiServer(api_url), subjects) if api_url else None
-    config = uvicorn.Config(make_app(ledger, RecordsMetrics(), reviews), lifespan="off", log_config=None)
+    ingest = Ingest(engine, clock)
+    config = uvicorn.Config(make_app(ledger, RecordsMetrics(), reviews, ingest), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", free_port()))
     running = asyncio.ensure_future(server._serve(sockets=[listener]))
     try:
-        yield Records(f"http://127.0.0.1:{listener.getsockname()[1]}", ledger)
+        yield Records(f"http://127.0.0.1:{listener.getsockname()[1]}", ledger, ingest)
     finally:
         server.should_exit = True
         await running
@@ -93,7 +96,7 @@ async def process(
     url = where if isinstance(where, str) else f"sqlite:///{where}/records.db"
     listens = (f"--database={url}", "--host=127.0.0.1", f"--port={port}")
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-m", "understudy.cli.main", "records", "--only=ledger", *listens, *flags,
+        sys.executable, "-W", "error", "-m", "understudy.cli.main", "records", *listens, *flags,
         env={**os.environ, "PYTHONPATH": OPERATOR, "KUBERNETES_SERVICE_HOST": ""},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

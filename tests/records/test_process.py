@@ -65,7 +65,7 @@ async def test_it_shows_a_renewed_certificate_and_ends_well(tmp_path: Path) -> N
         r.child.send_signal(signal.SIGTERM)
         _, said = await r.child.communicate()
         assert r.child.returncode == 0
-        assert b"the database was at step none and is now at 0001" in said
+        assert b"the database was at step none and is now at 0002" in said
         assert b"Traceback" not in said
 
 
@@ -118,7 +118,13 @@ async def test_the_url_of_a_database_may_come_from_a_file(url: str, tmp_path: Pa
         assert (await r.ask("GET", "/v1/ledger/accounts"))[0] == 200
 
 
-def test_what_it_is_to_keep_has_to_be_said(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+async def test_with_the_ledger_alone_no_records_are_taken(tmp_path: Path) -> None:
+    async with process(tmp_path, "--auth=none", "--only=ledger") as r:
+        assert (await r.ask("GET", "/v1/ingest"))[0] == 404
+
+
+def test_how_long_to_keep_is_a_duration(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["records"])
-    assert "the following arguments are required: --only" in capsys.readouterr().err
+        main(["records", "--keep=month"])
+    assert "'month' is not a duration: write one such as" in capsys.readouterr().err

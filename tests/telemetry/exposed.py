@@ -71,7 +71,8 @@ async def gateway_metrics(folder: Path) -> str:
         api.put(SLICES, slice_object(endpoints(CANARY, [shadow.port])))
         api.put(SECRETS, key_secret("key", HASH))
         folders = (f"--tls-dir={folder}", f"--engine-tls-dir={engines}")
-        kept = (f"--pairs-dir={folder}", f"--requests-dir={folder}")
+        records = ("--records=http://127.0.0.1:9", f"--records-dir={folder}/records")
+        kept = (f"--pairs-dir={folder}", f"--requests-dir={folder}", *records)
         async with process(f"--api-server={api.url}", *folders, *kept, "--grace=0s", "--workers=2") as p:
 
             async def ready() -> bool:

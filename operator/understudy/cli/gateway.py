@@ -66,6 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ledger.add_argument("--ledger-ca", default="", metavar="FILE", help="certificates that sign its own")
     name = "its certificate is for this name; default: the one in URL"
     ledger.add_argument("--ledger-server-name", default="", metavar="NAME", help=name)
+    records = parser.add_argument_group("records of requests (docs/records.md)")
+    url = "of understudy records, which get the --requests-percent of requests that the log has; default: nobody"
+    records.add_argument("--records", type=_url, metavar="URL", help=url)
+    until = "they wait in DIR until they have been taken; wanted with --records"
+    records.add_argument("--records-dir", type=Path, metavar="DIR", help=until)
+    size = "of all that wait; then the oldest requests make way (default: 64Mi)"
+    records.add_argument("--records-size", type=_size, default=Settings().records_bytes, metavar="QUANTITY", help=size)
+    records.add_argument("--records-token", default="", metavar="FILE", help="bearer token for it")
+    records.add_argument("--records-ca", default="", metavar="FILE", help="certificates that sign its own")
+    records.add_argument("--records-server-name", default="", metavar="NAME", help=name)
     admin = parser.add_argument_group("admin port: /healthz /readyz /state /metrics")
     admin.add_argument("--admin-host", default="0.0.0.0")  # noqa: S104  # same
     admin.add_argument("--admin-port", type=int, default=GATEWAY_ADMIN_PORT)
@@ -136,6 +146,9 @@ def run(args: argparse.Namespace) -> int:
     if settings.api is None and settings.snapshot is None:
         print("understudy gateway: not in a cluster; give --snapshot FILE or --api-server URL", file=sys.stderr)
         return 2
+    if settings.records is not None and settings.records_dir is None:
+        print("understudy gateway: --records: say with --records-dir DIR where records wait", file=sys.stderr)
+        return 2
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serving(settings, args.worker))
@@ -167,6 +180,12 @@ def _ledger(args: argparse.Namespace) -> kubeapi.ApiServer | None:
     if not args.ledger:
         return None
     return kubeapi.ApiServer(args.ledger, args.ledger_token, args.ledger_ca, args.ledger_server_name)
+
+
+def _records(args: argparse.Namespace) -> kubeapi.ApiServer | None:
+    if not args.records:
+        return None
+    return kubeapi.ApiServer(args.records, args.records_token, args.records_ca, args.records_server_name)
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -205,6 +224,9 @@ def _settings(args: argparse.Namespace) -> Settings:
         requests_dir=args.requests_dir,
         requests_bytes=args.requests_size,
         requests_percent=args.requests_percent,
+        records=_records(args),
+        records_dir=args.records_dir,
+        records_bytes=args.records_size,
         limits=Limits(
             header_seconds=args.header_timeout,
             body_seconds=args.body_timeout,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import uvloop
 
+from understudy.domain.duration import seconds
 from understudy.gateway import kubeapi
 from understudy.gateway.pair import PairError
 from understudy.records.database import DatabaseError
@@ -20,7 +21,10 @@ _DATABASE = "sqlite:////var/lib/understudy/records.db"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `understudy records`."""
     parser.formatter_class = argparse.HelpFormatter
-    parser.add_argument("--only", choices=("ledger",), required=True, help="ledger: what of budgets is spent")
+    only = "ledger: what of budgets is spent, and no records of requests; default: both"
+    parser.add_argument("--only", choices=("ledger",), help=only)
+    keep = "records of requests are kept for (default: 720h)"
+    parser.add_argument("--keep", type=_duration, default=Settings("").keep_seconds, metavar="TIME", help=keep)
     where = f"postgresql://…, or sqlite:///…, a file that is made if there is none (default: {_DATABASE})"
     parser.add_argument("--database", default=_DATABASE, metavar="URL", help=where)
     kept = "holds that URL, for one with a password; goes before --database"
@@ -64,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         subjects=tuple(args.subject),
         api=api,
         reset_clock=args.reset_clock,
+        only_ledger=args.only == "ledger",
+        keep_seconds=args.keep,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -74,6 +80,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"understudy records: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _refuse(sentence: str) -> int:

@@ -115,7 +115,7 @@ class RequestLog(BaseModel):
     size: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
     """Room for it; the oldest half makes room for the newest."""
     percent: Annotated[float, Field(ge=0, le=100)] = 100
-    """Share of requests that it has; those that failed it has all."""
+    """Share of requests that it has, and the records; those that failed they have all."""
 
 
 class Gateway(BaseModel):
@@ -164,7 +164,7 @@ class Gateway(BaseModel):
 
 
 class Storage(BaseModel):
-    """Where the records' database lies."""
+    """Where the records' database lies, unless it is a server's."""
 
     model_config = _CONFIG
 
@@ -172,18 +172,37 @@ class Storage(BaseModel):
     """On a PersistentVolumeClaim, which stays when the chart is uninstalled. Else in the pod: what was spent is
     forgotten with it."""
     size: Annotated[str, Field(pattern="^[0-9]+(Mi|Gi|Ti)$")] = "1Gi"
-    """How large that is: a key with a budget takes some kilobytes."""
+    """How large that is: a key with a budget takes some kilobytes, a request that is recorded a quarter of one."""
     storage_class: str | None = None
     """Of the claim; the cluster's default when null."""
 
 
+class RequestRecords(BaseModel):
+    """A row for each request, without texts, keys or conversations."""
+
+    model_config = _CONFIG
+
+    enabled: bool = False
+    """Let gateways bring them, the share gateway.requestLog.percent. A million takes some 250 MB in SQLite: give the
+    database room, since the ledger grants nothing on a full disk."""
+    keep: Annotated[str, Field(pattern="^([0-9]+(ms|s|m|h))+$")] = "720h"
+    """For how long."""
+    spool: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
+    """Room for what waits in each gateway's pod; then the oldest make way, counted."""
+
+
 class Records(BaseModel):
-    """The records: the ledger of budgets."""
+    """The records: the ledger of budgets, and a row for each request."""
 
     model_config = _CONFIG
 
     enabled: bool = False
     """Run the ledger, and let gateways ask it: keys with a budget are refused without."""
+    requests: RequestRecords = RequestRecords()
+    """A row for each request."""
+    database_secret: Annotated[str, Field(pattern="^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)] = ""
+    """Secret with the key `url`, in the release's namespace: postgresql://user:password@host:5432/name. Empty: SQLite
+    in a file on `storage`."""
     args: list[str] = Field(default_factory=list)
     """Further arguments of `understudy records`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

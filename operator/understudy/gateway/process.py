@@ -17,10 +17,12 @@ from understudy.gateway import pair
 from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.follow import Follower
 from understudy.gateway.kubeapi import ApiServer
+from understudy.gateway.outbox import Outbox
 from understudy.gateway.policy.evidence import Evidence, Taking
 from understudy.gateway.policy.gauges import Gauges
 from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.requestlog import RequestLog
+from understudy.gateway.ship import Shipper
 from understudy.gateway.snapshot import SnapshotError, read_file
 from understudy.gateway.spool import Spool
 from understudy.gateway.upstream_tls import UpstreamTls
@@ -51,6 +53,7 @@ class Settings:
     `ledger` is where budgets of keys are kept; without, such a key is refused.
     `pairs_dir` is where texts of pairs are kept, in at most `pairs_bytes`, of deployments that have them kept;
     `requests_dir` where the request log is, in at most `requests_bytes`, of `requests_percent` of all requests.
+    `records` is where that share is sent; until then it waits in `records_dir`, in at most `records_bytes`.
     With more than one of `workers`, processes of their own carry requests; one that stands still for `hung_seconds` is
     killed.
     """
@@ -76,6 +79,9 @@ class Settings:
     requests_dir: Path | None = None
     requests_bytes: int = 64 * 1024 * 1024
     requests_percent: float = 100.0
+    records: ApiServer | None = None
+    records_dir: Path | None = None
+    records_bytes: int = 64 * 1024 * 1024
     workers: int = 1
     hung_seconds: float = 20.0
 
@@ -106,11 +112,15 @@ class Station:
         self.world.compile()
         self._settings = settings
         pairs = None if settings.pairs_dir is None else Spool(settings.pairs_dir / "pairs.jsonl", settings.pairs_bytes)
-        log = None
+        told = None
         if settings.requests_dir is not None:
-            spool = Spool(settings.requests_dir / "requests.jsonl", settings.requests_bytes, rotates=True)
-            log = RequestLog(spool, settings.requests_percent)
-        self._spools = [spool for spool in (pairs, None if log is None else log.spool) if spool is not None]
+            told = Spool(settings.requests_dir / "requests.jsonl", settings.requests_bytes, rotates=True)
+        self._shipper = _shipper(settings, part)
+        log = None
+        if told is not None or self._shipper is not None:
+            outbox = None if self._shipper is None else self._shipper.outbox
+            log = RequestLog(told, settings.requests_percent, outbox=outbox)
+        self._spools = [spool for spool in (pairs, told) if spool is not None]
         for spool in self._spools:
             spool.check()
         self._pair = None if settings.tls_dir is None else pair.Pair(settings.tls_dir)
@@ -147,6 +157,8 @@ class Station:
         if self._follower is not None:
             running.append(tasks.create_task(self._follower.run(self.become_ready)))
         running += [tasks.create_task(spool.run()) for spool in self._spools]
+        if self._shipper is not None:
+            running.append(tasks.create_task(self._shipper.run()))
         # What start-up made lives as long as the process: no use in scanning it again and again.
         gc.collect()
         gc.freeze()
@@ -181,7 +193,8 @@ class Station:
     def gauges(self) -> Gauges:
         """As the admin port's Source."""
         own = pair.gauges(self._pairs) if self._pairs else {}
-        return {**self.plane.gauges(), **own}
+        sent = {} if self._shipper is None else self._shipper.gauges()
+        return {**self.plane.gauges(), **own, **sent}
 
     async def drain(self, door: asyncio.Server | Acceptor | None) -> None:
         """Unready at once; take requests a little longer; then close the door and let the open ones end."""
@@ -204,6 +217,8 @@ class Station:
             connection.abort()
         plane.pool.close()
         await plane.budgets.leave()
+        if self._shipper is not None:
+            await self._shipper.flush()
 
 
 async def serve(settings: Settings) -> None:
@@ -257,6 +272,18 @@ def protocols(plane: Plane, shown: pair.Pair | None) -> Callable[[], asyncio.Pro
     if shown is None:
         return lambda: Connection(plane)
     return lambda: Door(shown, Connection(plane))
+
+
+def _shipper(settings: Settings, part: Part) -> Shipper | None:
+    """What brings records to where they are kept; each worker has an outbox of its own."""
+    if settings.records is None or settings.records_dir is None:
+        return None
+    settings.records_dir.mkdir(parents=True, exist_ok=True)
+    # Fewer workers than before: somebody must send what the others left.
+    others = [path for path in settings.records_dir.iterdir() if path.name.isdecimal() and int(path.name) >= part.count]
+    folder = settings.records_dir / str(part.index)
+    outbox = Outbox(folder, settings.records_bytes // part.count, others if part.index == 0 else ())
+    return Shipper(outbox, settings.records)
 
 
 def _read_snapshot(settings: Settings, world: World) -> bool:

@@ -33,7 +33,7 @@ _LOOK_SECONDS: Final = 0.5
 # Before its first word a worker may stand still for so long: a busy machine takes its time to start a process.
 _START_SECONDS: Final = 60.0
 # What a worker may need beyond the times that it was given to leave.
-_LEAVE_SECONDS: Final = 5.0
+_LEAVE_SECONDS: Final = 8.0
 DEATHS: Final = ("exited", "killed", "hung")
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API of the records: what a question looks like, who may ask it, and what a wrong one is told.
+"""The HTTP API of the records: what a question to the ledger looks like, who may ask, and what a wrong one is told.
 
 Handlers that touch the database are plain functions: FastAPI runs them in threads, so that probes are answered while
 the disk is waited for.
@@ -25,6 +25,8 @@ from understudy.gateway.kubeapi import ApiError
 from understudy.gateway.policy.budget import Kind, zone
 from understudy.gateway.reviews import Reviews
 from understudy.records.database import is_full
+from understudy.records.ingest import Ingest
+from understudy.records.ingest_routes import MAX_BODY, ingest_router
 from understudy.records.ledger import Budget, Ledger
 from understudy.records.policy.leases import Ask, Fault
 from understudy.telemetry.records import RecordsMetrics
@@ -85,15 +87,16 @@ class Bounded:
             if not length.isdecimal():
                 await _error(411, "no_length", "send a Content-Length")(scope, receive, send)
                 return
-            if int(length) > _MAX_BODY:
-                text = f"the body has {length} bytes, {_MAX_BODY} at most are read"
+            most = MAX_BODY if scope["path"].startswith("/v1/ingest/") else _MAX_BODY
+            if int(length) > most:
+                text = f"the body has {length} bytes, {most} at most are read"
                 await _error(413, "too_long", text)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def make_app(ledger: Ledger, metrics: RecordsMetrics, reviews: Reviews | None) -> FastAPI:
-    """The application; with `reviews` None it answers everybody."""
+def make_app(ledger: Ledger, metrics: RecordsMetrics, reviews: Reviews | None, ingest: Ingest | None = None) -> FastAPI:
+    """The application; with `reviews` None it answers everybody, without an `ingest` it keeps the ledger alone."""
     app = FastAPI(title="Understudy records", openapi_url=None, redirect_slashes=False)
     app.add_middleware(Bounded)
     guarded = [Depends(_guard(reviews))] if reviews is not None else []
@@ -139,6 +142,8 @@ def make_app(ledger: Ledger, metrics: RecordsMetrics, reviews: Reviews | None) -
     def account(name: str) -> JSONResponse:
         return JSONResponse({"accounts": [asdict(found) for found in ledger.accounts(name)]})
 
+    if ingest is not None:
+        app.include_router(ingest_router(ingest, metrics), dependencies=guarded)
     return app
 
 
@@ -179,17 +184,19 @@ async def _invalid(_request: Request, error: Any) -> JSONResponse:
 
 
 def _failing(metrics: RecordsMetrics) -> Callable[[Request, Any], Awaitable[JSONResponse]]:
-    async def failing(_request: Request, error: Any) -> JSONResponse:
+    async def failing(request: Request, error: Any) -> JSONResponse:
         reason = getattr(error, "orig", error)
         full = is_full(reason)
         code = "disk_full" if full else "unwritable"
-        metrics.failures.labels(code).inc()
         LOG.error("the database: %s", reason)
-        message = (
-            "the ledger's disk is full: nothing was granted, and nothing is lost; make its volume larger"
-            if full
-            else "the ledger's database cannot be written: nothing was granted"
-        )
+        if request.url.path.startswith("/v1/ledger/"):
+            metrics.failures.labels(code).inc()
+            whose, nothing = "the ledger's", "nothing was granted"
+        else:
+            metrics.refusals.labels(code).inc()
+            whose, nothing = "the records'", "nothing was stored"
+        full_message = f"{whose} disk is full: {nothing}, and nothing is lost; make its volume larger"
+        message = full_message if full else f"{whose} database cannot be written: {nothing}"
         return _error(503, code, message, {"Retry-After": "5"})
 
     return failing

@@ -2,17 +2,19 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, Engine, Table, make_url
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -96,6 +98,14 @@ def wait_for_turn(connection: Connection, purpose: Literal["migration", "ledger"
     """
     if connection.dialect.name == "postgresql":
         postgresql.wait_for_turn(connection, _TURNS[purpose])
+
+
+def insert_missing(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    """Insert a row unless there is one that it would contradict."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(postgresql_dialect.insert(table).values(values).on_conflict_do_nothing())
+    else:
+        connection.execute(sqlite_dialect.insert(table).values(values).on_conflict_do_nothing())
 
 
 def is_full(error: BaseException | None) -> bool:

@@ -1,11 +1,13 @@
 """The records as a process: open the database, serve, sweep, and leave when told to."""
 
 import asyncio
+import functools
 import logging
 import signal
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -18,12 +20,14 @@ from understudy.gateway.pair import Pair
 from understudy.gateway.reviews import Reviews
 from understudy.records.app import make_app
 from understudy.records.database import held, open_database
+from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
 from understudy.telemetry.records import RecordsMetrics
 
 LOG: Final = logging.getLogger(__name__)
 PORT: Final = 9902
 _SWEEP_SECONDS: Final = 10.0
+_FORGET_SECONDS: Final = 300.0
 # Questions take milliseconds; what has not been answered by then would be asked again anyway.
 _SHUTDOWN_SECONDS: Final = 5
 
@@ -32,6 +36,7 @@ _SHUTDOWN_SECONDS: Final = 5
 class Settings:
     """How the process runs. `tls_dir` holds tls.crt and tls.key, None serves plain HTTP.
 
+    Records of requests are kept for `keep_seconds`; with `only_ledger` none are taken.
     With `auth` "token" only the `subjects` may ask, as the API server `api` names them.
     """
 
@@ -43,6 +48,8 @@ class Settings:
     subjects: tuple[str, ...] = ()
     api: ApiServer | None = None
     reset_clock: bool = False
+    only_ledger: bool = False
+    keep_seconds: float = 30 * 86_400.0
 
 
 async def serve(settings: Settings) -> None:
@@ -61,7 +68,8 @@ async def _serve(settings: Settings, pair: Pair | None) -> None:
     if settings.reset_clock:
         ledger.reset_clock()
     reviews = Reviews(settings.api, settings.subjects) if settings.auth == "token" else None
-    app = make_app(ledger, RecordsMetrics(), reviews)
+    ingest = None if settings.only_ledger else Ingest(engine, time.time)
+    app = make_app(ledger, RecordsMetrics(), reviews, ingest)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -78,7 +86,10 @@ async def _serve(settings: Settings, pair: Pair | None) -> None:
         signal.signal(number, lambda *_: None)
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(_sweep(ledger))]
+            running = [tasks.create_task(_repeat(_SWEEP_SECONDS, "leases cannot be swept", ledger.sweep))]
+            if ingest is not None:
+                forget = functools.partial(_forget, ingest, settings.keep_seconds)
+                running.append(tasks.create_task(_repeat(_FORGET_SECONDS, "nothing can be forgotten", forget)))
             if pair is not None:
                 running.append(tasks.create_task(pair.renew()))
             LOG.info("serving on %s:%d", *listener.getsockname()[:2])
@@ -101,10 +112,16 @@ def _front(pair: Pair) -> ssl.SSLContext:
     return front
 
 
-async def _sweep(ledger: Ledger) -> None:
+def _forget(ingest: Ingest, keep_seconds: float) -> None:
+    gone = ingest.forget(int((time.time() - keep_seconds) * 1000))
+    if gone:
+        LOG.info("%d requests were kept long enough and are gone", gone)
+
+
+async def _repeat(seconds: float, complaint: str, task: Callable[[], None]) -> None:
     while True:
-        await asyncio.sleep(_SWEEP_SECONDS)
+        await asyncio.sleep(seconds)
         try:
-            await asyncio.to_thread(ledger.sweep)
+            await asyncio.to_thread(task)
         except SQLAlchemyError as error:
-            LOG.warning("leases cannot be swept: %s", getattr(error, "orig", error))
+            LOG.warning("%s: %s", complaint, getattr(error, "orig", error))

@@ -1,11 +1,23 @@
 """The tables, as programs see them; `migrations/` makes them, and a test holds the two together.
 
-Amounts and instants (Unix seconds) are whole numbers. Nothing here is SQLite's alone.
+Amounts and instants are whole numbers: in the ledger Unix seconds, elsewhere as the columns' names say. Nothing here is
+SQLite's alone.
 """
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 # Constraints have names of their own, so that a later migration can speak of them in every database.
 METADATA: Final = MetaData(
@@ -60,4 +72,55 @@ CLOCK: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("latest", BigInteger, nullable=False),
+)
+
+# What has come of a segment, a file of lines that a gateway sends: all of them before the line `next` have been taken.
+# Of these `stored` are rows, `rejected` could not be read, and `missing` never came, though later ones did. `lines` is
+# how many there were of a segment that made way: the rest of them is lost. `lost` tells of records that never got into
+# a segment.
+SEGMENTS: Final = Table(
+    "ingest_segments",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(32), nullable=False),
+    Column("next", BigInteger, nullable=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+    Column("lost", BigInteger, nullable=False),
+    Column("lines", BigInteger),
+    Column("last_at", BigInteger, nullable=False),
+    UniqueConstraint("name"),
+    Index("ingest_segments_last_at_index", "last_at"),
+)
+
+# One request of a client, as the gateway's log tells it: gateway/policy/story.py says what each field means.
+REQUESTS: Final = Table(
+    "requests",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("segment", _ID, ForeignKey("ingest_segments.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("deployment", String(320), nullable=False),
+    Column("served_name", String(320), nullable=False),
+    Column("fallback", String(320)),
+    Column("operation", String(64), nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("revision", String(64)),
+    Column("track", String(16)),
+    Column("status", Integer, nullable=False),
+    Column("code", String(64)),
+    Column("attempts", Integer, nullable=False),
+    Column("first_token_us", BigInteger),
+    Column("total_us", BigInteger, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("finish", String(64)),
+    Column("conversation", String(16)),
+    Column("sampled", Boolean, nullable=False),
+    UniqueConstraint("segment", "seq"),
+    Index("requests_at_ms_index", "at_ms"),
+    Index("requests_deployment_index", "deployment", "at_ms"),
 )

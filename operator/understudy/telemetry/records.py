@@ -16,6 +16,25 @@ class RecordsMetrics:
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
             registry=r,
         )
+        self.stored = Counter("understudy_records_stored", "Records that were stored, by kind", ["kind"], registry=r)
+        self.repeated = Counter("understudy_records_repeated", "Lines that came once more", registry=r)
+        self.rejected = Counter("understudy_records_rejected", "Lines that could not be read", registry=r)
+        self.lost = Counter(
+            "understudy_records_lost", "Records that no disk had room for, by kind", ["kind"], registry=r
+        )
+        self.late = Histogram(
+            "understudy_records_late_seconds",
+            "From the beginning of a request to its record being stored",
+            buckets=(1, 5, 15, 60, 300, 3600, 86400),
+            registry=r,
+        )
+        self.stores = Histogram(
+            "understudy_records_store_seconds",
+            "From a batch of records to its being on the disk",
+            buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+            registry=r,
+        )
+        self.refusals = Counter("understudy_records_failures", "Batches that could not be stored", ["why"], registry=r)
         self._lapsed = Gauge("understudy_ledger_lapsed_leases", "Leases whose holder fell silent", registry=r)
         self._behind = Gauge("understudy_ledger_clock_behind_seconds", "How far the clock went back", registry=r)
 

@@ -27,6 +27,11 @@ def test_what_each_process_knows_of_the_whole_is_not_added() -> None:
     assert whole == {name: ("K", {"known": 8.0})}
 
 
+def test_of_records_that_wait_the_oldest_is_shown() -> None:
+    age = "understudy_outbox_age_seconds"
+    assert joined([{age: ("A", {"": 9.0})}, {age: ("A", {"": 70.0})}]) == {age: ("A", {"": 70.0})}
+
+
 def test_no_part_is_changed() -> None:
     part = {"a": ("A", {"x": 1.0})}
     joined([part, part])

@@ -8,7 +8,14 @@ Gauges = Mapping[str, tuple[str, Mapping[str, float]]]
 # Of these the least one counts: the certificate that ends first is the one to renew.
 _LEAST: Final = frozenset({"understudy_tls_expiration_timestamp_seconds"})
 # And of these the most: what the worker hears that hears least, and what each knows of the whole.
-_MOST: Final = frozenset({"understudy_access_keys", "understudy_limit_shares", "understudy_watch_age_seconds"})
+_MOST: Final = frozenset(
+    {
+        "understudy_access_keys",
+        "understudy_limit_shares",
+        "understudy_outbox_age_seconds",
+        "understudy_watch_age_seconds",
+    }
+)
 
 
 def joined(parts: Iterable[Gauges]) -> dict[str, tuple[str, dict[str, float]]]:

@@ -1,0 +1,166 @@
+"""What waits in an outbox reaches the records once, however often either of them ends."""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from local.ports import free_port
+from tests.gateway.gateways import until
+from tests.gateway.test_outbox import killed
+from tests.records.serving import Records, records
+from understudy.gateway import ship
+from understudy.gateway.kubeapi import ApiServer
+from understudy.gateway.outbox import Outbox
+from understudy.gateway.policy.story import Story
+from understudy.gateway.ship import Shipper
+from understudy.records.ingest import Totals
+
+SMALL = 256 * 1024
+
+
+def body(number: int) -> bytes:
+    """A request's record; its id is the number."""
+    story = Story(str(number), "storyteller", "/v1/chat/completions", "f" * 64, 0.0, stream=False)
+    return orjson.dumps(story.line("default/story", "", 200, "", 0.5, time.time()))
+
+
+def totals(r: Records) -> Totals:
+    assert r.ingest is not None
+    return r.ingest.totals()
+
+
+@asynccontextmanager
+async def shipping(folder: Path, r: Records, most: int = SMALL) -> AsyncIterator[Shipper]:
+    outbox = Outbox(folder / "outbox", most)
+    yield Shipper(outbox, ApiServer(r.base))
+    outbox.close()
+
+
+async def test_all_that_waits_is_sent_in_batches_and_forgotten(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r, 4 * SMALL) as shipper:
+        for number in range(1_100):
+            shipper.outbox.put("request", body(number))
+        await shipper.flush()
+        assert totals(r).stored == 1_100
+        assert (shipper.outbox.next(), shipper.outbox.size) == (None, 0)
+        assert [path.name for path in (tmp_path / "outbox").iterdir()] == ["lock"]
+        batches = shipper.gauges()["understudy_outbox_batches_total"][1]
+        assert batches["sent"] >= 3
+        assert (batches["failed"], batches["late"]) == (0, 0)
+        shown = (await r.ask("GET", "/metrics"))[1]
+        assert 'understudy_records_stored_total{kind="request"} 1100.0' in shown
+
+
+async def test_it_sends_by_itself_and_pauses_while_it_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ship, "_PAUSE_SECONDS", 0.01)
+    outbox = Outbox(tmp_path / "outbox", SMALL)
+    nobody = Shipper(outbox, ApiServer(f"http://127.0.0.1:{free_port()}"))
+    outbox.put("request", body(1))
+    running = asyncio.ensure_future(nobody.run())
+    await until(lambda: nobody.gauges()["understudy_outbox_batches_total"][1]["failed"] >= 3)
+    running.cancel()
+    assert [record.getMessage()[:21] for record in caplog.records] == ["records are not taken"]
+    async with records(tmp_path, time.time) as r:
+        running = asyncio.ensure_future(Shipper(outbox, ApiServer(r.base)).run())
+        await until(lambda: totals(r).stored == 1)
+        outbox.put("request", body(2))
+        await until(lambda: totals(r).stored == 2)
+        running.cancel()
+    outbox.close()
+
+
+async def test_a_batch_whose_answer_did_not_come_is_stored_once(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r:
+        first = Outbox(tmp_path / "outbox", SMALL)
+        for number in range(10):
+            first.put("request", body(number))
+        await Shipper(first, ApiServer(r.base))._send()
+        first.put("request", body(10))
+        # It has heard the answer, and is killed before it could forget what it sent.
+        killed(first)
+        async with shipping(tmp_path, r) as again:
+            await again.flush()
+        assert totals(r) == Totals(segments=1, stored=11, rejected=0, missing=0, lost=0)
+        assert "understudy_records_repeated_total 10.0" in (await r.ask("GET", "/metrics"))[1]
+
+
+async def test_a_line_that_a_disk_has_damaged_is_counted_and_passed(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r) as shipper:
+        shipper.outbox.put("request", body(1))
+        shipper.outbox.put("request", b'{"unreadable"')
+        shipper.outbox.put("request", body(2))
+        await shipper.flush()
+        assert totals(r) == Totals(segments=1, stored=2, rejected=1, missing=0, lost=0)
+
+
+async def test_a_line_without_its_end_is_lost_and_told(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r:
+        first = Outbox(tmp_path / "outbox", SMALL)
+        first.put("request", body(1))
+        os.write(first._open["common"], b'{"kind"')
+        killed(first)
+        async with shipping(tmp_path, r) as shipper:
+            await shipper.flush()
+        assert totals(r) == Totals(segments=2, stored=1, rejected=0, missing=0, lost=1)
+
+
+async def test_what_made_way_is_known_to_the_records(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r, 64 * 1024) as shipper:
+        for number in range(500):
+            shipper.outbox.put("request", body(number))
+        await shipper.flush()
+        found = totals(r)
+        assert found.lost == shipper.outbox.dropped["request"] > 100
+        assert found.stored + found.lost == 500
+        shown = shipper.gauges()["understudy_outbox_records_total"][1]
+        assert shown == {"written": 500, "dropped_requests": found.lost, "dropped_others": 0}
+
+
+async def test_a_segment_that_makes_way_while_it_is_being_sent_is_passed(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r, 64 * 1024) as shipper:
+        shipper.outbox.put("request", body(0))
+        segment = shipper.outbox.next()
+        assert segment is not None
+        segment.path.unlink()
+        assert await shipper._send() == "more"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_issued_is_stored_and_counted_through_kills_of_gateways(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    issued = 0
+    async with records(tmp_path, time.time) as r:
+        for _ in range(8):
+            # Sometimes nobody takes them.
+            base = r.base if chance.random() < 0.8 else f"http://127.0.0.1:{free_port()}"
+            shipper = Shipper(Outbox(tmp_path / "outbox", 64 * 1024), ApiServer(base))
+            sending: list[asyncio.Future[object]] = []
+            for _ in range(chance.randrange(1, 4)):
+                for _ in range(chance.randrange(100)):
+                    shipper.outbox.put("request", body(issued))
+                    issued += 1
+                sending.append(asyncio.ensure_future(shipper._send()))
+                await asyncio.sleep(chance.random() / 100)
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+            killed(shipper.outbox)
+        async with shipping(tmp_path, r, 64 * 1024) as last:
+            await last.flush()
+            assert last.outbox.next() is None
+        found = totals(r)
+        assert found.stored + found.lost == issued
+        assert (found.rejected, found.missing) == (0, 0)
+        assert r.ingest is not None
+        with r.ingest._engine.begin() as connection:
+            ids = [int(row[0]) for row in connection.exec_driver_sql("SELECT request_id FROM requests")]
+        assert len(ids) == len(set(ids)) == found.stored

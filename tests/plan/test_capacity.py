@@ -159,6 +159,25 @@ def test_fewer_replicas_while_two_are_lent_call_back_what_is_too_many() -> None:
     assert cluster.status["failed"] == []
 
 
+def test_fewer_replicas_as_a_pod_is_lent_take_no_two_at_once() -> None:
+    # Given an operator that dies when it has noted a loan, before it has taken the pod
+    cluster = wanting(3, 3)
+    audit = Audit(cluster)
+    while not lent(cluster):
+        cluster.fail_action = 1
+        audit.turn(1.0)
+    cluster.fail_action = None
+    assert (lent(cluster), cluster.replicas()["v1"]) == (1, 3)
+    # When the spec is lowered before the next one looks
+    cluster.restart_operator()
+    cluster.edit(replicas=2)
+    # Then one goes in each pass
+    audit.turn(1.0)
+    assert cluster.replicas()["v1"] == 2
+    audit.turn(1.0)
+    assert cluster.replicas()["v1"] == 1
+
+
 def test_how_long_requests_on_a_pod_that_makes_way_have_is_said_before_and_as_it_goes() -> None:
     cluster = full()
     cluster.apply("v2", replicas=2, rollout=terms())

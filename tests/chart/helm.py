@@ -42,6 +42,7 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
     "logged": {"gateway": {"requestLog": {"enabled": True, "size": "8Mi", "percent": 0.5}}},
     "open-engines": {"networkPolicy": {"engines": False}},
     "tls": {"gateway": {"tls": {"secretName": "models-example-tls"}, "service": {"port": 443}}},
+    "engine-tls": {"engineTls": {"secretName": "engine-trust"}},
     "records": {"records": {"enabled": True, "storage": {"size": "10Gi", "storageClass": "fast"}}},
     "records-in-their-pod": {"records": {"enabled": True, "storage": {"persistent": False}}},
     "records-of-requests": {

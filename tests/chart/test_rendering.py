@@ -265,9 +265,9 @@ def test_clients_are_served_by_tls_from_a_secret_where_one_is_named(helm: Helm) 
 
 
 def test_whom_to_trust_among_engines_lies_with_gateways_and_operator_alike(helm: Helm) -> None:
-    for values, secret in (({}, None), ({"engineTls": {"secretName": "engine-trust"}}, "engine-trust")):
+    for values, secret in (({}, None), (VALUE_SETS["engine-tls"], "engine-trust")):
         for component in ("gateway", "operator"):
-            pod, args = _pod(helm, component, values), _args(helm, component, values)
+            pod, args = _pod(helm, component, dict(values)), _args(helm, component, dict(values))
             mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
             volumes = {volume["name"]: volume for volume in pod["volumes"]}
             mounted = volumes[mounts[str(args.engine_tls_dir)]]["secret"] if args.engine_tls_dir else None

@@ -367,6 +367,15 @@ WORLDS: tuple[Small, ...] = (
         )
         for name, mode, deaths in (("too few places", "Borrow", True), ("a node may come", "Auto", False))
     ),
+    Small(
+        "three pods lend",
+        {**BASICS, **CRASHES, "crowded": crowd, "ten minutes": rest, **{f"replicas {n}": scale(n) for n in (2, 3)}},
+        left=2,
+        replicas=3,
+        places=3,
+        traffic=("healthy",),
+        rollout=terms(capacity={"mode": "Borrow"}),
+    ),
     Small("first revision", {**BASICS, **CRASHES}, left=2, traffic=("healthy",), at=""),
     Small("restores", {**BASICS, **IMPOSTORS}, left=1, traffic=("healthy",), deaths=False, at="Watching"),
     Small(

@@ -21,7 +21,7 @@ WORDS = "darn\nkick the bucket\tlow\n[slur]\nknave\nass\tmedium\n人殺し\n1488
 PATTERNS: dict[str, Sequence[Pattern]] = {
     "patterns": [needle.pattern for needle in needles()],
     "pii": pii_patterns("pii", ENTITIES),
-    "lexicon": lexicon_patterns("lexicon", WORDS),
+    "lexicon": lexicon_patterns("lexicon", "lexicon", WORDS),
 }
 ENGINES: dict[str, MakeEngine] = {"hyperscan": hyperscan_engine, "portable": PortableEngine}
 TEXTS = (

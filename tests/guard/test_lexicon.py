@@ -12,13 +12,13 @@ def test_a_list_has_terms_with_severities_and_categories() -> None:
     )
     said = [
         (each.detector, each.name, each.category, each.severity, each.literal)
-        for each in lexicon_patterns("words", text)
+        for each in lexicon_patterns("g/words", "words", text)
     ]
     assert said == [
-        ("words", "line 2", "words", 6, "knave"),
-        ("words", "line 3", "words", 2, "varlet"),
-        ("words", "line 6", "violence_threat", 4, "I will smite thee"),
-        ("words", "line 8", "other", 6, "fie"),
+        ("g/words", "line 2", "words", 6, "knave"),
+        ("g/words", "line 3", "words", 2, "varlet"),
+        ("g/words", "line 6", "violence_threat", 4, "I will smite thee"),
+        ("g/words", "line 8", "other", 6, "fie"),
     ]
 
 
@@ -33,12 +33,12 @@ def test_a_list_has_terms_with_severities_and_categories() -> None:
 )  # fmt: skip
 def test_a_line_that_cannot_be_read_is_named_with_what_to_write(text: str, message: str) -> None:
     with pytest.raises(LexiconError) as refused:
-        lexicon_patterns("words", text)
+        lexicon_patterns("g/words", "words", text)
     assert str(refused.value) == message
 
 
 def test_a_list_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lexicon, "MAX_TERMS", 2)
-    assert len(lexicon_patterns("words", "a\nb")) == 2
+    assert len(lexicon_patterns("g/words", "words", "a\nb")) == 2
     with pytest.raises(LexiconError, match="3 terms, and at most 2 can be: write several lists, or a shorter one"):
-        lexicon_patterns("words", "a\nb\nc")
+        lexicon_patterns("g/words", "words", "a\nb\nc")

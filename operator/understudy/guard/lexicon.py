@@ -1,7 +1,7 @@
 """Word lists: a term a line, and what it means.
 
 # a remark
-[slur]                 category of the terms that follow; the detector's name before the first
+[slur]                 category of the terms that follow
 some term              severity high
 another<TAB>medium     severity low, medium or high
 """
@@ -21,12 +21,13 @@ class LexiconError(Exception):
     """Which line of a word list cannot be read, and what to write instead."""
 
 
-def lexicon_patterns(detector: str, text: str) -> tuple[Pattern, ...]:
-    """The terms of a word list; findings bear the term's number of line, so that no record repeats the word.
+def lexicon_patterns(detector: str, category: str, text: str) -> tuple[Pattern, ...]:
+    """The terms of a word list, of `category` unless it names others.
+
+    Findings bear the number of the term's line, so that no record repeats the word.
 
     Raises LexiconError.
     """
-    category = detector
     found: list[Pattern] = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()

@@ -1,0 +1,242 @@
+"""A Guardrail as it is enforced: read once, whole or not at all, known by its hash.
+
+`compile_policy` takes the spec as the API server stores it, and the texts that its ConfigMaps hold. What the API server
+could not check is checked here, and all that is wrong is said at once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from understudy.guard.actions import NOTHING, Content, Rule, Where, decision
+from understudy.guard.findings import Severity
+from understudy.guard.lexicon import LexiconError, lexicon_patterns
+from understudy.guard.needles import Needle, Pattern, PatternError, prepare
+from understudy.guard.pii import ENTITIES, pii_patterns
+from understudy.guard.plan import FailurePolicy
+
+VERSION: Final = 1
+"""Of what a policy means. To be raised when the same spec begins to find or do something else."""
+Guarantee = Literal["exact", "sentence", "monitor"]
+SEVERITIES: Final[Mapping[str, Severity]] = {"low": 2, "medium": 4, "high": 6}
+# The strictest of several holds.
+STRICTNESS: Final[Sequence[FailurePolicy]] = ("Open", "Degrade", "Closed")
+_BOTH: Final = ("input", "output")
+_AT_ONCE: Final = ("patterns", "pii", "lexicon")
+
+
+class PolicyError(Exception):
+    """All that is wrong with a Guardrail: each where it is, and with what to write instead."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """A rule, and what holds when a detector that it needs fails."""
+
+    rule: Rule
+    failure_policy: FailurePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One Guardrail, immutable."""
+
+    name: str
+    hash: str
+    enforced: bool
+    """Else findings are counted only."""
+    needles: tuple[Needle, ...]
+    """Of tier 0; their detectors are called GUARDRAIL/DETECTOR."""
+    judges: tuple[str, ...]
+    """Detectors that are asked about windows, called so too."""
+    rules: tuple[Governed, ...]
+    by_sentence: bool
+    max_hold: int
+    on_overflow: Literal["Block", "Degrade"]
+
+    @property
+    def found_at_once(self) -> frozenset[str]:
+        """Categories that tier 0 finds."""
+        return frozenset(needle.pattern.category for needle in self.needles)
+
+    def strictest(self, where: Where, category: str, severity: int = 6) -> Content:
+        """The most that can happen to a text for a finding of this category, up to this severity."""
+        if not self.enforced:
+            return Content.NOTHING
+        said = [each.rule.strictest(severity) for each in self.about(where) if each.rule.category == category]
+        return max(said, default=Content.NOTHING)
+
+    def about(self, where: Where) -> tuple[Governed, ...]:
+        """The rules for one direction."""
+        return tuple(each for each in self.rules if where in each.rule.where)
+
+    def guarantees(self) -> dict[str, Guarantee]:
+        """By category: no forbidden character comes out, no forbidden window, or it is counted."""
+        return {category: self._guarantee(category) for category in sorted({each.rule.category for each in self.rules})}
+
+    def _guarantee(self, category: str) -> Guarantee:
+        if max(self.strictest("input", category), self.strictest("output", category)) < Content.REDACT:
+            return "monitor"
+        return "exact" if category in self.found_at_once else "sentence"
+
+
+def compile_policy(name: str, spec: Mapping[str, Any], sources: Mapping[str, str]) -> Policy:
+    """The policy of a Guardrail. `sources`: what the ConfigMap of a detector holds, by the detector's name.
+
+    Raises PolicyError.
+    """
+    problems: list[str] = []
+    stream = spec.get("stream") or {}
+    max_hold = int(stream.get("maxHoldChars", 2048))
+    detectors = spec.get("detectors") or ()
+    needles: list[Needle] = []
+    for detector in detectors:
+        if detector["type"] in _AT_ONCE:
+            needles += _needles(name, detector, sources, max_hold, problems)
+    judges = tuple(f"{name}/{each['name']}" for each in detectors if each["type"] not in _AT_ONCE)
+    usual: FailurePolicy = spec.get("failurePolicy", "Closed")
+    policy = Policy(
+        name,
+        _hash(spec, sources),
+        spec.get("mode", "enforce") == "enforce",
+        tuple(needles),
+        judges,
+        tuple(_rule(each, usual) for each in spec["rules"]),
+        stream.get("holdback", "adaptive") == "sentence",
+        max_hold,
+        stream.get("onHoldOverflow", "Block"),
+    )
+    if not problems:
+        _check(policy, detectors, problems)
+    if problems:
+        raise PolicyError(problems)
+    return policy
+
+
+def _hash(spec: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    """Of all that is enforced; not of whom it holds for, nor of which other policy it revokes."""
+    enforced = {key: value for key, value in spec.items() if key not in ("selector", "revokeBefore")}
+    said = json.dumps([VERSION, enforced, dict(sources)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _needles(
+    policy: str, detector: Mapping[str, Any], sources: Mapping[str, str], max_hold: int, problems: list[str]
+) -> list[Needle]:
+    name = detector["name"]
+    try:
+        patterns = _patterns(f"{policy}/{name}", detector, sources)
+    except (LexiconError, PatternError) as error:
+        problems.append(f"detectors[{name}]: {error}")
+        return []
+    needles = []
+    for pattern in patterns:
+        try:
+            needles.append(prepare(pattern, max_hold))
+        except PatternError as error:
+            problems.append(f"detectors[{name}]: {error}")
+    return needles
+
+
+def _patterns(qualified: str, detector: Mapping[str, Any], sources: Mapping[str, str]) -> Sequence[Pattern]:
+    name = detector["name"]
+    if detector["type"] == "pii":
+        return pii_patterns(qualified, detector.get("entities") or ENTITIES)
+    listed = [_pattern(qualified, name, each) for each in detector.get("patterns") or ()]
+    if "configMapRef" not in detector:
+        return listed
+    if name not in sources:
+        raise PatternError(f"ConfigMap {detector['configMapRef']['name']!r} is not there: make it, or name another")
+    if detector["type"] == "lexicon":
+        return lexicon_patterns(qualified, name, sources[name])
+    return listed + [_pattern(qualified, name, each) for each in _listed(sources[name])]
+
+
+def _listed(text: str) -> list[Mapping[str, Any]]:
+    """Patterns in a ConfigMap: a JSON list of what spec.detectors[].patterns holds."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise PatternError(f"its ConfigMap is not JSON ({error}): write a list of patterns as in spec") from None
+    if not isinstance(found, list):
+        raise PatternError("its ConfigMap holds no JSON list: write a list of patterns as in spec")
+    for at, each in enumerate(found):
+        if not _is_pattern(each):
+            raise PatternError(
+                f"entry {at} of its ConfigMap is no pattern: write an object with name, literal or regex (not both), "
+                "and, if they are not the usual, category and severity (low, medium, high), all of them texts"
+            )
+    return found
+
+
+def _is_pattern(entry: object) -> bool:
+    if not isinstance(entry, dict) or not all(isinstance(value, str) and value for value in entry.values()):
+        return False
+    known = {"name", "category", "severity", "literal", "regex"}
+    return (
+        "name" in entry
+        and ("literal" in entry) != ("regex" in entry)
+        and known.issuperset(entry)
+        and entry.get("severity", "high") in SEVERITIES
+    )
+
+
+def _pattern(qualified: str, name: str, entry: Mapping[str, Any]) -> Pattern:
+    return Pattern(
+        qualified,
+        entry["name"],
+        entry.get("category") or name,
+        SEVERITIES[entry.get("severity", "high")],
+        entry.get("literal") or "",
+        entry.get("regex") or "",
+    )
+
+
+def _rule(entry: Mapping[str, Any], usual: FailurePolicy) -> Governed:
+    actions = {SEVERITIES[level]: decision(names) for level, names in entry["actions"].items() if names}
+    thresholds: dict[int, float] = {
+        SEVERITIES[level]: float(score) for level, score in (entry.get("thresholds") or {}).items()
+    }
+    rule = Rule(
+        entry["category"],
+        frozenset(entry.get("where") or _BOTH),
+        {severity: said for severity, said in actions.items() if said != NOTHING},
+        thresholds,
+        entry.get("fictionAllowance", 0),
+    )
+    return Governed(rule, entry.get("failurePolicy", usual))
+
+
+def _check(policy: Policy, detectors: Sequence[Mapping[str, Any]], problems: list[str]) -> None:
+    at_once = policy.found_at_once
+    for at, each in enumerate(policy.rules):
+        category = each.rule.category
+        if category in at_once:
+            continue
+        if not policy.judges:
+            problems.append(
+                f"rules[{at}]: no detector finds {category!r}: write a pattern or a word list of that category, or a "
+                "detector that judges text"
+            )
+        elif any(said.content == Content.REDACT for said in each.rule.actions.values()) and not any(
+            detector["type"] == "fms" for detector in detectors
+        ):
+            problems.append(
+                f"rules[{at}]: Redact needs a detector that says where {category!r} is, which only patterns, lexicon, "
+                "pii and fms do: write Replace or Block"
+            )
+    acted_on = {each.rule.category for each in policy.rules}
+    for detector in detectors:
+        qualified = f"{policy.name}/{detector['name']}"
+        found = {needle.pattern.category for needle in policy.needles if needle.pattern.detector == qualified}
+        if found and not found & acted_on:
+            problems.append(
+                f"detectors[{detector['name']}]: no rule says what follows from what it finds "
+                f"({', '.join(sorted(found))}): write one, or remove it"
+            )

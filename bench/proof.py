@@ -16,7 +16,6 @@ that fails without each rule of which none is known, and writes it down.
 """
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -25,13 +24,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "operator")]
 
-from bench.proven import HISTORIES, MUTATION, PARTS, Part, Proven, digest  # noqa: E402 - found by the path above
+from bench.mutation.mutants import Module  # noqa: E402 - found by the path above
+from bench.mutation.record import Record  # noqa: E402
+from bench.proven import HISTORIES, MUTATION, PARTS, ROOMS, Part, Proven, digest  # noqa: E402 - found by the path above
 from tests.e2e.twenty import CASES  # noqa: E402
 from tests.plan.explore.search import Explored, Search  # noqa: E402
 from tests.plan.explore.small import WORLDS, Small  # noqa: E402
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--histories", type=int, default=HISTORIES, help="random histories to play")
     parser.add_argument("--seconds", type=float, default=15.0, help="time of this process for one world at most")
     parser.add_argument("--worlds", nargs="*", help="only these worlds, by name")
-    parser.add_argument("--sample", type=int, default=0, help="so many mutants of the code, drawn at random (0: all)")
+    parser.add_argument(
+        "--limit", type=float, default=float("inf"), help="seconds for mutants; a module begun is ended"
+    )
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes that judge mutants")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "docs" / "proof.json", help="the results; the page lies beside"
@@ -140,22 +142,14 @@ def histories(given: argparse.Namespace) -> Part:
 
 
 def mutation(given: argparse.Namespace) -> Part:
-    """Every small change of the code, or a sample of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "mutation.json"
-        command = [
-            sys.executable,
-            "-m",
-            "bench.mutation",
-            f"--jobs={given.jobs}",
-            f"--out={out}",
-            f"--floor={MUTATION}",
-        ]
-        done = subprocess.run([*command, f"--sample={given.sample}"], cwd=ROOT, check=False)
-        if not out.exists():
-            raise SystemExit("the tests fail without any change: mend them first")
-        found: dict[str, Any] = json.loads(out.read_text())
-    return {"holds": done.returncode == 0, **found}
+    """Every small change of the code; what is known already of modules that are the same is kept."""
+    record = given.out.with_name("mutation.json")
+    command = [sys.executable, "-m", "bench.mutation", f"--record={record}", f"--jobs={given.jobs}"]
+    done = subprocess.run([*command, f"--floor={MUTATION}", f"--seconds={given.limit}"], cwd=ROOT, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit("the tests fail without any change: mend them first")
+    modules = {path: Module(path) for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    return {"holds": done.returncode == 0, **Record(record, modules).document()}
 
 
 def verdict(_: argparse.Namespace) -> Part:

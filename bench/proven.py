@@ -80,7 +80,7 @@ def _head(proven: Proven) -> Iterator[str]:
     gaps = proven.gaps(proven.sources)
     yield "# Proof of the rollout machine"
     yield "Written by `make proof`; read [rollout.md](rollout.md) and [rollout-safety.md](rollout-safety.md) first."
-    yield "The same for machines, with every mutant that was missed: [proof.json](proof.json)."
+    yield "The same for machines: [proof.json](proof.json)."
     yield ""
     yield f"Of `plan/` and `domain/` with SHA-256 `{proven.sources[:16]}…`; `make release-check` fails for others."
     yield ""
@@ -134,15 +134,12 @@ def _rules(part: Part) -> Iterator[str]:
 
 
 def _mutation(part: Part) -> Iterator[str]:
-    low, high = part["interval95"]
-    drawn = (
-        f" (drawn by seed {part['seed']}; of all: {low} to {high} %, 95 %)" if part["judged"] < part["mutants"] else ""
-    )
     yield "Every small change of the code is made once ([decision 13](adr/0013-mutants-in-a-warm-process.md)): numbers,"
-    yield "words, comparisons, arguments, defaults. Those that change nothing that could be seen count as missed."
+    yield "words, comparisons, arguments, defaults. Those that change nothing that could be seen count as missed. A"
+    yield "module is judged again when it changes; [mutation.json](mutation.json) lists what was missed."
     yield ""
     yield f"{part['caught']} of {part['judged']} mutants were caught, of {part['mutants']} that there are: "
-    yield f"**{part['percent']} %**{drawn}. {part['endless']} of them by a test that did not end."
+    yield f"**{part['percent']} %**. {part['endless']} of them by a test that did not end."
     yield ""
     rows = [
         (name, caught, judged, f"{100 * caught / judged:.0f} %") for name, (caught, judged) in part["modules"].items()

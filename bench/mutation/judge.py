@@ -69,19 +69,21 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Task:
-    """What is judged: `mutants` in this order, `least` of them and more until `seconds` by the clock are over.
+    """What is judged: one group of mutants after the other, `least` of each and more until `seconds` are over.
 
-    `source` is the folder that `package` lies in. `jobs` processes do it.
+    `seconds` are by the clock, for all groups together. `source` is the folder that `package` lies in. `jobs` processes
+    do it. `judged` is told what became of a group as soon as that is known.
     """
 
     modules: dict[Path, Module]
-    mutants: Sequence[Mutant]
+    groups: Sequence[Sequence[Mutant]]
     package: str
     source: Path
     seconds: float
     least: int
     jobs: int
     tell: Callable[[str], None]
+    judged: Callable[[Sequence[Verdict]], None]
 
 
 class Quick:
@@ -114,8 +116,13 @@ class Judge(Quick):
         self.task.tell(f"{len(self._items)} tests, measured in {time.monotonic() - began:.0f} s")
         if not self.failing:
             end = began + self.task.seconds
-            shares = [self.task.mutants[number :: self.task.jobs] for number in range(self.task.jobs)]
-            self.verdicts = list(_forks([partial(self._judge, share, reach, end) for share in shares]))
+            for number, group in enumerate(self.task.groups):
+                if number and time.monotonic() > end:
+                    break
+                shares = [group[job :: self.task.jobs] for job in range(self.task.jobs)]
+                found = list(_forks([partial(self._judge, share, reach, end) for share in shares]))
+                self.verdicts += found
+                self.task.judged(found)
         return True
 
     def _measure(self) -> Reach:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +48,14 @@ class Score:
         """Of each module how many were caught, and how many judged."""
         judged, caught = Counter[str](), Counter[str]()
         for verdict in self.verdicts:
-            name = _name(verdict)
+            name = named(verdict.mutant.place.path)
             judged[name] += 1
             caught[name] += verdict.caught
         return {name: (caught[name], judged[name]) for name in judged}
 
-    def missed(self) -> Iterator[str]:
-        """A sentence for each mutant that nothing noticed."""
-        for verdict in self.verdicts:
-            if not verdict.caught:
-                never = " (no test runs it)" if verdict.outcome == UNREACHED else ""
-                yield f"{_name(verdict)}:{verdict.mutant.place.line}: {verdict.mutant.change}{never}"
-
     def lines(self) -> Iterator[str]:
         """For people."""
-        yield from self.missed()
+        yield from missed(self.verdicts)
         for name, (caught, judged) in self.by_module().items():
             yield f"{caught:5d} of {judged:5d}  {100 * caught / judged:5.1f} %  {name}"
         yield self.sentence()
@@ -85,9 +78,19 @@ class Score:
             "percent": round(self.percent, 2),
             "interval95": [round(bound, 2) for bound in self.interval],
             "modules": {name: list(counts) for name, counts in self.by_module().items()},
-            "missed": list(self.missed()),
+            "missed": list(missed(self.verdicts)),
         }
 
 
-def _name(verdict: Verdict) -> str:
-    return str(verdict.mutant.place.path.relative_to(ROOT / "operator" / "understudy"))
+def missed(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """A sentence for each mutant that nothing noticed."""
+    for verdict in verdicts:
+        if not verdict.caught:
+            never = " (no test runs it)" if verdict.outcome == UNREACHED else ""
+            place = verdict.mutant.place
+            yield f"{named(place.path)}:{place.line}: {verdict.mutant.change}{never}"
+
+
+def named(path: Path) -> str:
+    """A module, as people know it."""
+    return str(path.relative_to(ROOT / "operator" / "understudy"))

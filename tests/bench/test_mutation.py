@@ -13,7 +13,8 @@ from bench.mutation.__main__ import changed as changed_files
 from bench.mutation.judge import CAUGHT, SURVIVED, UNREACHED, Verdict
 from bench.mutation.mutants import Module, Mutant, Place
 from bench.mutation.operators import changed
-from bench.mutation.score import ROOT, Score
+from bench.mutation.record import Record
+from bench.mutation.score import ROOT, Score, missed
 
 
 def variants(source: str) -> list[str]:
@@ -140,7 +141,7 @@ def test_what_no_test_runs_counts_as_missed() -> None:
     score = Score(verdicts(8, 1, 1), among=10, seed=0)
     assert (score.percent, score.interval) == (80.0, (80.0, 80.0))
     assert (score.holds(80), score.holds(80.1)) == (True, False)
-    assert list(score.missed()) == ["plan/x.py:1: a -> b", "plan/x.py:1: a -> b (no test runs it)"]
+    assert list(missed(score.verdicts)) == ["plan/x.py:1: a -> b", "plan/x.py:1: a -> b (no test runs it)"]
     assert score.by_module() == {"plan/x.py": (8, 10)}
 
 
@@ -150,6 +151,33 @@ def test_a_sample_fails_only_where_it_leaves_no_doubt() -> None:
     assert [round(bound, 1) for bound in many.interval] == [60.4, 78.1]
     assert (few.holds(80), many.holds(80)) == (True, False)
     assert "drawn from 1000" in many.sentence()
+
+
+def test_what_is_known_of_a_module_is_kept_until_it_changes(tmp_path: Path) -> None:
+    plan = ROOT / "operator" / "understudy" / "plan"
+    some = {path: Module(path) for path in (plan / "clocks.py", plan / "names.py")}
+    kept = tmp_path / "mutation.json"
+    record = Record(kept, some)
+    few, many = record.lacking()
+    assert len(few.mutants) < len(many.mutants)
+    record.add([Verdict(mutant, SURVIVED if mutant.number == 0 else CAUGHT) for mutant in reversed(few.mutants)])
+    again = Record(kept, some)
+    assert [module.path for module in again.lacking()] == [many.path]
+    assert again.document() == {
+        "mutants": len(few.mutants) + len(many.mutants),
+        "judged": len(few.mutants),
+        "caught": len(few.mutants) - 1,
+        "endless": 0,
+        "percent": round(100 * (len(few.mutants) - 1) / len(few.mutants), 2),
+        "modules": {f"plan/{few.path.name}": [len(few.mutants) - 1, len(few.mutants)]},
+    }
+    (line,) = again.found[f"plan/{few.path.name}"].missed
+    assert line == f"plan/{few.path.name}:{few.mutants[0].place.line}: {few.mutants[0].change}"
+    # of another content nothing is known
+    written = json.loads(kept.read_text())
+    written[f"plan/{few.path.name}"]["digest"] = "of before"
+    kept.write_text(json.dumps(written))
+    assert len(Record(kept, some).lacking()) == 2
 
 
 PROJECT = {
@@ -213,9 +241,11 @@ from bench.mutation.judge import QUIETLY, Judge, Task
 from bench.mutation.mutants import Module
 root = Path.cwd()
 modules = {path: Module(path) for path in sorted((root / "lib").rglob("*.py"))}
-mutants = [mutant for module in modules.values() for mutant in module.mutants]
-judge = Judge(Task(modules, mutants, "shop", root / "lib", 60.0, 0, 2, print))
+groups = [module.mutants for module in modules.values()]
+told = []
+judge = Judge(Task(modules, groups, "shop", root / "lib", 60.0, 0, 2, print, told.extend))
 pytest.main([*QUIETLY, "tests"], plugins=[judge])
+assert told == judge.verdicts
 seen = {f"{v.mutant.place.owner or v.mutant.place.names[0]}: {v.mutant.change}": v.outcome for v in judge.verdicts}
 Path("verdicts.json").write_text(json.dumps([seen, judge.failing]))
 """

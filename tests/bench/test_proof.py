@@ -28,15 +28,12 @@ def whole() -> dict[str, Any]:
         "histories": ABOUT | {"count": 10_000},
         "mutation": ABOUT
         | {
-            "seed": 0,
             "mutants": 10,
             "judged": 10,
             "caught": 9,
             "endless": 1,
             "percent": 90.0,
-            "interval95": [90.0, 90.0],
             "modules": {"plan/x.py": [9, 10]},
-            "missed": ["plan/x.py:1: a -> b"],
         },
         "verdict": ABOUT | {"broken": []},
         "cluster": ABOUT

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy.gateway.policy import media
 from understudy.gateway.policy.media import bad_media, is_allowed
 
 HOSTS = ("img.example.com", "cdn.example.com:8443", "plain.example.com:80", "10.0.0.9")
@@ -128,6 +129,7 @@ OUT = "https://other.example.com/x"
         {"messages": [[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": OUT}}]}]]},
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": OUT}]}]},
         {"input": [{"type": "function_call_output", "output": [{"type": "input_image", "image_url": OUT}]}]},
+        {"input": ["look", {"image_url": OUT}]},
         {"documents": [{"content": [{"type": "image_url", "image_url": {"url": OUT}}]}]},
         {"query": {"content": [{"type": "video_url", "video_url": {"url": OUT}}]}},
         {"added_by_a_deployment": {"image_url": OUT}},
@@ -174,3 +176,18 @@ def test_tensors_and_names_in_the_shared_cache_are_not_taken(part: dict[str, Any
 )
 def test_texts_and_data_go_on(body: dict[str, Any]) -> None:
     assert bad_media(body, ()) is None
+
+
+KEYS = st.sampled_from(["type", "text", "content", "image_url", "input_audio", "uuid", "image"])
+JSON = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["look", "image_embeds", "data:,x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JSON, max_size=3) | st.dictionaries(KEYS, JSON, max_size=3))
+def test_what_is_taken_for_text_holds_no_medium(value: Any) -> None:
+    if media._is_text(value):
+        assert list(media._media(value)) == []
+        assert list(media._sizes(value)) == []

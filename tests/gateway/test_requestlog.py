@@ -15,7 +15,9 @@ from tests.gateway.engines import Asked, answers_status, answers_well, completio
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.test_follow import HASH
 from tests.gateway.worlds import CANARY, KEY, STABLE, access_key, endpoints, shadowed_table, snapshot, table
+from understudy.domain.table import Logging
 from understudy.gateway.outbox import Outbox
+from understudy.gateway.policy.head import Head
 from understudy.gateway.requestlog import RequestLog
 from understudy.gateway.spool import Spool
 
@@ -228,6 +230,15 @@ async def test_no_text_is_told_where_it_does_not(tmp_path: Path, kept: dict[str,
         line = await g.line()
     assert line["text"] is None
     assert "planted" not in str(line)
+
+
+async def test_nobody_listens_for_a_log_that_has_no_file() -> None:
+    async with gateway(one(free_port(), logging=KEPT)) as g:
+        for log in (RequestLog(None, 100.0), None):
+            g.plane.log = log
+            story = g.plane.story(b"R1", "storyteller", "/v1/completions", HASH, stream=False)
+            g.plane.listen(story, Logging("released"), {}, Head(b"POST", b"/", 1, {}))
+            assert story.texts is None
 
 
 async def test_a_share_of_the_texts_is_told(tmp_path: Path) -> None:

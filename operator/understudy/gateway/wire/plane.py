@@ -270,8 +270,13 @@ class Plane:
         return Story(request_id.decode(), name, operation, key_hash, self.clock(), stream=stream)
 
     def listen(self, story: Story, logging: Logging, document: dict[str, Any], head: Head) -> None:
-        """Have a new request's story keep what is said, if its deployment has texts kept and the lot falls on it."""
-        if logging.text != "none" and story is not NO_STORY and self.random() < logging.sample:
+        """Have a new request's story keep what is said, if its deployment has texts kept and the lot falls on it.
+
+        The file alone has texts: without it there is nothing to listen for.
+        """
+        if logging.text == "none" or self.log is None or self.log.spool is None:
+            return
+        if self.random() < logging.sample:
             _, _, shown = head.fields.get(b"authorization", b"").decode("latin-1").partition(" ")
             story.texts = Texts(logging, document, shown.strip())
 

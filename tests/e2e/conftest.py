@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import authority
 from tests.e2e.cluster import Cluster, eventually
 from tests.e2e.installation import DATA_URL, Installation, create_key, install
 from tests.e2e.stage import Stage
@@ -35,6 +36,7 @@ def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
             subprocess.run([sys.executable, "-m", "local", "images"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+            authority.ensure(cluster)
             install()
             made.touch(mode=0o600)
             made.write_text(create_key(cluster, "e2e"))

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e.authority import TRUSTED
 from tests.e2e.cluster import Cluster, eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -27,7 +28,8 @@ def install(*args: str) -> None:
 
     Without any it is the installation that all scenarios share.
     """
-    run_local("install", "--set", "operator.replicas=2", "--set", "gateway.replicas=2", *args)
+    shared = ("operator.replicas=2", "gateway.replicas=2", f"engineTls.secretName={TRUSTED}")
+    run_local("install", *(word for value in shared for word in ("--set", value)), *args)
 
 
 def run_local(*args: str) -> None:

@@ -9,11 +9,11 @@ EC = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 RSA = ("rsa:2048",)
 
 
-def certify(folder: Path, name: str, key: tuple[str, ...] = EC, *more: str) -> ssl.SSLContext:
+def certify(folder: Path, name: str, key: tuple[str, ...] = EC, *more: str, days: int = 2) -> ssl.SSLContext:
     """Put a self-signed certificate for the gateways' name into a folder, and make a client that trusts only it."""
     _openssl(
         "req", "-x509", "-newkey", *key, "-nodes", "-keyout", folder / "tls.key", "-out", folder / "tls.crt",
-        "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{NAME},DNS:localhost", *more,
+        "-days", str(days), "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{NAME},DNS:localhost", *more,
     )  # fmt: skip
     return ssl.create_default_context(cafile=str(folder / "tls.crt"))
 

@@ -1,4 +1,4 @@
-"""A key's budget of tokens on a real cluster: two gateways spend from one ledger, to its end and no further."""
+"""Budgets of keys on a real cluster: two gateways spend from one ledger, to its end and no further."""
 
 import json
 import time
@@ -17,6 +17,10 @@ from tests.e2e.stage import Stage
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
 
 BUDGET = 4000
+# In dollars, at a cent for each request.
+MONEY = "0.25"
+PRICING = {"inputPerMillion": "0", "outputPerMillion": "0", "perRequest": "0.01"}
+REQUESTS = 25
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,19 @@ class Answer:
 
 
 @pytest.fixture
-def budgeted(stage: Stage) -> Iterator[str]:
-    """A release with records, and a key with a budget."""
+def budgeted(stage: Stage) -> Iterator[tuple[str, str]]:
+    """A release with records, and two keys: one with a budget of tokens, one with a budget in money."""
     install("--set", "records.enabled=true")
     settled(stage.cluster)
     eventually("the records are ready", lambda: ready_pods(stage.cluster, "records"), within=90)
     # What is spent of a budget is remembered by the key's name.
     name = f"e2e-budgeted-{uuid.uuid4().hex[:8]}"
-    yield create_key(stage.cluster, name, f"--budget={BUDGET}", "--budget-period=month")
-    stage.cluster.delete("secret", name, SYSTEM)
+    yield (
+        create_key(stage.cluster, f"{name}-tokens", f"--budget={BUDGET}"),
+        create_key(stage.cluster, f"{name}-money", f"--budget-money={MONEY}", "--budget-currency=USD"),
+    )
+    for kind in ("tokens", "money"):
+        stage.cluster.delete("secret", f"{name}-{kind}", SYSTEM)
     install()
     # The chart keeps the books when records are turned off.
     stage.cluster.kubectl("-n", SYSTEM, "delete", "pvc", "-l", "app.kubernetes.io/component=records")
@@ -60,37 +68,44 @@ def ask(stage: Stage, key: str) -> Answer:
         return Answer(refused=code, again=error.headers.get("x-should-retry", ""))
 
 
-def until_spent(stage: Stage, key: str, within: float = 120) -> tuple[int, Answer]:
-    """Tokens that were used before the first refusal for good, and that refusal.
+def until_spent(stage: Stage, key: str, within: float = 120) -> tuple[list[int], Answer]:
+    """The tokens of each answer before the first refusal for good, and that refusal.
 
     For as long as a gateway has not reached the new ledger it may say `budget_unavailable`, which clients try again.
     """
-    used, end = 0, time.monotonic() + within
+    used, end = list[int](), time.monotonic() + within
     while time.monotonic() < end:
         answer = ask(stage, key)
         if answer.refused == "budget_unavailable":
             time.sleep(0.5)
         elif answer.refused:
             return used, answer
-        used += answer.tokens
-    raise AssertionError(f"{used} tokens were used in {within:.0f} s, and nothing was refused for good")
+        used.append(answer.tokens)
+    raise AssertionError(f"{sum(used)} tokens were used in {within:.0f} s, and nothing was refused for good")
 
 
-def test_a_budget_is_spent_to_its_end_and_not_beyond_though_the_ledger_is_replaced(stage: Stage, budgeted: str) -> None:
+def test_budgets_are_spent_to_their_end_and_not_beyond_though_the_ledger_is_replaced(
+    stage: Stage, budgeted: tuple[str, str]
+) -> None:
+    tokens, money = budgeted
     # Given a deployment that serves, and half of the budget spent
-    stage.serving("story", "--tokens=50", replicas=2)
-    eventually("the key is known", lambda: not ask(stage, budgeted).refused, within=20)
-    used = sum(ask(stage, budgeted).tokens for _ in range(BUDGET // 2 // 55))
+    stage.serving("story", "--tokens=50", replicas=2, pricing=PRICING)
+    eventually("the key is known", lambda: not ask(stage, tokens).refused, within=20)
+    used = sum(ask(stage, tokens).tokens for _ in range(BUDGET // 2 // 55))
     assert used > 0
     # When the pod of the records is replaced
     (pod,) = ready_pods(stage.cluster, "records")
     stage.cluster.delete("pod", pod, SYSTEM)
     eventually("another one is ready", lambda: set(ready_pods(stage.cluster, "records")) - {pod}, within=90)
     # Then what is left can be spent, and no more
-    more, refusal = until_spent(stage, budgeted)
+    more, refusal = until_spent(stage, tokens)
     assert (refusal.refused, refusal.again) == ("insufficient_quota", "false")
-    assert used + more <= BUDGET
+    assert used + sum(more) <= BUDGET
     # Each gateway may hold a part that is too small for one more request.
-    assert used + more >= 0.9 * BUDGET
-    # and whoever has no budget is served as before
+    assert used + sum(more) >= 0.9 * BUDGET
+    # and so it is with money,
+    paid, refusal = until_spent(stage, money)
+    assert (refusal.refused, refusal.again) == ("insufficient_quota", "false")
+    assert 0.9 * REQUESTS <= len(paid) <= REQUESTS
+    # while whoever has no budget is served as before.
     assert ask(stage, stage.key).tokens > 0

@@ -6,6 +6,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.e2e import authority
 from tests.e2e.installation import SYSTEM
 from tests.e2e.stage import ENGINE_IMAGE, Stage
 from tests.load.traffic import Traffic, flips
@@ -47,6 +48,7 @@ def test_real_vllm_answers_and_two_seeds_are_rolled_out(stage: Stage) -> None:
     # Given a real vLLM pod with a tiny model of seed A
     stage.model("tiny-a", "/models/tiny-a")
     stage.model("tiny-b", "/models/tiny-b")
+    stage.cluster.apply(authority.pair(stage.cluster, "engines", stage.namespace))
     stage.deployment("tiny", modelRef={"name": "tiny-a"}, **SPEC)
     first = stage.becomes_ready("tiny", within=300)
 
@@ -78,7 +80,8 @@ def test_real_vllm_answers_and_two_seeds_are_rolled_out(stage: Stage) -> None:
 
     # When the deployment asks for the model of seed B
     with Traffic(stage.base_url, stage.key, stage.served("tiny"), streams=4, tokens=4) as traffic:
-        stage.deployment("tiny", modelRef={"name": "tiny-b"}, **SPEC)
+        speaking_tls = {**ENGINE, "tls": {"secretRef": {"name": "engines"}, "requireClientCertificate": True}}
+        stage.deployment("tiny", modelRef={"name": "tiny-b"}, **{**SPEC, "engine": speaking_tls})
         second = stage.becomes_ready("tiny", within=400)
     print(traffic.report())
 

@@ -49,6 +49,7 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
         "records": {
             "enabled": True,
             "databaseSecret": "postgresql",
+            "subjectKeysSecret": "subject-keys",
             "requests": {"enabled": True, "keep": "48h", "spool": "8Mi"},
         },
         "gateway": {"requestLog": {"percent": 25}},

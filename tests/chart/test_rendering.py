@@ -168,6 +168,15 @@ def test_the_records_database_may_be_a_servers_whose_url_is_a_secret(helm: Helm)
     assert of_kind(helm.render(values), "PersistentVolumeClaim") == []
 
 
+def test_secrets_that_identifiers_are_hashed_with_are_mounted_where_they_are_looked_for(helm: Helm) -> None:
+    assert _args(helm, "records", dict(VALUE_SETS["records"])).subject_keys is None
+    values = dict(VALUE_SETS["records-of-requests"])
+    pod, args = _pod(helm, "records", values), _args(helm, "records", values)
+    mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "subject-keys")
+    assert (mount["mountPath"], mount["readOnly"]) == (str(args.subject_keys), True)
+    assert next(v for v in pod["volumes"] if v["name"] == "subject-keys")["secret"]["secretName"] == "subject-keys"
+
+
 def test_records_of_requests_are_opt_in_and_brought_as_the_ledger_is_asked(helm: Helm) -> None:
     without = _args(helm, "gateway", dict(VALUE_SETS["records"]))
     assert (without.records, without.records_dir) == (None, None)

@@ -22,6 +22,8 @@ from understudy.records.app import make_app
 from understudy.records.database import open_database
 from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
+from understudy.records.policy.subjects import Keys
+from understudy.records.subject_routes import subject_router
 from understudy.telemetry.records import RecordsMetrics
 
 ACCOUNT = "understudy-system/team-a"
@@ -68,14 +70,25 @@ class Records:
 
 @asynccontextmanager
 async def records(
-    where: Path | str, clock: Callable[[], float], api_url: str = "", subjects: tuple[str, ...] = (GATEWAY,)
+    where: Path | str,
+    clock: Callable[[], float],
+    api_url: str = "",
+    subjects: tuple[str, ...] = (GATEWAY,),
+    keys: Keys | None = None,
+    admins: tuple[str, ...] = (),
 ) -> AsyncIterator[Records]:
-    """A server in this process, on the database of a URL or in a folder; with an `api_url` it wants tokens."""
+    """A server in this process, on the database of a URL or in a folder; with an `api_url` it wants tokens.
+
+    With `keys` it stores who is spoken of, and `admins` may have somebody erased.
+    """
     engine = open_database(where if isinstance(where, str) else f"sqlite:///{where}/records.db")
     ledger = Ledger(engine, clock)
     reviews = Reviews(ApiServer(api_url), subjects) if api_url else None
-    ingest = Ingest(engine, clock)
-    config = uvicorn.Config(make_app(ledger, RecordsMetrics(), reviews, ingest), lifespan="off", log_config=None)
+    ingest = Ingest(engine, clock, keys)
+    asking = Reviews(ApiServer(api_url), admins) if api_url else None
+    erasing = None if keys is None else (subject_router(engine, keys), asking)
+    app = make_app(ledger, RecordsMetrics(), reviews, ingest, erasing)
+    config = uvicorn.Config(app, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", free_port()))
     running = asyncio.ensure_future(server._serve(sockets=[listener]))

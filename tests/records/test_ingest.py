@@ -54,7 +54,7 @@ def ids(engine: Engine) -> list[str]:
 
 
 def test_a_request_is_kept_as_it_was_told(ingest: Ingest, engine: Engine) -> None:
-    assert ingest.take(SEGMENT, 0, [line(1)]) == Taken(1, 1, 0, 0, (9.75,), {})
+    assert ingest.take(SEGMENT, 0, [line(1)]) == Taken(1, {"request": 1}, 0, 0, 0, (9.75,), {})
     with engine.begin() as connection:
         (row,) = connection.execute(select(REQUESTS)).mappings()
     assert {name: value for name, value in row.items() if name not in ("id", "segment")} == {
@@ -62,15 +62,15 @@ def test_a_request_is_kept_as_it_was_told(ingest: Ingest, engine: Engine) -> Non
         "served_name": "storyteller", "fallback": None, "operation": "/v1/chat/completions", "stream": True,
         "revision": "73cba436", "track": "stable", "status": 200, "code": None, "attempts": 1,
         "first_token_us": 250_000, "total_us": 1_500_000, "tokens_in": 12, "tokens_out": 34, "finish": "stop",
-        "conversation": "header", "sampled": False,
+        "conversation": "header", "sampled": False, "key_subject": None,
     }  # fmt: skip
 
 
 def test_what_comes_again_is_not_stored_again(ingest: Ingest, engine: Engine) -> None:
     batch = [line(number) for number in range(5)]
     assert ingest.take(SEGMENT, 0, batch[:3]).next == 3
-    assert ingest.take(SEGMENT, 0, batch[:3]) == Taken(3, 0, 3, 0, (), {})
-    assert ingest.take(SEGMENT, 1, batch[1:]) == Taken(5, 2, 2, 0, (9.75, 9.75), {})
+    assert ingest.take(SEGMENT, 0, batch[:3]) == Taken(3, {}, 3, 0, 0, (), {})
+    assert ingest.take(SEGMENT, 1, batch[1:]) == Taken(5, {"request": 2}, 2, 0, 0, (9.75, 9.75), {})
     # One that was under way for long changes nothing.
     assert ingest.take(SEGMENT, 0, batch[:3]).next == 5
     assert ids(engine) == [f"id-{number}" for number in range(5)]
@@ -78,7 +78,7 @@ def test_what_comes_again_is_not_stored_again(ingest: Ingest, engine: Engine) ->
 
 def test_what_never_came_is_missing(ingest: Ingest) -> None:
     ingest.take(SEGMENT, 4, [line(4)])
-    assert ingest.totals() == Totals(segments=1, stored=1, rejected=0, missing=4, lost=0)
+    assert ingest.totals() == Totals(segments=1, stored=1, rejected=0, missing=4, lost=0, erased=0)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_what_never_came_is_missing(ingest: Ingest) -> None:
     ],
 )
 def test_a_line_that_cannot_be_read_is_counted_and_no_hindrance(ingest: Ingest, engine: Engine, wrong: Any) -> None:
-    assert ingest.take(SEGMENT, 0, [line(0), wrong, line(2)]) == Taken(3, 2, 0, 1, (9.75, 9.75), {})
+    assert ingest.take(SEGMENT, 0, [line(0), wrong, line(2)]) == Taken(3, {"request": 2}, 0, 1, 0, (9.75, 9.75), {})
     assert ids(engine) == ["id-0", "id-2"]
 
 
 def test_what_a_newer_gateway_tells_besides_is_no_hindrance(ingest: Ingest) -> None:
-    assert ingest.take(SEGMENT, 0, [line(0, colour="red")]).stored == 1
+    assert ingest.take(SEGMENT, 0, [line(0, colour="red")]).stored == {"request": 1}
 
 
 def test_what_made_way_is_lost_but_for_what_had_come(ingest: Ingest) -> None:
@@ -113,7 +113,7 @@ def test_what_made_way_is_lost_but_for_what_had_come(ingest: Ingest) -> None:
     unheard = {"kind": "ended", "segment": "0123456789abcdef-c00000009", "lines": 5}
     for _ in range(2):
         ingest.take(OTHER, 0, [gone, unheard])
-        assert ingest.totals() == Totals(segments=3, stored=2, rejected=0, missing=0, lost=13)
+        assert ingest.totals() == Totals(segments=3, stored=2, rejected=0, missing=0, lost=13, erased=0)
     # What was under way when it made way has come after all.
     ingest.take(SEGMENT, 2, [line(2)])
     assert ingest.totals().lost == 12
@@ -123,7 +123,7 @@ def test_records_that_no_disk_had_room_for_are_counted_once(ingest: Ingest) -> N
     lost = {"kind": "lost", "of": "request", "count": 7}
     assert ingest.take(OTHER, 0, [lost]).lost == {"request": 7}
     assert ingest.take(OTHER, 0, [lost]).lost == {}
-    assert ingest.totals() == Totals(segments=1, stored=0, rejected=0, missing=0, lost=7)
+    assert ingest.totals() == Totals(segments=1, stored=0, rejected=0, missing=0, lost=7, erased=0)
 
 
 def test_a_batch_is_stored_wholly_or_not_at_all(ingest: Ingest, engine: Engine) -> None:
@@ -160,12 +160,12 @@ def test_what_is_old_is_forgotten_and_counted_all_the_same(engine: Engine) -> No
     ingest = Ingest(engine, lambda: now[0])
     old = [line(number, time="2026-10-01T00:00:00Z") for number in range(2_100)]
     ingest.take(SEGMENT, 0, [*old, line(9_999)])
-    assert ingest.forget(int((NOON - 86_400) * 1000)) == 2_100
+    assert ingest.forget(int((NOON - 86_400) * 1000), 0) == 2_100
     assert (ids(engine), ingest.totals().stored) == (["id-9999"], 2_101)
     # Who repeats himself a month later is still known; then nothing is left of it.
-    assert ingest.take(SEGMENT, 0, old[:10]).stored == 0
+    assert ingest.take(SEGMENT, 0, old[:10]).stored == {}
     now[0] += 31 * 86_400
-    assert ingest.forget(int(now[0] * 1000)) == 1
+    assert ingest.forget(int(now[0] * 1000), 0) == 1
     assert ingest.totals().segments == 0
 
 
@@ -178,7 +178,7 @@ async def test_a_batch_comes_by_http_and_is_told_how_far_it_has_come(url: str) -
         )
         assert await r.ask("GET", "/v1/ingest") == (
             200,
-            {"segments": 1, "stored": 1, "rejected": 1, "missing": 0, "lost": 0},
+            {"segments": 1, "stored": 1, "rejected": 1, "missing": 0, "lost": 0, "erased": 0},
         )
         shown = (await r.ask("GET", "/metrics"))[1]
         assert "understudy_records_rejected_total 1.0" in shown

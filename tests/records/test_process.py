@@ -65,7 +65,7 @@ async def test_it_shows_a_renewed_certificate_and_ends_well(tmp_path: Path) -> N
         r.child.send_signal(signal.SIGTERM)
         _, said = await r.child.communicate()
         assert r.child.returncode == 0
-        assert b"the database was at step none and is now at 0002" in said
+        assert b"the database was at step none and is now at 0003" in said
         assert b"Traceback" not in said
 
 
@@ -84,6 +84,7 @@ async def test_it_shows_a_renewed_certificate_and_ends_well(tmp_path: Path) -> N
             2,
             "understudy records: /nowhere/url cannot be read: [Errno 2]",
         ),
+        (("--auth=none", "--subject-keys=/nowhere"), 1, "understudy records: [Errno 2] No such file"),
         (("--auth=none", "--database=oracle"), 2, "understudy records: 'oracle' is no database: write sqlite:///"),
         (("--auth=none", "--host=203.0.113.7"), 1, "understudy records: [Errno"),
     ],

@@ -12,7 +12,7 @@ from understudy.domain.duration import seconds
 from understudy.gateway import kubeapi
 from understudy.gateway.pair import PairError
 from understudy.records.database import DatabaseError
-from understudy.records.process import PORT, Settings, serve
+from understudy.records.process import PORT, KeysError, Settings, serve
 from understudy.telemetry.logging import configure
 
 _DATABASE = "sqlite:////var/lib/understudy/records.db"
@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--database", default=_DATABASE, metavar="URL", help=where)
     kept = "holds that URL, for one with a password; goes before --database"
     parser.add_argument("--database-file", type=Path, metavar="FILE", help=kept)
+    longer = "records of what players did are kept for (default: 2160h)"
+    kept_engagement = Settings("").keep_engagement_seconds
+    parser.add_argument("--keep-engagement", type=_duration, default=kept_engagement, metavar="TIME", help=longer)
+    secrets = "holds a file for each secret that identifiers are hashed with, named 1, 2 …; default: none is stored"
+    parser.add_argument("--subject-keys", type=Path, metavar="DIR", help=secrets)
+    admin = "system:serviceaccount:<ns>:<name> that may have somebody erased; repeatable"
+    parser.add_argument("--admin-subject", action="append", default=[], metavar="USER", help=admin)
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104  # a pod listens on its own address
     parser.add_argument("--port", type=int, default=PORT)
     tls = "holds tls.crt and tls.key, renewed while it runs; default: plain HTTP"
@@ -70,11 +77,14 @@ def run(args: argparse.Namespace) -> int:
         reset_clock=args.reset_clock,
         only_ledger=args.only == "ledger",
         keep_seconds=args.keep,
+        keep_engagement_seconds=args.keep_engagement,
+        subject_keys=args.subject_keys,
+        admins=tuple(args.admin_subject),
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
-    except (DatabaseError, PairError) as error:
+    except (DatabaseError, KeysError, PairError) as error:
         return _refuse(str(error))
     except OSError as error:
         print(f"understudy records: {error}", file=sys.stderr)

@@ -203,6 +203,8 @@ class Records(BaseModel):
     database_secret: Annotated[str, Field(pattern="^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)] = ""
     """Secret with the key `url`, in the release's namespace: postgresql://user:password@host:5432/name. Empty: SQLite
     in a file on `storage`."""
+    subject_keys_secret: Annotated[str, Field(pattern="^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)] = ""
+    """Secret with a key `1`, at least 32 random bytes, that identifiers are hashed with; empty: none is stored."""
     args: list[str] = Field(default_factory=list)
     """Further arguments of `understudy records`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

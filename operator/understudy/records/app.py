@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, FastAPI, Path, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -95,8 +95,17 @@ class Bounded:
         await self._app(scope, receive, send)
 
 
-def make_app(ledger: Ledger, metrics: RecordsMetrics, reviews: Reviews | None, ingest: Ingest | None = None) -> FastAPI:
-    """The application; with `reviews` None it answers everybody, without an `ingest` it keeps the ledger alone."""
+def make_app(
+    ledger: Ledger,
+    metrics: RecordsMetrics,
+    reviews: Reviews | None,
+    ingest: Ingest | None = None,
+    subjects: tuple[APIRouter, Reviews | None] | None = None,
+) -> FastAPI:
+    """The application; with `reviews` None it answers everybody, without an `ingest` it keeps the ledger alone.
+
+    `subjects` are the routes by which somebody is erased, and who may ask there: gateways may not.
+    """
     app = FastAPI(title="Understudy records", openapi_url=None, redirect_slashes=False)
     app.add_middleware(Bounded)
     guarded = [Depends(_guard(reviews))] if reviews is not None else []
@@ -144,6 +153,9 @@ def make_app(ledger: Ledger, metrics: RecordsMetrics, reviews: Reviews | None, i
 
     if ingest is not None:
         app.include_router(ingest_router(ingest, metrics), dependencies=guarded)
+    if subjects is not None:
+        router, who = subjects
+        app.include_router(router, dependencies=[Depends(_guard(who))] if who is not None else [])
     return app
 
 

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Table, make_url
+from sqlalchemy import Connection, Engine, Table, literal, make_url
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL
@@ -22,7 +22,7 @@ from understudy.records import postgresql, sqlite
 
 LOG: Final = logging.getLogger(__name__)
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
-_TURNS: Final = {"migration": 1, "ledger": 2}
+_TURNS: Final = {"migration": 1, "ledger": 2, "subjects": 3}
 _SQLITE: Final = "sqlite:////var/lib/understudy/records.db"
 _POSTGRESQL: Final = "postgresql://user:password@host:5432/name"
 
@@ -91,7 +91,7 @@ def migrate(engine: Engine) -> None:
     LOG.info("the database was at step %s and is now at %s", found or "none", last)
 
 
-def wait_for_turn(connection: Connection, purpose: Literal["migration", "ledger"]) -> None:
+def wait_for_turn(connection: Connection, purpose: Literal["migration", "ledger", "subjects"]) -> None:
     """Have no other transaction for that purpose beside this one, of any process.
 
     In a file each transaction is alone from its beginning.
@@ -100,12 +100,16 @@ def wait_for_turn(connection: Connection, purpose: Literal["migration", "ledger"
         postgresql.wait_for_turn(connection, _TURNS[purpose])
 
 
-def insert_missing(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
-    """Insert a row unless there is one that it would contradict."""
+def insert_missing(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless there is one that it would contradict; whether it was inserted."""
+    one = literal(1)
     if connection.dialect.name == "postgresql":
-        connection.execute(postgresql_dialect.insert(table).values(values).on_conflict_do_nothing())
+        done = connection.execute(
+            postgresql_dialect.insert(table).values(values).on_conflict_do_nothing().returning(one)
+        )
     else:
-        connection.execute(sqlite_dialect.insert(table).values(values).on_conflict_do_nothing())
+        done = connection.execute(sqlite_dialect.insert(table).values(values).on_conflict_do_nothing().returning(one))
+    return done.first() is not None
 
 
 def is_full(error: BaseException | None) -> bool:

@@ -10,114 +10,192 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, case, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 
-from understudy.records.database import insert_missing
-from understudy.records.lines import LINE, Ended, Line, Lost, Request
-from understudy.records.schema import REQUESTS, SEGMENTS
+from understudy.records.database import insert_missing, wait_for_turn
+from understudy.records.lines import LINE, Ended, Engagement, Line, Lost, Record, Request
+from understudy.records.policy.subjects import Keys, SubjectKind
+from understudy.records.schema import ENGAGEMENT, REQUESTS, SEGMENTS, VIOLATIONS
+from understudy.records.subjects import Finder
 
 # Marks outlive their rows: whoever repeats himself for so long (seconds) is still known.
 _MARKS_KEPT: Final = 30 * 86_400
 _BATCH: Final = 1000
+_TABLES: Final = (REQUESTS, VIOLATIONS, ENGAGEMENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a batch: lines before `next` need not be sent again; `late` are ages of records in seconds."""
+    """What became of a batch: lines before `next` need not be sent again; `late` are ages of records in seconds.
+
+    `stored` and `lost` are by kind; `repeated` are lines that had come before, and events that had been told of.
+    """
 
     next: int
-    stored: int
+    stored: dict[str, int]
     repeated: int
     rejected: int
+    erased: int
     late: tuple[float, ...]
     lost: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What has come of all segments that are remembered: records `stored`, and those that are not, by the reason."""
+    """What has come of all segments that are remembered: records `stored`, and those that are not, by the reason.
+
+    An event that was told of twice counts as stored both times.
+    """
 
     segments: int
     stored: int
     rejected: int
     missing: int
     lost: int
+    erased: int
 
 
 class Ingest:
     """Stores lines. `clock` gives Unix seconds; methods may be called from any thread.
 
-    They raise sqlalchemy.exc.SQLAlchemyError when nothing can be written, and then nothing has changed.
+    Without `keys` nobody is called by anything: who a request or a violation is about is not stored, and what players
+    did is not taken.
+
+    Methods raise sqlalchemy.exc.SQLAlchemyError when nothing can be written, and then nothing has changed.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float], keys: Keys | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._keys = keys
 
     def take(self, name: str, first: int, records: Sequence[Any]) -> Taken:
         """Lines of the segment `name`, from the line number `first` on; what cannot be read is counted, and passed."""
         now = self._clock()
-        lines = [_read(record) for record in records]
+        lines = [self._read(record) for record in records]
         with self._engine.begin() as connection:
+            if self._keys is not None:
+                wait_for_turn(connection, "subjects")
             mark = _mark(connection, name, int(now))
             known = max(0, mark.next - first)
-            fresh = list(enumerate(lines))[known:]
-            requests = [(index, line) for index, line in fresh if isinstance(line, Request)]
-            if requests:
-                rows = [{"segment": mark.id, "seq": first + index, **line.row()} for index, line in requests]
-                connection.execute(insert(REQUESTS), rows)
+            fresh = list(enumerate(lines, first))[known:]
+            told = [(seq, line) for seq, line in fresh if isinstance(line, Record)]
+            store = _Store(connection, self._keys, mark.id, int(now))
+            for seq, line in told:
+                store.add(seq, line)
+            store.write()
             lost = _lose(connection, (line for _, line in fresh), int(now))
             rejected = sum(line is None for _, line in fresh)
             after = max(mark.next, first + len(lines))
             changes = {
                 "next": after,
-                "stored": mark.stored + len(requests),
+                "stored": mark.stored + store.stored.total() + store.repeated,
                 "rejected": mark.rejected + rejected,
                 "missing": mark.missing + max(0, first - mark.next),
                 "lost": mark.lost + lost.total(),
+                "erased": mark.erased + store.erased,
                 "last_at": int(now),
             }
             connection.execute(update(SEGMENTS).where(SEGMENTS.c.id == mark.id).values(changes))
-        late = tuple(max(0.0, now - line.at_ms / 1000) for _, line in requests)
-        return Taken(after, len(requests), min(known, len(lines)), rejected, late, dict(lost))
+        late = tuple(max(0.0, now - line.at_ms / 1000) for _, line in told)
+        repeated = min(known, len(lines)) + store.repeated
+        return Taken(after, dict(store.stored), repeated, rejected, store.erased, late, dict(lost))
 
     def totals(self) -> Totals:
         """All that gateways have told of."""
-        gone = case((SEGMENTS.c.lines > SEGMENTS.c.next, SEGMENTS.c.lines - SEGMENTS.c.next), else_=0)
-        columns = (SEGMENTS.c.stored, SEGMENTS.c.rejected, SEGMENTS.c.missing, SEGMENTS.c.lost + gone)
+        s = SEGMENTS.c
+        gone = case((s.lines > s.next, s.lines - s.next), else_=0)
+        columns = (s.stored, s.rejected, s.missing, s.lost + gone, s.erased)
         with self._engine.begin() as connection:
             sums = (func.coalesce(func.sum(column), 0) for column in columns)
             found = connection.execute(select(func.count(), *sums).select_from(SEGMENTS)).one()
         return Totals(*(int(number) for number in found))
 
-    def forget(self, before_ms: int) -> int:
-        """Delete requests that began before then, some at a time so that nobody waits long; how many there were."""
+    def forget(self, before_ms: int, engagement_before_ms: int) -> int:
+        """Delete records from before then, some at a time so that nobody waits long; how many there were."""
+        gone = self._delete(REQUESTS, before_ms) + self._delete(VIOLATIONS, before_ms)
+        gone += self._delete(ENGAGEMENT, engagement_before_ms)
+        with self._engine.begin() as connection:
+            over = SEGMENTS.c.last_at < int(self._clock()) - _MARKS_KEPT
+            rows = [select(table.c.id).where(table.c.segment == SEGMENTS.c.id).exists() for table in _TABLES]
+            connection.execute(delete(SEGMENTS).where(over, *(~row for row in rows)))
+        return gone
+
+    def _delete(self, table: Table, before_ms: int) -> int:
         gone = 0
         while True:
             with self._engine.begin() as connection:
-                old = select(REQUESTS.c.id).where(REQUESTS.c.at_ms < before_ms).limit(_BATCH)
-                found = connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(old))).rowcount
+                old = select(table.c.id).where(table.c.at_ms < before_ms).limit(_BATCH)
+                found = connection.execute(delete(table).where(table.c.id.in_(old))).rowcount
             gone += found
             if found < _BATCH:
-                break
-        with self._engine.begin() as connection:
-            rows = select(REQUESTS.c.id).where(REQUESTS.c.segment == SEGMENTS.c.id).exists()
-            over = SEGMENTS.c.last_at < int(self._clock()) - _MARKS_KEPT
-            connection.execute(delete(SEGMENTS).where(over, ~rows))
-        return gone
+                return gone
+
+    def _read(self, record: Any) -> Line | None:
+        try:
+            line = LINE.validate_python(record)
+        except ValidationError:
+            return None
+        return None if isinstance(line, Engagement) and self._keys is None else line
 
 
-def _read(record: Any) -> Line | None:
-    try:
-        return LINE.validate_python(record)
-    except ValidationError:
-        return None
+class _Store:
+    """Rows of one batch, gathered so that those of a table are written together."""
+
+    def __init__(self, connection: Connection, keys: Keys | None, segment: int, now: int) -> None:
+        self.stored: Counter[str] = Counter()
+        self.repeated = 0
+        self.erased = 0
+        self._connection = connection
+        self._finder = None if keys is None else Finder(connection, keys, now)
+        self._segment = segment
+        self._requests: list[dict[str, Any]] = []
+        self._violations: list[dict[str, Any]] = []
+
+    def add(self, seq: int, line: Record) -> None:
+        """Take a record, with whom it is about."""
+        row = {"segment": self._segment, "seq": seq, **line.row()}
+        at = line.at_ms / 1000
+        if isinstance(line, Request):
+            row["key_subject"] = self._who("key", "", line.key, at)
+            self._requests.append(row)
+        elif isinstance(line, Engagement):
+            self._add_engagement(row, line, at)
+            return
+        else:
+            row["player"] = self._who("player", line.tenant, line.player, at)
+            row["session"] = self._who("session", line.tenant, line.session, at)
+            self._violations.append(row)
+        self.stored[line.kind] += 1
+
+    def write(self) -> None:
+        """Write what was gathered."""
+        for table, rows in ((REQUESTS, self._requests), (VIOLATIONS, self._violations)):
+            if rows:
+                self._connection.execute(insert(table), rows)
+
+    def _add_engagement(self, row: dict[str, Any], line: Engagement, at: float) -> None:
+        subject = self._who("player", line.tenant, line.player, at)
+        if subject is None:
+            self.erased += 1
+            return
+        row |= {"subject": subject, "session": self._who("session", line.tenant, line.session, at)}
+        if insert_missing(self._connection, ENGAGEMENT, row):
+            self.stored[line.kind] += 1
+        else:
+            self.repeated += 1
+
+    def _who(self, kind: SubjectKind, tenant: str, identifier: str | None, at: float) -> str | None:
+        """The number of whoever is spoken of; None for nobody, and for somebody who was erased since."""
+        if self._finder is None or identifier is None:
+            return None
+        return self._finder.find(kind, tenant, identifier, at)
 
 
 def _mark(connection: Connection, name: str, now: int) -> Row[Any]:
     """The row of a segment, made if there is none; no other transaction has it until this one is over."""
-    empty = {"next": 0, "stored": 0, "rejected": 0, "missing": 0, "lost": 0, "last_at": now}
+    empty = {"next": 0, "stored": 0, "rejected": 0, "missing": 0, "lost": 0, "erased": 0, "last_at": now}
     insert_missing(connection, SEGMENTS, {"name": name, **empty})
     return connection.execute(select(SEGMENTS).where(SEGMENTS.c.name == name).with_for_update()).one()
 

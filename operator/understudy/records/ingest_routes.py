@@ -40,7 +40,7 @@ def ingest_router(ingest: Ingest, metrics: RecordsMetrics) -> APIRouter:
         with metrics.stores.time():
             taken = await run_in_threadpool(ingest.take, segment, batch.first, batch.records)
         _count(metrics, taken)
-        return JSONResponse({"next": taken.next, "stored": taken.stored, "rejected": taken.rejected})
+        return JSONResponse({"next": taken.next, "stored": sum(taken.stored.values()), "rejected": taken.rejected})
 
     @router.get("/v1/ingest")
     def totals() -> JSONResponse:
@@ -60,7 +60,9 @@ def _parse(body: bytes) -> Batch:
 
 
 def _count(metrics: RecordsMetrics, taken: Taken) -> None:
-    metrics.stored.labels("request").inc(taken.stored)
+    for kind, count in taken.stored.items():
+        metrics.stored.labels(kind).inc(count)
+    metrics.erased.inc(taken.erased)
     metrics.repeated.inc(taken.repeated)
     metrics.rejected.inc(taken.rejected)
     for seconds in taken.late:

@@ -22,11 +22,19 @@ class _Line(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
 
 
-class Request(_Line):
+class _Record(_Line):
+    time: datetime
+
+    @property
+    def at_ms(self) -> int:
+        """When it began, in Unix milliseconds."""
+        return int(self.time.timestamp() * 1000)
+
+
+class Request(_Record):
     """A request of a client; gateway/policy/story.py says what each field means."""
 
     kind: Literal["request"]
-    time: datetime
     request_id: Word
     deployment: Name
     served_name: Name
@@ -45,18 +53,81 @@ class Request(_Line):
     finish_reason: Word | None
     conversation: Short | None
     sampled: bool
-
-    @property
-    def at_ms(self) -> int:
-        """When it began, in Unix milliseconds."""
-        return int(self.time.timestamp() * 1000)
+    key: Word | None = None
 
     def row(self) -> dict[str, Any]:
         """As columns."""
-        row = self.model_dump(exclude={"kind", "time", "first_token_seconds", "seconds", "finish_reason"})
+        row = self.model_dump(exclude={"kind", "time", "first_token_seconds", "seconds", "finish_reason", "key"})
         first = self.first_token_seconds
         row["first_token_us"] = None if first is None else round(first * _MICRO)
         return {**row, "at_ms": self.at_ms, "total_us": round(self.seconds * _MICRO), "finish": self.finish_reason}
+
+
+class Violation(_Record):
+    """What a rule found in what was said, and what was done; `start` and `end` are characters of the raw text.
+
+    `player` and `session` are identifiers of a tenant's own, which are not stored.
+    """
+
+    kind: Literal["violation", "crisis"]
+    violation_id: Word
+    request_id: Word | None = None
+    deployment: Name
+    guardrail: Name
+    policy_hash: Annotated[str, Field(max_length=128, pattern=_TEXT)]
+    revision: Word | None = None
+    track: Short | None = None
+    tenant: Name = ""
+    player: Name | None = None
+    session: Name | None = None
+    direction: Literal["input", "output"]
+    category: Word
+    severity: Annotated[int, Field(ge=0, le=6)]
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    detector: Word
+    detector_version: Word
+    detector_status: Short
+    start: Number | None = None
+    end: Number | None = None
+    excerpt_hash: Annotated[str, Field(max_length=128, pattern=_TEXT)] | None = None
+    action: Annotated[str, Field(max_length=32, pattern=_TEXT)]
+    action_result: Annotated[str, Field(max_length=32, pattern=_TEXT)]
+    chars_released_before: Number
+    hold_seconds: Seconds | None = None
+    upstream_cancelled: bool
+
+    def row(self) -> dict[str, Any]:
+        """As columns, but for those of who it is about."""
+        renamed = {"start", "end", "chars_released_before", "hold_seconds", "upstream_cancelled"}
+        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", *renamed})
+        hold = self.hold_seconds
+        return {
+            **row,
+            "at_ms": self.at_ms,
+            "start_at": self.start,
+            "end_at": self.end,
+            "released_before": self.chars_released_before,
+            "hold_us": None if hold is None else round(hold * _MICRO),
+            "cancelled": self.upstream_cancelled,
+        }
+
+
+class Engagement(_Record):
+    """What a player did, or was seen to; `event_id` is his application's. `clamped`: its time was unbelievable."""
+
+    kind: Literal["engagement"]
+    tenant: Name
+    player: Name
+    session: Name | None = None
+    event_id: Word
+    event: Word
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    time_zone: Word | None = None
+    clamped: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """As columns, but for those of who it is about."""
+        return {**self.model_dump(exclude={"kind", "time", "tenant", "player", "session"}), "at_ms": self.at_ms}
 
 
 class Ended(_Line):
@@ -75,5 +146,6 @@ class Lost(_Line):
     count: Number
 
 
-Line = Request | Ended | Lost
+Record = Request | Violation | Engagement
+Line = Record | Ended | Lost
 LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import uvicorn
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from understudy.gateway.kubeapi import ApiServer
@@ -22,21 +23,32 @@ from understudy.records.app import make_app
 from understudy.records.database import held, open_database
 from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
+from understudy.records.policy.subjects import Keys, parse_keys
+from understudy.records.subject_routes import subject_router
+from understudy.records.subjects import forget
 from understudy.telemetry.records import RecordsMetrics
 
 LOG: Final = logging.getLogger(__name__)
 PORT: Final = 9902
 _SWEEP_SECONDS: Final = 10.0
 _FORGET_SECONDS: Final = 300.0
+# Of somebody it is noted but once an hour that he was seen.
+_LINKS_LONGER: Final = 86_400
 # Questions take milliseconds; what has not been answered by then would be asked again anyway.
 _SHUTDOWN_SECONDS: Final = 5
+
+
+class KeysError(ValueError):
+    """Secrets for identifiers that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the process runs. `tls_dir` holds tls.crt and tls.key, None serves plain HTTP.
 
-    Records of requests are kept for `keep_seconds`; with `only_ledger` none are taken.
+    Records are kept for `keep_seconds`, of what players did for `keep_engagement_seconds`; with `only_ledger` none are
+    taken. `subject_keys` holds the secrets that identifiers are hashed with; None stores none. With `auth` "token" only
+    `admins` may have somebody erased.
     With `auth` "token" only the `subjects` may ask, as the API server `api` names them.
     """
 
@@ -50,26 +62,35 @@ class Settings:
     reset_clock: bool = False
     only_ledger: bool = False
     keep_seconds: float = 30 * 86_400.0
+    keep_engagement_seconds: float = 90 * 86_400.0
+    subject_keys: Path | None = None
+    admins: tuple[str, ...] = ()
 
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises OSError for a taken port, PairError for a certificate that cannot be used, DatabaseError for a database.
+    Raises OSError for a taken port, PairError for a certificate that cannot be used, DatabaseError for a database,
+    KeysError for secrets.
     """
     pair = None if settings.tls_dir is None else Pair(settings.tls_dir)
+    keys = _read_keys(settings.subject_keys)
     with held(settings.database):
-        await _serve(settings, pair)
+        await _serve(settings, pair, keys)
 
 
-async def _serve(settings: Settings, pair: Pair | None) -> None:
+async def _serve(settings: Settings, pair: Pair | None, keys: Keys | None) -> None:
     engine = open_database(settings.database)
     ledger = Ledger(engine, time.time)
     if settings.reset_clock:
         ledger.reset_clock()
     reviews = Reviews(settings.api, settings.subjects) if settings.auth == "token" else None
-    ingest = None if settings.only_ledger else Ingest(engine, time.time)
-    app = make_app(ledger, RecordsMetrics(), reviews, ingest)
+    ingest = None if settings.only_ledger else Ingest(engine, time.time, keys)
+    subjects = None
+    if ingest is not None and keys is not None:
+        admins = Reviews(settings.api, settings.admins) if settings.auth == "token" else None
+        subjects = (subject_router(engine, keys), admins)
+    app = make_app(ledger, RecordsMetrics(), reviews, ingest, subjects)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -88,7 +109,7 @@ async def _serve(settings: Settings, pair: Pair | None) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_repeat(_SWEEP_SECONDS, "leases cannot be swept", ledger.sweep))]
             if ingest is not None:
-                forget = functools.partial(_forget, ingest, settings.keep_seconds)
+                forget = functools.partial(_forget, engine, ingest, settings)
                 running.append(tasks.create_task(_repeat(_FORGET_SECONDS, "nothing can be forgotten", forget)))
             if pair is not None:
                 running.append(tasks.create_task(pair.renew()))
@@ -112,10 +133,25 @@ def _front(pair: Pair) -> ssl.SSLContext:
     return front
 
 
-def _forget(ingest: Ingest, keep_seconds: float) -> None:
-    gone = ingest.forget(int((time.time() - keep_seconds) * 1000))
+def _forget(engine: Engine, ingest: Ingest, settings: Settings) -> None:
+    now = time.time()
+    kept = (settings.keep_seconds, settings.keep_engagement_seconds)
+    gone = ingest.forget(*(int((now - seconds) * 1000) for seconds in kept))
+    # A link may be thrown away when no row is left that it could lead to.
+    forget(engine, int(now - max(kept)) - _LINKS_LONGER, int(now))
     if gone:
-        LOG.info("%d requests were kept long enough and are gone", gone)
+        LOG.info("%d records were kept long enough and are gone", gone)
+
+
+def _read_keys(folder: Path | None) -> Keys | None:
+    if folder is None:
+        return None
+    # A mounted Secret has folders and links of the kubelet's own beside its files, whose names begin with a dot.
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+    try:
+        return parse_keys(files)
+    except ValueError as error:
+        raise KeysError(f"{folder}: {error}") from error
 
 
 async def _repeat(seconds: float, complaint: str, task: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -77,7 +78,7 @@ CLOCK: Final = Table(
 # What has come of a segment, a file of lines that a gateway sends: all of them before the line `next` have been taken.
 # Of these `stored` are rows, `rejected` could not be read, and `missing` never came, though later ones did. `lines` is
 # how many there were of a segment that made way: the rest of them is lost. `lost` tells of records that never got into
-# a segment.
+# a segment, `erased` of those that came after whom they are about was erased.
 SEGMENTS: Final = Table(
     "ingest_segments",
     METADATA,
@@ -89,6 +90,7 @@ SEGMENTS: Final = Table(
     Column("missing", BigInteger, nullable=False),
     Column("lost", BigInteger, nullable=False),
     Column("lines", BigInteger),
+    Column("erased", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     UniqueConstraint("name"),
     Index("ingest_segments_last_at_index", "last_at"),
@@ -120,7 +122,91 @@ REQUESTS: Final = Table(
     Column("finish", String(64)),
     Column("conversation", String(16)),
     Column("sampled", Boolean, nullable=False),
+    # Of the access key.
+    Column("key_subject", String(32)),
     UniqueConstraint("segment", "seq"),
     Index("requests_at_ms_index", "at_ms"),
     Index("requests_deployment_index", "deployment", "at_ms"),
+)
+
+# The only link between somebody and the number that rows call him by, drawn by chance. `hmac` is of his identifier,
+# with the secret of that number; who is seen again is linked by the newest one.
+SUBJECTS: Final = Table(
+    "subjects",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("key_version", Integer, nullable=False),
+    Column("hmac", String(64), nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    UniqueConstraint("hmac", "key_version"),
+    Index("subjects_seen_at_index", "seen_at"),
+)
+
+# Who was erased: what happened before then must not be stored, if it comes before the stone's end.
+TOMBSTONES: Final = Table(
+    "tombstones",
+    METADATA,
+    Column("hmac", String(64), primary_key=True),
+    Column("key_version", Integer, primary_key=True, autoincrement=False),
+    Column("erased_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Index("tombstones_ends_at_index", "ends_at"),
+)
+
+# What a rule of a guardrail found, and what was done: no text of it, but where in it, and a keyed hash.
+VIOLATIONS: Final = Table(
+    "violations",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("segment", _ID, ForeignKey("ingest_segments.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("violation_id", String(64), nullable=False),
+    Column("request_id", String(64)),
+    Column("deployment", String(320), nullable=False),
+    Column("guardrail", String(320), nullable=False),
+    Column("policy_hash", String(128), nullable=False),
+    Column("revision", String(64)),
+    Column("track", String(16)),
+    Column("player", String(32)),
+    Column("session", String(32)),
+    Column("direction", String(16), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("score", Float),
+    Column("detector", String(64), nullable=False),
+    Column("detector_version", String(64), nullable=False),
+    Column("detector_status", String(16), nullable=False),
+    Column("start_at", BigInteger),
+    Column("end_at", BigInteger),
+    Column("excerpt_hash", String(128)),
+    Column("action", String(32), nullable=False),
+    Column("action_result", String(32), nullable=False),
+    Column("released_before", BigInteger, nullable=False),
+    Column("hold_us", BigInteger),
+    Column("cancelled", Boolean, nullable=False),
+    UniqueConstraint("segment", "seq"),
+    Index("violations_at_ms_index", "at_ms"),
+    Index("violations_deployment_index", "deployment", "at_ms"),
+)
+
+# What a player did, or what was seen of him; `event_id` is his application's, which may tell of it more than once.
+ENGAGEMENT: Final = Table(
+    "engagement",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("segment", _ID, ForeignKey("ingest_segments.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("subject", String(32), nullable=False),
+    Column("session", String(32)),
+    Column("event_id", String(64), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("value", Float),
+    Column("time_zone", String(64)),
+    Column("clamped", Boolean, nullable=False),
+    UniqueConstraint("subject", "event_id"),
+    Index("engagement_at_ms_index", "at_ms"),
+    Index("engagement_subject_index", "subject", "at_ms"),
 )

@@ -19,6 +19,7 @@ class RecordsMetrics:
         self.stored = Counter("understudy_records_stored", "Records that were stored, by kind", ["kind"], registry=r)
         self.repeated = Counter("understudy_records_repeated", "Lines that came once more", registry=r)
         self.rejected = Counter("understudy_records_rejected", "Lines that could not be read", registry=r)
+        self.erased = Counter("understudy_records_erased", "Records of somebody who was erased since", registry=r)
         self.lost = Counter(
             "understudy_records_lost", "Records that no disk had room for, by kind", ["kind"], registry=r
         )

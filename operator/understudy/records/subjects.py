@@ -1,0 +1,118 @@
+"""The link between who is spoken of and the number that rows call him by: found, made, renewed, and erased."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Engine, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy.sql import ColumnElement
+
+from understudy.records.database import insert_missing, wait_for_turn
+from understudy.records.policy.subjects import Keys, Pseudonym, SubjectKind
+from understudy.records.schema import ENGAGEMENT, SUBJECTS, TOMBSTONES
+
+# Events of somebody who was erased are still under way for so long, seconds.
+TOMBSTONE_SECONDS: Final = 30 * 86_400
+# When somebody was seen last need not be known better than that.
+_SEEN_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased: whether there was a link, and how many engagement rows."""
+
+    known: bool
+    engagement: int
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of somebody: when he was erased, and the number by which rows call him; None for neither."""
+
+    erased_at: int | None
+    id: str | None
+
+
+class Finder:
+    """Finds by which number rows call somebody, in one transaction, which must have waited for its turn."""
+
+    def __init__(self, connection: Connection, keys: Keys, now: int) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._now = now
+        self._known: dict[tuple[SubjectKind, str, str], Known] = {}
+
+    def find(self, kind: SubjectKind, tenant: str, identifier: str, at: float) -> str | None:
+        """The number of somebody of whom something is told that happened `at`, made if there is none.
+
+        None if he was erased since: it must not be stored.
+        """
+        names = self._keys.pseudonyms(kind, tenant, identifier)
+        known = self._known.setdefault((kind, tenant, identifier), Known(None, None))
+        if known.id is None and known.erased_at is None:
+            known.erased_at = self._erased_at(names)
+        if known.erased_at is not None and at <= known.erased_at:
+            return None
+        if known.id is None:
+            known.id = self._linked(names) or self._link(kind, names[0])
+        return known.id
+
+    def _erased_at(self, names: tuple[Pseudonym, ...]) -> int | None:
+        stones = _named(TOMBSTONES, names) & (TOMBSTONES.c.ends_at > self._now)
+        found = self._connection.execute(select(func.max(TOMBSTONES.c.erased_at)).where(stones)).scalar_one()
+        return None if found is None else int(found)
+
+    def _linked(self, names: tuple[Pseudonym, ...]) -> str | None:
+        """Whom one of the names leads to; from now on, the first one does."""
+        row = self._connection.execute(select(SUBJECTS).where(_named(SUBJECTS, names))).first()
+        if row is None:
+            return None
+        newest = names[0]
+        if row.key_version != newest.version or row.seen_at < self._now - _SEEN_SECONDS:
+            linked = {"key_version": newest.version, "hmac": newest.digest, "seen_at": self._now}
+            self._connection.execute(update(SUBJECTS).where(SUBJECTS.c.id == row.id).values(linked))
+        return str(row.id)
+
+    def _link(self, kind: SubjectKind, name: Pseudonym) -> str:
+        made = secrets.token_hex(16)
+        columns = {"id": made, "kind": kind, "key_version": name.version, "hmac": name.digest, "seen_at": self._now}
+        self._connection.execute(insert(SUBJECTS).values(columns))
+        return made
+
+
+def erase(engine: Engine, keys: Keys, kind: SubjectKind, tenant: str, identifier: str, now: int) -> Erased:
+    """Delete the link to somebody and his engagement rows, and obey that for what comes late.
+
+    What is left of him in other rows is a number that nothing leads to.
+    """
+    names = keys.pseudonyms(kind, tenant, identifier)
+    with engine.begin() as connection:
+        wait_for_turn(connection, "subjects")
+        for name in names:
+            stone = {"key_version": name.version, "hmac": name.digest}
+            insert_missing(connection, TOMBSTONES, {**stone, "erased_at": now, "ends_at": now})
+            ends = {"erased_at": now, "ends_at": now + TOMBSTONE_SECONDS}
+            connection.execute(update(TOMBSTONES).where(_named(TOMBSTONES, (name,))).values(ends))
+        known = list(connection.execute(select(SUBJECTS.c.id).where(_named(SUBJECTS, names))).scalars())
+        gone = connection.execute(delete(ENGAGEMENT).where(ENGAGEMENT.c.subject.in_(known))).rowcount
+        connection.execute(delete(SUBJECTS).where(SUBJECTS.c.id.in_(known)))
+    return Erased(bool(known), gone)
+
+
+def versions(engine: Engine) -> dict[int, int]:
+    """How many are linked by each secret: one by which nobody is may be thrown away."""
+    with engine.begin() as connection:
+        by = select(SUBJECTS.c.key_version, func.count()).group_by(SUBJECTS.c.key_version)
+        return {int(version): int(count) for version, count in connection.execute(by)}
+
+
+def forget(engine: Engine, unseen_before: int, now: int) -> None:
+    """Delete links to whom nobody has seen since then, and tombstones that have ended."""
+    with engine.begin() as connection:
+        wait_for_turn(connection, "subjects")
+        connection.execute(delete(TOMBSTONES).where(TOMBSTONES.c.ends_at <= now))
+        connection.execute(delete(SUBJECTS).where(SUBJECTS.c.seen_at < unseen_before))
+
+
+def _named(table: Table, names: tuple[Pseudonym, ...]) -> ColumnElement[bool]:
+    return or_(*(and_(table.c.key_version == name.version, table.c.hmac == name.digest) for name in names))

@@ -1,0 +1,232 @@
+"""Who is spoken of in the records: called by numbers that say nothing, seen again, and erased."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Table, select, text
+
+from tests.gateway.fakeapi import fake_api
+from tests.records.serving import GATEWAY, process, records
+from tests.records.test_ingest import NOON, OTHER, SEGMENT, line
+from understudy.records.database import open_database
+from understudy.records.ingest import Ingest
+from understudy.records.policy.subjects import Keys
+from understudy.records.schema import ENGAGEMENT, METADATA, REQUESTS, SUBJECTS, TOMBSTONES, VIOLATIONS
+from understudy.records.subjects import Erased, erase, forget, versions
+
+OLD = Keys(((1, b"1" * 32),))
+BOTH = Keys(((2, b"2" * 32), (1, b"1" * 32)))
+NEW = Keys(((2, b"2" * 32),))
+DAY = 86_400
+
+
+def event(number: int, **changed: Any) -> dict[str, Any]:
+    """Something that a player did."""
+    return {
+        "kind": "engagement", "time": "2026-11-30T11:59:00+00:00", "tenant": "team-a", "player": "anna",
+        "session": "evening", "eventId": f"e-{number}", "event": "session_start", "value": 1.5,
+        "timeZone": "Europe/Berlin", **changed,
+    }  # fmt: skip
+
+
+def violation(number: int, **changed: Any) -> dict[str, Any]:
+    """Something that a rule found."""
+    return {
+        "kind": "violation", "time": "2026-11-30T11:59:00+00:00", "violationId": f"v-{number}", "requestId": "id-1",
+        "deployment": "default/story", "guardrail": "default/safety", "policyHash": "sha256:00", "revision": "73cba436",
+        "track": "stable", "tenant": "team-a", "player": "anna", "session": "evening", "direction": "output",
+        "category": "pii", "severity": 4, "score": 0.75, "detector": "pii", "detectorVersion": "1",
+        "detectorStatus": "ok", "start": 10, "end": 26, "excerptHash": "hmac:00", "action": "Redact",
+        "actionResult": "done", "charsReleasedBefore": 9, "holdSeconds": 0.002, "upstreamCancelled": False, **changed,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    made = open_database(url)
+    yield made
+    made.dispose()
+
+
+def ingest(engine: Engine, keys: Keys | None = OLD, now: float = NOON) -> Ingest:
+    return Ingest(engine, lambda: now, keys)
+
+
+def rows(engine: Engine, table: Table) -> list[dict[str, Any]]:
+    with engine.begin() as connection:
+        return [dict(row) for row in connection.execute(select(table)).mappings()]
+
+
+def everything(engine: Engine) -> str:
+    """All that the database holds."""
+    return str([rows(engine, table) for table in METADATA.sorted_tables])
+
+
+def test_what_is_told_of_somebody_is_kept_without_his_name(engine: Engine) -> None:
+    taken = ingest(engine).take(SEGMENT, 0, [event(1), violation(1), line(1, key="feedbeef")])
+    assert taken.stored == {"engagement": 1, "violation": 1, "request": 1}
+    (did,), (found,), (asked,) = rows(engine, ENGAGEMENT), rows(engine, VIOLATIONS), rows(engine, REQUESTS)
+    assert found["player"] == did["subject"]
+    assert found["session"] == did["session"]
+    assert len({did["subject"], did["session"], asked["key_subject"]} | {None}) == 4
+    assert (did["event"], did["value"], did["time_zone"], did["clamped"]) == (
+        "session_start", 1.5, "Europe/Berlin", False,
+    )  # fmt: skip
+    assert (found["start_at"], found["end_at"], found["released_before"], found["hold_us"]) == (10, 26, 9, 2000)
+    for secret in ("anna", "evening", "feedbeef", "team-a"):
+        assert secret not in everything(engine)
+
+
+def test_the_same_one_has_the_same_number_and_one_of_another_tenant_another(engine: Engine) -> None:
+    told = [event(1), event(2), event(3, tenant="team-b"), event(4, player="berta")]
+    ingest(engine).take(SEGMENT, 0, told)
+    first, again, other, berta = (row["subject"] for row in rows(engine, ENGAGEMENT))
+    assert first == again
+    assert len({first, other, berta}) == 3
+
+
+def test_an_event_that_is_told_of_twice_is_kept_once(engine: Engine) -> None:
+    store = ingest(engine)
+    assert store.take(SEGMENT, 0, [event(1), event(1)]).stored == {"engagement": 1}
+    taken = store.take(OTHER, 0, [event(1), event(1, player="berta")])
+    assert (taken.stored, taken.repeated) == ({"engagement": 1}, 1)
+    # The books are even all the same: four lines came, and none is missing.
+    assert store.totals().stored == 4
+
+
+def test_without_secrets_nobody_is_spoken_of(engine: Engine) -> None:
+    taken = ingest(engine, None).take(SEGMENT, 0, [event(1), violation(1), line(1)])
+    assert (taken.stored, taken.rejected) == ({"violation": 1, "request": 1}, 1)
+    assert (rows(engine, SUBJECTS), rows(engine, VIOLATIONS)[0]["player"]) == ([], None)
+
+
+def test_who_is_seen_again_is_linked_by_the_newer_secret(engine: Engine) -> None:
+    ingest(engine, OLD).take(SEGMENT, 0, [event(1), event(2, player="berta", session=None)])
+    assert versions(engine) == {1: 3}
+    ingest(engine, BOTH).take(SEGMENT, 2, [event(3)])
+    assert versions(engine) == {1: 1, 2: 2}
+    # With the older one thrown away she has the same number as ever.
+    ingest(engine, NEW).take(SEGMENT, 3, [event(4)])
+    anna = {row["subject"] for row in rows(engine, ENGAGEMENT) if row["event_id"] != "e-2"}
+    assert len(anna) == 1
+
+
+def test_an_erased_player_leaves_nothing_that_leads_to_him(engine: Engine) -> None:
+    store = ingest(engine)
+    store.take(SEGMENT, 0, [event(1), event(2), violation(1), event(3, player="berta")])
+    assert erase(engine, OLD, "player", "team-a", "anna", int(NOON)) == Erased(known=True, engagement=2)
+    assert [row["event_id"] for row in rows(engine, ENGAGEMENT)] == ["e-3"]
+    assert rows(engine, VIOLATIONS)[0]["player"] not in {row["id"] for row in rows(engine, SUBJECTS)}
+    assert erase(engine, OLD, "player", "team-a", "nobody", int(NOON)) == Erased(known=False, engagement=0)
+
+
+def test_what_comes_late_of_an_erased_player_is_not_kept_and_is_counted(engine: Engine) -> None:
+    erase(engine, BOTH, "player", "team-a", "anna", int(NOON))
+    for number, keys in enumerate((OLD, BOTH, NEW)):
+        taken = ingest(engine, keys, NOON + 29 * DAY).take(SEGMENT, 2 * number, [event(number), violation(number)])
+        assert (taken.stored, taken.erased) == ({"violation": 1}, 1)
+    assert {row["player"] for row in rows(engine, VIOLATIONS)} == {None}
+    assert rows(engine, ENGAGEMENT) == []
+    assert ingest(engine).totals().erased == 3
+    # What he does afterwards is told of somebody new, and what he did before is not, whichever comes first.
+    later = datetime.fromtimestamp(NOON + 60, UTC).isoformat()
+    taken = ingest(engine, NEW).take(SEGMENT, 6, [event(7), event(8, time=later), event(9)])
+    assert (taken.stored, taken.erased) == ({"engagement": 1}, 2)
+
+
+def test_erasing_somebody_twice_holds_from_the_later_time_on(engine: Engine) -> None:
+    for now in (NOON, NOON + 3600):
+        erase(engine, OLD, "player", "team-a", "anna", int(now))
+    between = datetime.fromtimestamp(NOON + 60, UTC).isoformat()
+    assert ingest(engine).take(SEGMENT, 0, [event(1, time=between)]).erased == 1
+    (stone,) = rows(engine, TOMBSTONES)
+    assert stone["ends_at"] == NOON + 3600 + 30 * DAY
+
+
+def test_links_and_tombstones_end(engine: Engine) -> None:
+    ingest(engine).take(SEGMENT, 0, [event(1)])
+    erase(engine, OLD, "player", "team-a", "berta", int(NOON))
+    forget(engine, int(NOON), int(NOON) + 30 * DAY - 1)
+    assert (len(rows(engine, SUBJECTS)), len(rows(engine, TOMBSTONES))) == (2, 1)
+    forget(engine, int(NOON) + 1, int(NOON) + 30 * DAY)
+    assert (rows(engine, SUBJECTS), rows(engine, TOMBSTONES)) == ([], [])
+
+
+def test_what_players_did_is_forgotten_after_a_time_of_its_own(engine: Engine) -> None:
+    store = ingest(engine)
+    store.take(SEGMENT, 0, [event(1), violation(1), line(1)])
+    assert store.forget(int(NOON * 1000), 0) == 2
+    assert (rows(engine, REQUESTS), rows(engine, VIOLATIONS), len(rows(engine, ENGAGEMENT))) == ([], [], 1)
+    assert store.forget(0, int(NOON * 1000)) == 1
+
+
+def test_who_is_erased_while_events_come_is_erased(engine: Engine) -> None:
+    """However the two meet, nothing from before is there afterwards."""
+    failed: list[Exception] = []
+
+    def send(segment: str) -> None:
+        try:
+            for number in range(10):
+                ingest(engine).take(segment, number, [event(number, eventId=f"{segment}-{number}")])
+        except Exception as error:  # noqa: BLE001  # told below, in the test's own thread
+            failed.append(error)
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in (SEGMENT, OTHER)]
+    for thread in threads:
+        thread.start()
+    erase(engine, OLD, "player", "team-a", "anna", int(NOON))
+    for thread in threads:
+        thread.join()
+    assert (failed, rows(engine, ENGAGEMENT)) == ([], [])
+
+
+def test_a_database_of_the_step_before_is_brought_along(file_url: str) -> None:
+    engine = open_database(file_url)
+    with engine.begin() as connection:
+        for name in ("engagement", "violations", "tombstones", "subjects"):
+            connection.execute(text(f"DROP TABLE {name}"))
+        connection.execute(text("ALTER TABLE requests DROP COLUMN key_subject"))
+        connection.execute(text("ALTER TABLE ingest_segments DROP COLUMN erased"))
+        connection.execute(text("INSERT INTO ingest_segments VALUES (1, 'x', 1, 1, 0, 0, 0, NULL, 5)"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    engine.dispose()
+    engine = open_database(file_url)
+    assert (ingest(engine).totals().segments, ingest(engine).totals().erased) == (1, 0)
+    engine.dispose()
+
+
+@pytest.mark.slow
+async def test_somebody_is_erased_by_http(url: str, tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "1").write_bytes(b"1" * 32)
+    (tmp_path / "keys" / "..data").mkdir()
+    whom = {"kind": "player", "tenant": "team-a", "identifier": "anna"}
+    async with process(url, "--auth=none", f"--subject-keys={tmp_path}/keys") as r:
+        await r.ask("POST", f"/v1/ingest/{SEGMENT}", {"first": 0, "records": [event(1)]})
+        assert await r.ask("GET", "/v1/subjects") == (200, {"versions": {"1": 2}})
+        assert await r.ask("POST", "/v1/subjects/erase", whom) == (200, {"known": True, "engagement": 1})
+        status, answer = await r.ask("POST", "/v1/subjects/erase", {**whom, "kind": "pet"})
+        assert (status, answer["error"]["code"]) == (422, "invalid_request")
+        assert "understudy_records_erased_total 0.0" in (await r.ask("GET", "/metrics"))[1]
+
+
+async def test_without_secrets_there_is_nobody_to_erase(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r:
+        assert (await r.ask("POST", "/v1/subjects/erase", {}))[0] == 404
+
+
+async def test_a_gateway_may_bring_records_and_erase_nobody(tmp_path: Path) -> None:
+    admin = "system:serviceaccount:understudy-system:privacy"
+    whom = {"kind": "player", "tenant": "team-a", "identifier": "anna"}
+    async with fake_api() as api, records(tmp_path, time.time, api.url, keys=OLD, admins=(admin,)) as r:
+        api.users = {"gateway": GATEWAY, "admin": admin}
+        batch = {"first": 0, "records": [event(1)]}
+        for token, may in (("gateway", (200, 403, 403)), ("admin", (403, 200, 200))):
+            assert (await r.ask("POST", f"/v1/ingest/{SEGMENT}", batch, token))[0] == may[0]
+            assert (await r.ask("GET", "/v1/subjects", None, token))[0] == may[1]
+            assert (await r.ask("POST", "/v1/subjects/erase", whom, token))[0] == may[2]

@@ -198,3 +198,19 @@ def test_a_literal_text_written_out_with_escapes_is_that_text() -> None:
     text = "C++ (kind of): 100% \\o/ [sic] {x}^2 $5 a|b? *.*"
     source = "".join(f"\\x{{{ord(char):x}}}" for char in text)
     assert re2.fullmatch(spelled(parse(source).node), fold(text, PLAIN)) is not None
+
+
+@pytest.mark.parametrize("source", ["a()*", "a(?:|)+", "a(()){2,}", "a((((){1000}){1000}){1000}){1000}"])
+def test_a_repetition_of_nothing_is_refused_at_once(source: str) -> None:
+    with pytest.raises(ExpressionError, match="a repetition of nothing: leave out the empty group"):
+        parse(source)
+
+
+@pytest.mark.parametrize("source", ["\\bfoo|bar\\b", "\\bfoo|bar", "foo|bar\\b"])
+def test_a_word_boundary_beside_alternatives_is_refused_since_re2_means_one_of_them(source: str) -> None:
+    with pytest.raises(ExpressionError, match=r"write \(\?:…\|…\) around them, or several patterns"):
+        parse(source)
+
+
+def test_a_word_boundary_around_a_group_of_alternatives_is_one_of_them_all() -> None:
+    assert (parse("\\b(?:foo|bar)\\b").starts_word, parse("\\b(?:foo|bar)\\b").ends_word) == (True, True)

@@ -57,9 +57,19 @@ def test_the_tables_are_forgotten_when_they_grow_too_large(monkeypatch: pytest.M
     looked_for = [needle for needle in needles() if needle.view == PLAIN]
     text = " ".join(SHORT + LONG)
     whole = begins(looked_for, text)
-    monkeypatch.setattr(liveness, "MAX_TRANSITIONS", 10)
+    monkeypatch.setattr(liveness, "MAX_KEPT", 10)
     automaton = Automaton(looked_for)
     follower = Follower(automaton)
     piece = Views().feed(text)[0]
     assert follower.feed(piece, list(piece.origins)) == whole
-    assert automaton._transitions <= 12
+    assert automaton._kept <= 12
+
+
+def test_states_of_many_positions_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "MAX_KEPT", 1000)
+    automaton = Automaton([expression("a.{0,90}x")])
+    follower = Follower(automaton)
+    # Where it began says which states there are: nearly each is a new one.
+    for start in range(20):
+        follower.feed(piece := Views().feed("a" + "ab" * start + "c" * 60)[0], list(piece.origins))
+    assert sum(len(state.positions) for state in automaton._states.values()) <= 1200

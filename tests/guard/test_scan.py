@@ -255,3 +255,34 @@ def test_each_expression_alone_is_found_as_all_together(name: str) -> None:
         whole = [finding for finding in found(steps(BY_HYPERSCAN, [text])) if finding.name == name]
         said = found(steps(scanner, [text]))
         assert [(f.start, f.end, f.decided) for f in said] == [(f.start, f.end, f.decided) for f in whole]
+
+
+@pytest.mark.parametrize("make", [hyperscan_engine, PortableEngine])
+def test_memory_is_bounded_also_when_each_piece_ends_with_what_waits_for_the_next(make: MakeEngine) -> None:
+    scan = Scanner([prepare(Pattern("d", "darn", "c", 6, literal="darn"), 100)], make, {}).open()
+    sizes = []
+    for at in range(200):
+        step = scan.feed(" darn")
+        assert [(finding.start, finding.end) for finding in step.findings] == ([(5 * at - 4, 5 * at)] if at else [])
+        sizes.append(len(scan._lanes[0][1]._origins))
+    assert max(sizes) < 300
+
+
+@pytest.mark.parametrize("make", [hyperscan_engine, PortableEngine])
+@pytest.mark.parametrize(
+    ("literal", "text", "spans"),
+    [
+        ("@ss", "glass @ss gl@ss ass", [(6, 9), (12, 15), (16, 19)]),
+        ("a$$", "assist a$$ist a$$ ass", [(7, 10), (14, 17), (18, 21)]),
+        ("ass!", "assign ass! assi", [(7, 11), (12, 16)]),
+        ("@home", "me@home mahome", [(2, 7)]),
+    ],
+)
+def test_a_sign_that_is_read_as_a_letter_is_one_where_the_text_has_a_letter(
+    make: MakeEngine, literal: str, text: str, spans: list[tuple[int, int]]
+) -> None:
+    scanner = Scanner([prepare(Pattern("d", "n", "c", 6, literal=literal), 100)], make, {})
+    for cut in range(len(text) + 1):
+        said = steps(scanner, pieces(text, [cut]))
+        assert [(finding.start, finding.end) for finding in found(said)] == spans
+        assert leaks(said) == 0

@@ -24,6 +24,8 @@ from understudy.guard.views import PLAIN, WORDS, Piece, Views, fold, read
         ("\u202eabc\u202c\u2066d\u2069", "abcd"),
         ("İstanbul", "istanbul"),
         ("\ud83d", "\ufffd"),
+        ("a\u2065b\ufff0c\U000e0080d\U000e0ffee\u2d7ff\U00016fe4g", "abcdefg"),
+        ("ᾳ ᾼ ῷ α\u0345", "α α ω α"),
     ],
 )
 def test_plain_is_decomposed_small_and_without_what_cannot_be_seen(text: str, plain: str) -> None:

@@ -107,6 +107,9 @@ def parse(source: str) -> Expression:
     node = reader.choice(0)
     if reader.more():
         raise reader.wrong("nothing is open that `)` could close: write \\) for the character")
+    # Elsewhere it binds to the first or the last of them alone, and here it would to all.
+    if (begins or ends) and reader.split:
+        raise reader.wrong("`\\b` beside alternatives: write (?:…|…) around them, or several patterns")
     return Expression(node, begins, ends)
 
 
@@ -142,6 +145,8 @@ class _Reader:
         self.source = source
         self.at = at
         self.end = end
+        # Whether there are alternatives outside of all groups.
+        self.split = False
 
     def more(self) -> bool:
         return self.at < self.end
@@ -168,6 +173,7 @@ class _Reader:
             raise self.wrong(f"more than {MAX_DEPTH} groups within each other: write fewer")
         options = [self._sequence(depth)]
         while self.skip("|"):
+            self.split = self.split or depth == 0
             options.append(self._sequence(depth))
         return options[0] if len(options) == 1 else Choice(tuple(options))
 
@@ -185,6 +191,9 @@ class _Reader:
         self.skip("?")
         if self.peek() in ("*", "+", "?") or self._counted():
             raise self.wrong("a repetition of a repetition: write (?:…) around the first")
+        # It has no width, however often, and so no bound below would stop it.
+        if widths(node)[1] == 0:
+            raise self.wrong("a repetition of nothing: leave out the empty group")
         return Repeat(node, *bounds)
 
     def _bounds(self) -> tuple[int, int] | None:

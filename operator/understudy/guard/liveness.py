@@ -14,8 +14,8 @@ from understudy.guard.charset import CharSet
 from understudy.guard.needles import Needle
 from understudy.guard.views import JOINED, Piece
 
-MAX_TRANSITIONS: Final = 100_000
-"""Kept in memory, about a hundred bytes each; then all are forgotten and made anew. No text makes it more."""
+MAX_KEPT: Final = 100_000
+"""Transitions, and positions within states: about a hundred bytes each. Then all are forgotten and made anew."""
 
 
 class State:
@@ -51,21 +51,22 @@ class Automaton:
                 self._add_expression(root, needle)
         self._roots: tuple[dict[str, frozenset[int]], dict[str, frozenset[int]]] = ({}, {})
         self._states: dict[frozenset[int], State] = {}
-        self._transitions = 0
+        self._kept = 0
         self.nothing = State(frozenset(), 0)
         self._states[self.nothing.positions] = self.nothing
 
     def step(self, state: State, char: str, *, free: bool) -> State:
         """The state after one more character. Callers look into the state's own tables first."""
-        if self._transitions >= MAX_TRANSITIONS:
+        if self._kept >= MAX_KEPT:
             self._forget()
         reached = self._after(state.positions, char) | self._begun(char, free)
         after = self._states.get(reached)
         if after is None:
             after = State(reached, max((self._depths[position] for position in reached), default=0))
             self._states[reached] = after
+            self._kept += len(reached)
         (state.free if free else state.joined)[char] = after
-        self._transitions += 1
+        self._kept += 1
         return after
 
     def _after(self, positions: Iterable[int], char: str) -> frozenset[int]:
@@ -81,7 +82,7 @@ class Automaton:
         begun = self._roots[free].get(char)
         if begun is None:
             begun = self._roots[free][char] = self._after((0, 1) if free else (0,), char)
-            self._transitions += 1
+            self._kept += 1
         return begun
 
     def _lives(self, position: int) -> bool:
@@ -96,7 +97,7 @@ class Automaton:
         self._states = {self.nothing.positions: self.nothing}
         for roots in self._roots:
             roots.clear()
-        self._transitions = 0
+        self._kept = 0
 
     def _position(self, depth: int) -> int:
         self._next.append({})
@@ -111,7 +112,9 @@ class Automaton:
             if known is None:
                 known = self._next[at][char] = self._position(depth)
             at = known
-        self._waits[at] = self._waits[at] or needle.ends_word
+        # Of a sign that is read as a letter it is the text that says whether it was one.
+        last = needle.chars[-1]
+        self._waits[at] = self._waits[at] or needle.ends_word or (last.isascii() and last.isalpha())
 
     def _add_expression(self, root: int, needle: Needle) -> None:
         made = needle.positions

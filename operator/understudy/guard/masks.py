@@ -1,5 +1,6 @@
 """What is taken out of a text, and what stands in its place: the category, which tells nothing of what was there."""
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 
@@ -18,6 +19,14 @@ class Span:
         return -self.negative_end
 
 
+def _start(span: Span) -> int:
+    return span.start
+
+
+def _end(span: Span) -> int:
+    return span.end
+
+
 class Masks:
     """The spans of one text that are not let out yet. Those that overlap become one, with the first one's mask."""
 
@@ -29,14 +38,13 @@ class Masks:
     def add(self, start: int, end: int, mask: str) -> None:
         """Take out from `start` to before `end`."""
         new = Span(start, -end, mask)
-        beside: list[Span] = []
-        for span in self._spans:
-            if span.end <= new.start or new.end <= span.start:
-                beside.append(span)
-            else:
-                first = min(span, new)
-                new = Span(first.start, -max(span.end, new.end), first.mask)
-        self._spans = sorted([*beside, new])
+        # None overlaps another, so their ends are in order, too; mostly the new one is the last.
+        low = bisect_right(self._spans, new.start, key=_end)
+        high = bisect_left(self._spans, new.end, lo=low, key=_start)
+        for span in self._spans[low:high]:
+            first = min(span, new)
+            new = Span(first.start, -max(span.end, new.end), first.mask)
+        self._spans[low:high] = [new]
 
     def before(self, upto: int) -> int:
         """`upto`, or the beginning of the span that it would cut."""
@@ -48,9 +56,10 @@ class Masks:
         if not self._spans or self._spans[0].start >= end:
             return text
         parts, at = [], start
-        while self._spans and self._spans[0].start < end:
-            span = self._spans.pop(0)
+        done = bisect_left(self._spans, end, key=_start)
+        for span in self._spans[:done]:
             parts += [text[at - start : span.start - start], span.mask]
             at = span.end
+        del self._spans[:done]
         parts.append(text[at - start :])
         return "".join(parts)

@@ -14,7 +14,7 @@ from understudy.guard.engines import Engine, EngineError, MakeEngine, Matcher
 from understudy.guard.findings import Finding, Step
 from understudy.guard.liveness import Automaton, Follower
 from understudy.guard.needles import Needle
-from understudy.guard.views import JOINED, LETTER, PLAIN, UNSPACED, WORDS, Piece, ViewName, Views
+from understudy.guard.views import DIGIT, JOINED, LETTER, PLAIN, UNSPACED, WORDS, Piece, ViewName, Views
 
 Check = Callable[[str], bool]
 """Whether a match, as PLAIN shows it, is what it looks like."""
@@ -173,8 +173,9 @@ class _LaneScan:
         return position + 1 if begins is None else begins
 
     def _append(self, piece: Piece) -> None:
+        # What waits ends with the last character, so it is kept with it.
         keep = self._lane.width + 1
-        if len(self._chars) > keep + _SLACK and not self._waiting:
+        if len(self._chars) > keep + _SLACK:
             cut = len(self._chars) - keep
             self._base += cut
             self._chars, self._kinds, self._before = self._chars[cut:], self._kinds[cut:], self._before[cut:]
@@ -191,7 +192,7 @@ class _LaneScan:
         for number, end in self._waiting + hits:
             needle = self._lane.needles[number]
             at = end - self._base
-            if not needle.ends_word:
+            if not (needle.ends_word or _is_letter(needle, self._kinds[at - 1])):
                 self._decide(found, number, at, self._origins[at - 1])
             elif at < len(self._chars):
                 if self._kinds[at] not in JOINED:
@@ -208,7 +209,7 @@ class _LaneScan:
         first = max(0, end - needle.width)
         for start in needle.starts(self._chars[first:end], end - first):
             at = first + start
-            if needle.starts_word and self._before[at] in JOINED:
+            if self._before[at] in JOINED and (needle.starts_word or _is_letter(needle, self._kinds[at])):
                 continue
             if needle.view == WORDS and not _has_letter(self._kinds[at:end]):
                 continue
@@ -217,6 +218,11 @@ class _LaneScan:
             # The earliest beginning covers all later ones.
             found.append((needle, self._origins[at], self._origins[end - 1] + 1, decided))
             return
+
+
+def _is_letter(needle: Needle, kind: str) -> bool:
+    """Whether a letter stands where the literal may have a sign that is read as one: glass has no @ss in it."""
+    return needle.view == WORDS and kind in (DIGIT, LETTER)
 
 
 def _has_letter(kinds: str) -> bool:

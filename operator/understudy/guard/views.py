@@ -39,7 +39,9 @@ _UNSPACED: Final = (
 )  # fmt: skip
 
 # Fillers and joiners that are letters or marks by category, and yet cannot be seen.
-_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u2d7f\u3164\uffa0\U00016fe4")
+# Not assigned, and to be shown as nothing when they are (Default_Ignorable_Code_Point): so programs show them today.
+_RESERVED: Final = ((0x2065, 0x2065), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF))
 _SEEN_CONTROLS: Final = frozenset("\t\n\v\f\r\x85")
 # Combining classes of marks without which another letter is left: nuktas, voicing marks of kana, viramas, and the
 # vowels of scripts from Telugu to Tibetan. Marks of class 0 are vowels of scripts, too, but for enclosing ones.
@@ -112,7 +114,9 @@ def read(char: str) -> Seen | None:
     """How one code point is read; None when it cannot be seen, or only decorates the one before."""
     if _ignorable(char):
         return None
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
+    # Before letters are made small: the mark below ᾳ would become one.
+    bare = "".join(c for c in unicodedata.normalize("NFKD", char) if not _ignorable(c))
+    decomposed = unicodedata.normalize("NFKD", bare.casefold())
     # Half of a surrogate pair has no encoding, and no engine could be asked about it.
     plain = "".join("\ufffd" if unicodedata.category(c) == "Cs" else c for c in decomposed if not _ignorable(c))
     words = "".join(CONFUSABLES.get(c, LEET.get(c, c)) for c in plain)
@@ -135,6 +139,8 @@ def _ignorable(char: str) -> bool:
         )
     if category == "Cc":
         return char not in _SEEN_CONTROLS
+    if category == "Cn":
+        return any(first <= ord(char) <= last for first, last in _RESERVED)
     return category in ("Cf", "Me") or char in _UNSEEN
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.domain.duration import stamp
+from understudy.guard.engagement import crisis
 from understudy.guard.engagement.events import Event, Kind, Source, in_order, posted, zone
 
 NOW = 1_767_614_400.0
@@ -126,3 +127,15 @@ def test_of_events_with_one_id_the_first_counts() -> None:
 def test_a_client_cannot_take_the_id_of_what_a_gateway_will_tell() -> None:
     taken, real = Event("x", "exit_intent", NOW, "client"), Event("x", "turn", NOW - 9, name="user")
     assert in_order([taken, real]) == [real, taken]
+
+
+def test_a_sign_of_a_crisis_by_a_clock_that_is_wrong_begins_with_its_receipt() -> None:
+    event = posted(said(kind="crisis_sign", at=stamp(NOW - 86_401)), "client", NOW)
+    assert (event.at, event.marks) == (NOW, ("early",))
+    assert crisis.active(crisis.sign(crisis.Crisis(), event.at), NOW)
+
+
+def test_a_clock_that_is_ahead_clears_no_crisis_that_begins_later() -> None:
+    event = posted(said(kind="crisis_cleared", at=stamp(NOW + 240)), "asserted", NOW)
+    assert (event.at, event.marks) == (NOW, ("late",))
+    assert crisis.active(crisis.sign(crisis.clear(crisis.Crisis(), event.at), NOW + 60), NOW + 60)

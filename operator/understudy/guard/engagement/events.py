@@ -110,7 +110,9 @@ def posted(document: Mapping[str, object], source: Source, received: float) -> E
     """The event of a document posted by an application, as `POST /v1/engagement/events` takes it.
 
     `received`: Unix seconds. A time outside of the bounds around it is moved to the bound, and a zone that does not
-    exist counts as none; both leave a mark. ValueError says what is wrong and what to write instead.
+    exist counts as none; both leave a mark. A crisis that was cleared was by its receipt at the latest, and one whose
+    sign bears a time that is not believed begins with its receipt. ValueError says what is wrong and what to write
+    instead.
     """
     if unknown := sorted(set(document) - set(_FIELDS)):
         raise ValueError(f"{unknown[0]}: no such field; there are {', '.join(_FIELDS)}")
@@ -119,7 +121,7 @@ def posted(document: Mapping[str, object], source: Source, received: float) -> E
     mood = document.get("mood", 0)
     if type(mood) is not int or ("mood" in document) != (given["kind"] == "mood"):
         raise ValueError("mood: write a whole number from -2 to 2 with kind mood, and nothing with any other")
-    at, marks = _bounded(_instant(given["at"]), received)
+    at, marks = _bounded(given["kind"], _instant(given["at"]), received)
     if given["zone"] and zone(given["zone"]) is None:
         given["zone"], marks = "", (*marks, "unknown_zone")
     # What kinds there are is checked by the event itself, whoever makes it.
@@ -166,9 +168,12 @@ def _instant(text: str) -> float:
         raise ValueError("at: write an RFC 3339 instant with its zone, such as 2026-03-01T20:15:00Z") from None
 
 
-def _bounded(at: float, received: float) -> tuple[float, tuple[Mark, ...]]:
+def _bounded(kind: str, at: float, received: float) -> tuple[float, tuple[Mark, ...]]:
+    # A clock that is wrong must not end a crisis: neither one that this sign begins, nor one that begins after now.
+    earliest = received if kind == "crisis_sign" else received - EARLIEST
+    latest = received if kind == "crisis_cleared" else received + LATEST
     if at < received - EARLIEST:
-        return received - EARLIEST, ("early",)
-    if at > received + LATEST:
-        return received + LATEST, ("late",)
+        return earliest, ("early",)
+    if at > latest:
+        return latest, ("late",)
     return at, ()

@@ -1,6 +1,7 @@
 """The dialect of patterns: what it means is what RE2 means by it, and what it refuses comes with what to write."""
 
 import re
+import time
 
 import pytest
 import re2
@@ -214,3 +215,20 @@ def test_a_word_boundary_beside_alternatives_is_refused_since_re2_means_one_of_t
 
 def test_a_word_boundary_around_a_group_of_alternatives_is_one_of_them_all() -> None:
     assert (parse("\\b(?:foo|bar)\\b").starts_word, parse("\\b(?:foo|bar)\\b").ends_word) == (True, True)
+
+
+def test_where_a_match_begins_is_found_at_once_also_among_hundreds_of_positions() -> None:
+    made = positions(parse("eyj[a-z-]{8,200}[.]eyj[a-z-]{8,800}").node)
+    text = "eyj" + "a" * 20 + ".eyj" + "a-" * 380
+    began = time.process_time()
+    for end in range(40, len(text), 4):
+        assert made.starts(text, end) == [0]
+    # Sets in place of bits took thirty milliseconds and more for each.
+    assert time.process_time() - began < 2
+
+
+def test_characters_of_texts_are_not_kept_without_end() -> None:
+    made = positions(parse("a.").node)
+    for point in range(0x4E00, 0x4E00 + 3000):
+        assert made.starts("a" + chr(point), 2) == [0]
+    assert len(made._at) <= 1024

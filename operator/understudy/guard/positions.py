@@ -4,10 +4,15 @@ Endless repetition is refused before, so these are graphs without circles: no po
 characters away from the beginning of a match.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from understudy.guard.charset import CharSet
 from understudy.guard.expression import Chars, Choice, Node, Sequence
+
+# Different characters of texts whose positions are kept.
+_MAX_CHARS: Final = 1024
 
 
 def count(node: Node) -> int:
@@ -31,18 +36,50 @@ class Positions:
     """What each may follow: `follow`, read backwards."""
     firsts: list[int] = field(default_factory=list)
     lasts: frozenset[int] = frozenset()
+    # What is asked of each match, as bits: a text can have a match of hundreds of positions at each character.
+    _sets: dict[CharSet, int] = field(default_factory=dict)
+    _firsts: int = 0
+    _lasts: int = 0
+    # Those that follow the one numbered before them alone, as nearly all of a long repetition do; what the others do.
+    _chained: int = 0
+    _leads: dict[int, int] = field(default_factory=dict)
+    _at: dict[str, int] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """All that follows from `chars`, `lead`, `firsts` and `lasts`."""
+        for position, chars in enumerate(self.chars):
+            self._sets[chars] = self._sets.get(chars, 0) | 1 << position
+        self._firsts, self._lasts = _bits(self.firsts), _bits(self.lasts)
+        for position, lead in enumerate(self.lead):
+            if lead == [position - 1]:
+                self._chained |= 1 << position
+            elif lead:
+                self._leads[1 << position] = _bits(lead)
 
     def starts(self, text: str, end: int) -> list[int]:
         """Every index of `text` at which a match begins that ends before index `end`; rising."""
-        firsts, found, at = frozenset(self.firsts), [], end
-        wanted = set(self.lasts)
+        found, at, wanted = [], end, self._lasts
         while wanted and at:
             at -= 1
-            here = {position for position in wanted if text[at] in self.chars[position]}
-            if not firsts.isdisjoint(here):
+            here = wanted & self._having(text[at])
+            if here & self._firsts:
                 found.append(at)
-            wanted = {before for position in here for before in self.lead[position]}
+            wanted = (here & self._chained) >> 1
+            others = here & ~self._chained
+            while others:
+                position = others & -others
+                wanted |= self._leads.get(position, 0)
+                others ^= position
         return found[::-1]
+
+    def _having(self, char: str) -> int:
+        """The positions that have this character."""
+        known = self._at.get(char)
+        if known is None:
+            if len(self._at) >= _MAX_CHARS:
+                self._at.clear()
+            known = self._at[char] = sum(bits for chars, bits in self._sets.items() if char in chars)
+        return known
 
     def ends(self, text: str, after: int) -> list[int]:
         """Every index before which some match ends, of those greater than `after`; rising."""
@@ -66,7 +103,15 @@ def positions(node: Node) -> Positions:
     for before, after in enumerate(made.follow):
         for position in after:
             made.lead[position].append(before)
+    made.prepare()
     return made
+
+
+def _bits(numbers: Iterable[int]) -> int:
+    bits = 0
+    for number in numbers:
+        bits |= 1 << number
+    return bits
 
 
 @dataclass(frozen=True, slots=True)

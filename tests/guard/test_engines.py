@@ -180,3 +180,9 @@ def test_a_stream_of_ours_lives_through_all_of_this() -> None:
     )
     lived = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
     assert (lived.returncode, lived.stderr) == (0, b"")
+
+
+def test_expressions_that_re2_does_not_take_together_are_refused() -> None:
+    looked_for = [prepare(Pattern("d", "n", "c", 6, regex=f"k{at}.{{0,900}}q"), 1000) for at in range(12)]
+    with pytest.raises(PatternError, match=r"RE2 does not take these 12 patterns together .*: write smaller bounds"):
+        PortableEngine(looked_for)

@@ -78,5 +78,10 @@ def _expression_set(needles: Sequence[Needle]) -> "re2.Set | None":
         except re2.error as error:
             name = needle.pattern.name
             raise PatternError(f"pattern {name!r}: RE2 does not take it ({error}): write it simpler") from error
-    made.Compile()
+    try:
+        made.Compile()
+    except re2.error as error:
+        raise PatternError(
+            f"RE2 does not take these {len(needles)} patterns together ({error}): write smaller bounds, or fewer"
+        ) from error
     return made

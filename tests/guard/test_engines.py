@@ -186,3 +186,15 @@ def test_expressions_that_re2_does_not_take_together_are_refused() -> None:
     looked_for = [prepare(Pattern("d", "n", "c", 6, regex=f"k{at}.{{0,900}}q"), 1000) for at in range(12)]
     with pytest.raises(PatternError, match=r"RE2 does not take these 12 patterns together .*: write smaller bounds"):
         PortableEngine(looked_for)
+
+
+@pytest.mark.parametrize("make", [hyperscan_engine, PortableEngine])
+@pytest.mark.parametrize(
+    ("source", "end"), [(r"(?:e.|\$)\s", "$ "), (r"a\d?\s(?:\s\s|[^a]?|)", "a "), (r"(?:é.\w|\$)\s", "$\n")]
+)
+def test_a_match_at_the_end_of_a_piece_is_found_however_long_the_piece_is(
+    make: MakeEngine, source: str, end: str
+) -> None:
+    engine = make([prepare(Pattern("d", "n", "c", 6, regex=source), 100)])
+    for length in range(80):
+        assert engine.open().scan("z" * length + end) == [(0, length + 2)]

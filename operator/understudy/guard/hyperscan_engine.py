@@ -4,7 +4,9 @@ The binding (0.9.1) has to be handled with care, and is handled here only:
 - a stream borrows its callback and its database: without another reference to either the process dies;
 - `Stream.size()` kills the process, and a stream that is dropped without `close()` leaks its native state;
 - an exception in a callback, of whatever kind, ends the scan as ScanTerminated, and the rest of the text is not looked
-  at: that is a failure of the detector, never an answer.
+  at: that is a failure of the detector, never an answer;
+- of some expressions, `(?:e.|x)\\s` for one, a match is lost for ever that ends with the last byte of a scan of more
+  than 16 bytes: none is longer.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from understudy.guard.engines import EngineError
 from understudy.guard.needles import Needle, PatternError
 
 _FLAGS: Final = hyperscan.HS_FLAG_UTF8
+_LONGEST_SCAN: Final = 16
 
 
 class HyperscanEngine:
@@ -57,7 +60,8 @@ class HyperscanMatcher:
         self._bytes += len(encoded)
         self._chars += len(chars)
         try:
-            self._stream.scan(encoded)
+            for at in range(0, len(encoded), _LONGEST_SCAN):
+                self._stream.scan(encoded[at : at + _LONGEST_SCAN])
         except hyperscan.error as error:
             raise EngineError(f"hyperscan ended a scan: {type(error).__name__}") from error
         if not hits:

@@ -14,7 +14,7 @@ import pytest
 from local.ports import free_port
 from tests.gateway.certificates import NAME, certify
 from tests.gateway.clients import ask, chat
-from tests.gateway.engines import Asked, answers_status, engine
+from tests.gateway.engines import Asked, answers_status, completion, engine
 from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
@@ -317,6 +317,21 @@ async def test_metrics_tell_of_pairs_where_there_are_any() -> None:
     ):
         assert line in lines
     assert not [line for line in lines if line.startswith("understudy_shadow_pairs_total") and STABLE in line]
+
+
+async def test_whatever_an_engine_counts_state_can_be_read() -> None:
+    async def lies(asked: Asked) -> None:
+        usage = {"prompt_tokens": 2**64 - 1, "completion_tokens": 2**64 - 1}
+        await asked.answer(200, {**completion(asked.model), "usage": usage})
+
+    async with engine(lies) as e:
+        document = snapshot([table()], [endpoints(STABLE, [e.port])])
+        async with gateway(document) as g, serving(g, auth="none") as a:
+            for _ in range(2):
+                assert (await ask(g.port, chat())).status == 200
+            status, text = await a.get("/state")
+            state = parse_state(json.loads(text))
+        assert (status, state.deployments["default/story"].revisions[STABLE].attempts) == (200, 2)
 
 
 async def test_metrics_of_a_gateway_that_has_seen_nothing() -> None:

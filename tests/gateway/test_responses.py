@@ -201,6 +201,21 @@ async def test_an_engine_that_is_lost_before_the_first_word_costs_the_client_not
             assert g.state(CANARY).failed == 1
 
 
+@pytest.mark.parametrize("number", [2**53, 2**64 - 1, -(2**53), "three", True])
+async def test_a_number_that_cannot_be_is_not_counted_on_from(number: Any) -> None:
+    async def script(asked: Asked) -> None:
+        await asked.begin_stream()
+        for piece in (*events(asked.model, "a")[:2], event("response.output_text.delta", number, delta="a")):
+            await asked.send(chunk(piece))
+        await asyncio.sleep(0.02)
+        asked.reset()
+
+    async with engine(script) as e, gateway(one(e.port)) as g:
+        answer = await ask(g.port, body(stream=True), RESPONSES)
+        assert answer.complete
+        assert [told["sequence_number"] for _, told in heard(answer)] == [0, 1, number, 3]
+
+
 async def test_what_needs_memory_is_refused_and_the_connection_stays_in_order() -> None:
     async with engine(streams("a")) as e, gateway(one(e.port)) as g, client(g.port) as c:
         for more in ({"previous_response_id": "resp_1"}, {"tools": [{"type": "web_search"}]}, {"background": True}):

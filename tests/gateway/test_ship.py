@@ -1,6 +1,7 @@
 """What waits in an outbox reaches the records once, however often either of them ends."""
 
 import asyncio
+import errno
 import os
 import random
 import time
@@ -139,6 +140,38 @@ async def test_a_segment_that_makes_way_while_it_is_being_sent_is_passed(tmp_pat
         assert segment is not None
         segment.path.unlink()
         assert await shipper._send() == "more"
+
+
+async def test_a_segment_that_somebody_deleted_is_lost_and_told_and_holds_nothing_up(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r) as shipper:
+        for number in range(3):
+            shipper.outbox.put("request", body(number))
+        found = shipper.outbox.next()
+        assert found is not None
+        found.path.unlink()
+        assert await shipper._send() == "more"
+        shipper.outbox.put("request", body(3))
+        await shipper.flush()
+        assert (totals(r).stored, totals(r).lost, shipper.outbox.dropped["request"]) == (1, 3, 3)
+        assert (shipper.outbox.next(), shipper.outbox.size) == (None, 0)
+
+
+async def test_a_disk_that_cannot_be_read_or_written_does_not_end_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r) as shipper:
+        shipper.outbox.put("request", body(1))
+        shipper.outbox.seal()
+        with monkeypatch.context() as broken:
+            broken.setattr(ship, "_read", fails)
+            assert await shipper._send() == "failed"
+        with monkeypatch.context() as broken:
+            broken.setattr(Path, "unlink", fails)
+            assert await shipper._send() == "failed"
+        assert (totals(r).stored, shipper.outbox.next()) == (1, None)
 
 
 @pytest.mark.parametrize("seed", range(3))

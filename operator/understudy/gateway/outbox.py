@@ -138,6 +138,12 @@ class Outbox:
             else:
                 segment.path.unlink(missing_ok=True)
 
+    def gone(self, segment: Segment) -> None:
+        """Its file is not there: either it made way in this moment, or somebody deleted it, and then it is told."""
+        if segment in self._segments[segment.lane]:
+            self._segments[segment.lane].remove(segment)
+            self._drop(segment)
+
     def seal(self) -> None:
         """Add nothing more to any segment; the next record begins a new one."""
         for lane in tuple(self._open):
@@ -203,16 +209,18 @@ class Outbox:
         if not waiting:
             segment.path.unlink(missing_ok=True)
             return
-        # Of which kinds they were is not known any more: of this lane, that are requests as a rule.
-        self.dropped["request"] += waiting
+        # Of which kinds they were is not known any more: of each lane those that are there as a rule.
+        self.dropped["request" if segment.lane == "common" else "violation"] += waiting
         self._ended[segment.name] = segment.lines
         self._mark_dropped(segment)
 
     def _mark_dropped(self, segment: Segment) -> None:
         """Have the file say that it made way, before it is emptied: a process that is killed now tells it later."""
         marked = segment.path.with_name(dropped_name(segment.name, segment.lines))
-        segment.path.rename(marked)
-        os.truncate(marked, 0)
+        # Where somebody has deleted it already there is none to mark.
+        with contextlib.suppress(FileNotFoundError):
+            segment.path.rename(marked)
+            os.truncate(marked, 0)
 
     def _tell(self) -> None:
         """Write down what was lost, where there is room for that."""
@@ -220,7 +228,9 @@ class Outbox:
             if not self._write("kept", _line(ENDED, segment=name, lines=lines)):
                 return
             del self._ended[name]
-            (self._folder / dropped_name(name, lines)).unlink(missing_ok=True)
+            # A file that cannot be deleted is told once more by the next process, which changes nothing.
+            with contextlib.suppress(OSError):
+                (self._folder / dropped_name(name, lines)).unlink()
         for kind, count in tuple(self._lost.items()):
             if not self._write("kept", _line(LOST, of=kind, count=count)):
                 return

@@ -69,35 +69,39 @@ class Shipper:
     async def _send(self) -> Literal["done", "more", "failed"]:
         """Send a batch; whether that is all for now."""
         async with self._turn:
-            segment = self.outbox.next()
-            if segment is None:
-                return "done"
-            now, age, known = time.time(), self.outbox.age(), segment.lines
             try:
-                ends, lines = await asyncio.to_thread(_read, segment.path, segment.offset)
-            except FileNotFoundError:
-                # It made way in this moment.
-                return "more"
-            if not lines:
-                # Its last line has no end, and gets none.
-                self.outbox.told(segment, segment.lines, segment.size)
-                return "more"
-            try:
-                answer = await kubeapi.request(
-                    self._server, "POST", f"/v1/ingest/{segment.name}", {"first": segment.told, "records": lines}
-                )
-                taken = int(answer["next"])
+                return await self._send_first()
             except (OSError, kubeapi.ApiError, KeyError, TypeError, ValueError) as error:
+                # Neither the records nor a disk that fails may end the gateway.
                 self._failed(error)
                 return "failed"
-            self._pause = _PAUSE_SECONDS
-            self._batches["sent"] += 1
-            self._batches["late"] += age > _LATE_SECONDS
-            count = min(taken - segment.told, len(ends))
-            if count > 0:
-                since = now if segment.told + count >= known else None
-                self.outbox.told(segment, segment.told + count, ends[count - 1], since)
-            return "more" if segment.sealed or len(lines) == BATCH_LINES else "done"
+
+    async def _send_first(self) -> Literal["done", "more"]:
+        segment = self.outbox.next()
+        if segment is None:
+            return "done"
+        now, age, known = time.time(), self.outbox.age(), segment.lines
+        try:
+            ends, lines = await asyncio.to_thread(_read, segment.path, segment.offset)
+        except FileNotFoundError:
+            self.outbox.gone(segment)
+            return "more"
+        if not lines:
+            # Its last line has no end, and gets none.
+            self.outbox.told(segment, segment.lines, segment.size)
+            return "more"
+        answer = await kubeapi.request(
+            self._server, "POST", f"/v1/ingest/{segment.name}", {"first": segment.told, "records": lines}
+        )
+        taken = int(answer["next"])
+        self._pause = _PAUSE_SECONDS
+        self._batches["sent"] += 1
+        self._batches["late"] += age > _LATE_SECONDS
+        count = min(taken - segment.told, len(ends))
+        if count > 0:
+            since = now if segment.told + count >= known else None
+            self.outbox.told(segment, segment.told + count, ends[count - 1], since)
+        return "more" if segment.sealed or len(lines) == BATCH_LINES else "done"
 
     def _failed(self, error: Exception) -> None:
         if self._pause == _PAUSE_SECONDS:

@@ -76,6 +76,13 @@ def test_the_names_of_tools_are_bounded() -> None:
     assert heard.tools == ["again"] * 64
 
 
+@pytest.mark.parametrize(("length", "kept"), [(256, "n" * 256), (257, "(too long)")])
+def test_of_a_name_of_a_tool_that_is_too_long_no_part_is_kept(length: int, kept: str) -> None:
+    heard = half()
+    heard.heard(delta(tool_calls=[{"function": {"name": "n" * length}}]))
+    assert heard.tools == [kept]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

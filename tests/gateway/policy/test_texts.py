@@ -71,6 +71,14 @@ def test_half_of_a_pair_listens_for_both() -> None:
     assert (line["answer"], line["toolNames"]) == ("both", ["look_up"])
 
 
+@pytest.mark.parametrize(("most", "told"), [(100, ["(access key)", "look_up"]), (4, ["(acc", "look"])])
+def test_names_of_tools_are_told_as_texts_are(most: int, told: list[str]) -> None:
+    of = texts(max_bytes=most)
+    calls = [{"function": {"name": name}} for name in (KEY, "look_up")]
+    of.listening(None, stream=False).heard({"choices": [{"message": {"tool_calls": calls}}]})
+    assert of.line(answered=True)["toolNames"] == told
+
+
 @pytest.mark.parametrize(("most", "answer", "cut"), [(6, "äöü", False), (5, "äö", True), (0, "", True)])
 def test_a_text_has_so_many_bytes_at_most_and_ends_with_a_whole_character(most: int, answer: str, cut: bool) -> None:
     line = heard(texts(max_bytes=most), "ä", "öü").line(answered=True)

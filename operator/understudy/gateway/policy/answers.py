@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+# No request takes more tokens, so a higher count is none: sums of those would leave the 64 bits in which they are told.
+_MOST_TOKENS: Final = 10**9
 _SAID: Final = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
 # Statuses by which an engine says that the gateway, not the client, is at fault, or that it is overloaded.
 _ENGINES_FAULT: Final = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 426, 429})
@@ -40,14 +42,16 @@ def tokens_used(answer: dict[str, Any]) -> tuple[int, int] | None:
         prompt, completion = usage["input_tokens"], usage.get("output_tokens", 0)
     else:
         prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if not isinstance(prompt, int) or not isinstance(completion, int) or prompt < 0 or completion < 0:
-        return None
-    return prompt, completion
+    return (prompt, completion) if _is_count(prompt) and _is_count(completion) else None
 
 
 def is_refusal(status: int) -> bool:
     """Whether a 4xx is the engine's judgement of the request, and thus the client's to hear."""
     return 400 <= status < 500 and status not in _ENGINES_FAULT
+
+
+def _is_count(number: Any) -> bool:
+    return number.__class__ is int and 0 <= number <= _MOST_TOKENS
 
 
 def _said(part: Any) -> bool:

@@ -18,6 +18,9 @@ COMPARED: Final = 1024
 # Characters of a text where texts are kept.
 KEPT: Final = 16_384
 _MAX_TOOLS: Final = 64
+# An engine may call a tool what it likes. Of a name that is longer no part is kept: a key could be in it.
+_LONGEST_NAME: Final = 256
+_TOO_LONG: Final = "(too long)"
 # Words of the scripts before Thai, which put spaces between them; of all others, as of signs, each character.
 _WORDS: Final = re.compile(r"[^\W\u0e00-\U0010ffff]+|\S")
 
@@ -203,4 +206,4 @@ def _names(calls: Any) -> Iterator[str]:
         function = call.get("function") if isinstance(call, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if isinstance(name, str) and name:
-            yield name
+            yield name if len(name) <= _LONGEST_NAME else _TOO_LONG

@@ -57,7 +57,7 @@ class Texts:
             "requestCut": request_cut,
             "answer": answer,
             "answerCut": answer_cut,
-            "toolNames": [] if half is None else half.tools,
+            "toolNames": [] if half is None else [self._told(name)[0] for name in half.tools],
         }
 
     def _told(self, text: str) -> tuple[str, bool]:

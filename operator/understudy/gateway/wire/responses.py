@@ -14,6 +14,8 @@ from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import ends, error_event, fails, says_something
 from understudy.gateway.wire.relay import Relay, StreamFailedError
 
+# Numbers that any reader of JSON has, and that the next one is told by as well.
+_LAST: Final = 1 << 53
 _KIND: Final = re.compile(r"[a-z_.]+")
 
 
@@ -48,7 +50,7 @@ class ResponsesRelay(Relay):
             self.usage = tokens_used(response) or self.usage
             self.last = response
         number = event.get("sequence_number")
-        self._number = number if isinstance(number, int) else self._number + 1
+        self._number = number if number.__class__ is int and abs(number) < _LAST else self._number + 1
         said = says_something(event)
         self.chunks += said
         self.said = self.said or said

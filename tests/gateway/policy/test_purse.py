@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from understudy.gateway.policy.budget import Budget
+from understudy.gateway.policy.budget import HIGHEST_MONEY, Budget
 from understudy.gateway.policy.purse import AHEAD, IDLE, PATIENCE, REPORT, Hold, Lease, Purse, Question
 
 BUDGET = Budget("a/b", 100_000, "day")
@@ -262,6 +262,15 @@ def test_who_may_go_on_without_the_ledger_tells_it_afterwards() -> None:
     assert p.question(5 + IDLE, 0, 0) == Question("lease-1", spent=90, last=True)
     p.ended()
     assert p.purse.empty
+
+
+def test_no_more_is_told_than_the_ledger_has_numbers_for() -> None:
+    p = purse(Budget("a/b", 1_000, "day", allow=True))
+    for _ in range(2):
+        p.pay(Hold(None, 10**18), 10**18, 0)
+    assert p.question(0, 0, 0) == Question("lease-1", spent=HIGHEST_MONEY, want=1_000)
+    p.granted(1, 0, 60, 0, 0)
+    assert p.question(IDLE, 0, 0) == Question("lease-1", spent=HIGHEST_MONEY, last=True)
 
 
 def test_what_was_spent_on_trust_is_told_even_when_there_is_no_lease_left() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from understudy.gateway.policy.budget import Budget
+from understudy.gateway.policy.budget import HIGHEST_MONEY, Budget
 
 # A lease is meant to last so long at the rate of the moment, and is filled up when this part of that is left.
 AHEAD: Final = 10.0
@@ -44,6 +44,11 @@ class Lease:
     def free(self) -> int:
         """What may still be held; below nothing where engines used more than could be foreseen."""
         return self.granted - self.spent - self.held
+
+    @property
+    def told(self) -> int:
+        """What the ledger hears of `spent`: no budget has more, and what does not fit into its numbers it refuses."""
+        return min(self.spent, HIGHEST_MONEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ class Purse:
     def _last_word(self) -> Question | None:
         for lease in self._over.values():
             if not lease.held:
-                return Question(lease.id, lease.spent, last=True)
+                return Question(lease.id, lease.told, last=True)
         return None
 
     def _live(self, now: float, first: int, total: int) -> Question | None:
@@ -219,7 +224,7 @@ class Purse:
         lease.granted -= back
         ahead = 0 if self.leaving else max(math.ceil(self._rate * AHEAD), 3 * first)
         want = max(need, min(total + ahead - lease.free, self.budget.amount))
-        return Question(lease.id, lease.spent, lease.held, lease.fence, lease.granted, need, want)
+        return Question(lease.id, lease.told, lease.held, lease.fence, lease.granted, need, want)
 
     def _due(self, lease: Lease, now: float) -> bool:
         since = now - self._answered

@@ -65,6 +65,7 @@ def test_what_has_the_shape_and_passes_the_check_is_found(entity: str, text: str
         ("CREDIT_CARD", "0000000000000000 and 9111111111111110"),
         ("CREDIT_CARD", "a4111111111111111"),
         ("EMAIL", "@handle a@b x@y.z user@localhost"),
+        ("EMAIL", "a@b..com a@b-.com a@b.-c.com"),
         ("IBAN", "DE89 3704 0044 0532 0130 01"),
         ("IBAN", "ZZ89 3704 0044 0532 0130 00"),
         ("IP_ADDRESS", "300.1.1.1, 1.2.3, at 12:34:56, std::vector, a::b"),

@@ -79,6 +79,7 @@ VALUE_SETS: Mapping[str, Mapping[str, Any]] = {
             "labels": {"release": "prometheus"},
             "gatewaySubject": "system:serviceaccount:monitoring:prometheus",
         },
+        "records": {"enabled": True},
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
         "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Models"}},
     },

@@ -380,6 +380,28 @@ def test_monitoring_is_opt_in_and_reads_gateways_by_tls(helm: Helm) -> None:
     assert "--admin-subject=system:serviceaccount:monitoring:prometheus" in args
 
 
+def test_records_are_read_by_who_may_read_gateways_and_may_not_spend(helm: Helm) -> None:
+    assert _args(helm, "records", {"records": {"enabled": True}}).metrics_subject == []
+    without = {**VALUE_SETS["monitored"], "records": {"enabled": False}}
+    assert {o["metadata"]["name"] for o in of_kind(helm.render(without), "ServiceMonitor")} == {
+        "understudy-operator",
+        "understudy-gateway",
+    }
+    objects = helm.render(VALUE_SETS["monitored"])
+    monitor = only(objects, "ServiceMonitor", "understudy-records")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    service = only(objects, "Service", "understudy-records")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] == service["spec"]["ports"][0]["name"]
+    assert (endpoint["scheme"], endpoint["tlsConfig"]["serverName"]) == ("https", f"understudy-gateway.{SYSTEM}.svc")
+    args = _args(helm, "records", dict(VALUE_SETS["monitored"]))
+    assert args.subject == [f"system:serviceaccount:{SYSTEM}:understudy-gateway"]
+    assert args.metrics_subject == ["system:serviceaccount:monitoring:prometheus"]
+    (rule,) = only(objects, "NetworkPolicy", "understudy-records")["spec"]["ingress"]
+    assert rule["from"][1] == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+
+
 def test_alerts_and_dashboard_are_opt_in_and_those_of_the_files(helm: Helm) -> None:
     plain = helm.render({})
     assert of_kind(plain, "PrometheusRule") == of_kind(plain, "ConfigMap") == []

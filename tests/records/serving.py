@@ -73,7 +73,7 @@ async def records(
     where: Path | str,
     clock: Callable[[], float],
     api_url: str = "",
-    subjects: tuple[str, ...] = (GATEWAY,),
+    readers: tuple[str, ...] = (),
     keys: Keys | None = None,
     admins: tuple[str, ...] = (),
 ) -> AsyncIterator[Records]:
@@ -83,11 +83,12 @@ async def records(
     """
     engine = open_database(where if isinstance(where, str) else f"sqlite:///{where}/records.db")
     ledger = Ledger(engine, clock)
-    reviews = Reviews(ApiServer(api_url), subjects) if api_url else None
+    reviews = Reviews(ApiServer(api_url), (GATEWAY,)) if api_url else None
+    metrics = Reviews(ApiServer(api_url), (GATEWAY, *readers)) if api_url else None
     ingest = Ingest(engine, clock, keys)
     asking = Reviews(ApiServer(api_url), admins) if api_url else None
     erasing = None if keys is None else (subject_router(engine, keys), asking)
-    app = make_app(ledger, RecordsMetrics(), reviews, ingest, erasing)
+    app = make_app(ledger, RecordsMetrics(), reviews, metrics, ingest, erasing)
     config = uvicorn.Config(app, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", free_port()))

@@ -11,6 +11,8 @@ import pytest
 from tests.gateway.fakeapi import REVIEWS, fake_api
 from tests.records.serving import ACCOUNT, GATEWAY, lease, question, records
 
+PROMETHEUS = "system:serviceaccount:monitoring:prometheus"
+
 
 async def test_a_lease_is_taken_spent_and_ended(url: str) -> None:
     async with records(url, time.time) as r:
@@ -116,6 +118,15 @@ async def test_only_who_the_api_server_vouches_for_may_ask(tmp_path: Path) -> No
         status, answer = await r.ask("GET", "/metrics", token="new")
         assert (status, answer["error"]["code"]) == (503, "no_review")
         assert (await r.ask("GET", "/metrics", token="good"))[0] == 200
+
+
+async def test_who_may_read_metrics_may_not_spend(tmp_path: Path) -> None:
+    async with fake_api() as api, records(tmp_path, time.time, api.url, (PROMETHEUS,)) as r:
+        api.users = {"good": GATEWAY, "reader": PROMETHEUS}
+        assert (await r.ask("GET", "/metrics", token="reader"))[0] == 200
+        assert (await r.ask("GET", "/metrics", token="good"))[0] == 200
+        assert (await r.ask("POST", lease(1), question(), "reader"))[0] == 403
+        assert (await r.ask("GET", "/v1/ledger/accounts", token="reader"))[0] == 403
 
 
 async def test_a_database_that_takes_nothing_is_told_of(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local import registry, tools
-from tests.telemetry.exposed import gateway_metrics, operator_metrics
+from tests.telemetry.exposed import gateway_metrics, operator_metrics, records_metrics
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,12 @@ def of_gateway(tmp_path_factory: pytest.TempPathFactory) -> str:
 def of_operator() -> str:
     """What an operator's /metrics answers."""
     return operator_metrics()
+
+
+@pytest.fixture(scope="session")
+def of_records() -> str:
+    """What the records' /metrics answers."""
+    return records_metrics()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from tests.gateway.gateways import until
 from tests.gateway.processes import process
 from tests.gateway.test_follow import HASH
 from tests.gateway.worlds import CANARY, KEY, STABLE, endpoints, shadowed_table, table
+from understudy.telemetry.records import RecordsMetrics
 
 # Labels of single values of histograms.
 OF_BUCKETS = {"le"}
@@ -87,6 +88,17 @@ async def gateway_metrics(folder: Path) -> str:
             assert await _ask(p.port, trust, "unknown") == 404
             await until(compared)
             return (await p.get("/metrics"))[1]
+
+
+def records_metrics() -> str:
+    """The metrics of records that have granted a lease, stored and lost a record, and could not write once."""
+    metrics = RecordsMetrics()
+    metrics.answers.labels("granted").inc()
+    metrics.failures.labels("disk_full").inc()
+    metrics.stored.labels("request").inc()
+    metrics.lost.labels("request").inc()
+    metrics.refusals.labels("disk_full").inc()
+    return metrics.render(behind=0.0, lapsed=0).decode()
 
 
 async def _ask(port: int, trust: ssl.SSLContext, model: str, *, stream: bool = False) -> int:

@@ -14,6 +14,7 @@ import yaml
 from tests.telemetry.exposed import families
 from understudy.api.v1alpha1.deploymentstatus import Phase
 from understudy.gateway.policy.balance import BREAKERS
+from understudy.gateway.wire.budgets import OUTCOMES
 from understudy.telemetry.deployments import CONDITIONS
 
 ROOT = Path(__file__).parents[2]
@@ -71,10 +72,10 @@ def told_apart(expr: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def known(of_gateway: str, of_operator: str) -> Mapping[str, frozenset[str]]:
-    """Labels by name of samples, of gateways and operators together; one name may be of both."""
+def known(of_gateway: str, of_operator: str, of_records: str) -> Mapping[str, frozenset[str]]:
+    """Labels by name of samples, of all processes together; one name may be of several."""
     found: dict[str, frozenset[str]] = {}
-    for family in (*families(of_gateway).values(), *families(of_operator).values()):
+    for family in (family for text in (of_gateway, of_operator, of_records) for family in families(text).values()):
         found.update({name: found.get(name, frozenset()) | family.labels for name in family.samples})
     return found
 
@@ -102,7 +103,7 @@ def test_every_word_that_is_asked_for_is_one_of_ours() -> None:
         "state": set(BREAKERS),
         "result": {"crash"},
         "half": {"shadow", "stable", "both"},
-        "kind": codes | {"dropped"},
+        "kind": codes | {"dropped", *OUTCOMES},
     }
     for query in queries():
         for _, matchers in SELECTOR.findall(query.expr):

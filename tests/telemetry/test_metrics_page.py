@@ -13,6 +13,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\| (.+) \|$", re.MULTILINE
 OBJECTS = {"deployment", "revision"}
 WORDS = {
     "check", "condition", "half", "kind", "metric", "outcome", "phase", "reason", "resource", "result", "state", "type",
+    "why",
 }  # fmt: skip
 
 
@@ -40,7 +41,11 @@ def test_the_page_tells_what_an_operator_shows(of_operator: str) -> None:
     assert "process_resident_memory_bytes " in of_operator
 
 
-@pytest.mark.parametrize("section", ["Gateway", "Operator"])
+def test_the_page_tells_what_records_show(of_records: str) -> None:
+    compare("Records", of_records)
+
+
+@pytest.mark.parametrize("section", ["Gateway", "Operator", "Records"])
 def test_names_are_ours_and_units_are_base_units(section: str) -> None:
     for name, (kind, _) in told(section).items():
         assert name.startswith("understudy_")

@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", choices=("token", "none"), default="token", help="none answers everybody")
     subject = "system:serviceaccount:<ns>:<name> that may ask; repeatable"
     parser.add_argument("--subject", action="append", default=[], metavar="USER", help=subject)
+    reader = "system:serviceaccount:<ns>:<name> that may read /metrics, and nothing else; repeatable"
+    parser.add_argument("--metrics-subject", action="append", default=[], metavar="USER", help=reader)
     parser.add_argument("--api-server", metavar="URL", help="vouches for tokens; default: that of the pod's cluster")
     parser.add_argument("--api-token", default="", metavar="FILE", help="bearer token for --api-server")
     parser.add_argument("--api-ca", default="", metavar="FILE", help="certificates that sign --api-server's")
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         tls_dir=args.tls_dir,
         auth=args.auth,
         subjects=tuple(args.subject),
+        metrics_subjects=tuple(args.metrics_subject),
         api=api,
         reset_clock=args.reset_clock,
         only_ledger=args.only == "ledger",

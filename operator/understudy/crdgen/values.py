@@ -278,7 +278,7 @@ class ServiceMonitor(BaseModel):
     labels: Strings = Field(default_factory=dict)
     """Labels that your Prometheus selects by."""
     gateway_subject: Annotated[str, Field(pattern="^(system:serviceaccount:[-a-z0-9]+:[-a-z0-9.]+)?$")] = ""
-    """Who may read the gateways' metrics, as system:serviceaccount:monitoring:prometheus; empty leaves them out."""
+    """Who may read metrics of gateways and records: system:serviceaccount:monitoring:prometheus; empty: nobody."""
     gateway_token_file: str = "/var/run/secrets/understudy/token"  # noqa: S105 - a path
     """In Prometheus' pod: its projected ServiceAccount token with the audience understudy."""
 

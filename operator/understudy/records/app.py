@@ -99,16 +99,18 @@ def make_app(
     ledger: Ledger,
     metrics: RecordsMetrics,
     reviews: Reviews | None,
+    readers: Reviews | None,
     ingest: Ingest | None = None,
     subjects: tuple[APIRouter, Reviews | None] | None = None,
 ) -> FastAPI:
-    """The application; with `reviews` None it answers everybody, without an `ingest` it keeps the ledger alone.
+    """The application; `reviews` know who may ask, `readers` who may read metrics, and None of them is everybody.
 
+    Without an `ingest` it keeps the ledger alone.
     `subjects` are the routes by which somebody is erased, and who may ask there: gateways may not.
     """
     app = FastAPI(title="Understudy records", openapi_url=None, redirect_slashes=False)
     app.add_middleware(Bounded)
-    guarded = [Depends(_guard(reviews))] if reviews is not None else []
+    guarded, shown = _guards(reviews), _guards(readers)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     for kind in (DBAPIError, NoConnectionError):
@@ -119,7 +121,7 @@ def make_app(
     async def alive() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/metrics", dependencies=guarded)
+    @app.get("/metrics", dependencies=shown)
     async def scrape() -> Response:
         return Response(metrics.render(ledger.behind, ledger.lapsed), media_type="text/plain; version=0.0.4")
 
@@ -157,6 +159,10 @@ def make_app(
         router, who = subjects
         app.include_router(router, dependencies=[Depends(_guard(who))] if who is not None else [])
     return app
+
+
+def _guards(reviews: Reviews | None) -> list[Any]:
+    return [] if reviews is None else [Depends(_guard(reviews))]
 
 
 def _guard(reviews: Reviews) -> Callable[[Request], Awaitable[None]]:

@@ -49,7 +49,8 @@ class Settings:
     Records are kept for `keep_seconds`, of what players did for `keep_engagement_seconds`; with `only_ledger` none are
     taken. `subject_keys` holds the secrets that identifiers are hashed with; None stores none. With `auth` "token" only
     `admins` may have somebody erased.
-    With `auth` "token" only the `subjects` may ask, as the API server `api` names them.
+    With `auth` "token" only the `subjects` may ask, as the API server `api` names them; `metrics_subjects` may read
+    metrics as well, and nothing else.
     """
 
     database: str
@@ -58,6 +59,7 @@ class Settings:
     tls_dir: Path | None = None
     auth: Literal["token", "none"] = "token"
     subjects: tuple[str, ...] = ()
+    metrics_subjects: tuple[str, ...] = ()
     api: ApiServer | None = None
     reset_clock: bool = False
     only_ledger: bool = False
@@ -84,13 +86,16 @@ async def _serve(settings: Settings, pair: Pair | None, keys: Keys | None) -> No
     ledger = Ledger(engine, time.time)
     if settings.reset_clock:
         ledger.reset_clock()
-    reviews = Reviews(settings.api, settings.subjects) if settings.auth == "token" else None
+    reviews = readers = None
+    if settings.auth == "token":
+        reviews = Reviews(settings.api, settings.subjects)
+        readers = Reviews(settings.api, settings.subjects + settings.metrics_subjects)
     ingest = None if settings.only_ledger else Ingest(engine, time.time, keys)
     subjects = None
     if ingest is not None and keys is not None:
         admins = Reviews(settings.api, settings.admins) if settings.auth == "token" else None
         subjects = (subject_router(engine, keys), admins)
-    app = make_app(ledger, RecordsMetrics(), reviews, ingest, subjects)
+    app = make_app(ledger, RecordsMetrics(), reviews, readers, ingest, subjects)
     config = uvicorn.Config(
         app,
         log_config=None,

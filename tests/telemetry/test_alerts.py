@@ -103,6 +103,7 @@ def test_every_word_that_is_asked_for_is_one_of_ours() -> None:
         "state": set(BREAKERS),
         "result": {"crash"},
         "half": {"shadow", "stable", "both"},
+        "status": {"5.."},
         "kind": codes | {"dropped", *OUTCOMES},
     }
     for query in queries():

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+# Requests as clients see them, by deployment and status, and how long they took: by deployment and place of the bucket,
+# with the seconds of all under SUM. The bounds are upper ones in seconds; the last bucket is +Inf.
+REQUESTS: Final = "understudy_requests_total"
+LATENCY: Final = "understudy_e2e_request_latency_seconds"
+SUM: Final = "sum"
+LATENCY_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 # Upper bounds in seconds of waits for an endpoint; the last bucket is +Inf.
 WAIT_BOUNDS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 

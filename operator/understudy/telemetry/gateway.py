@@ -9,14 +9,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from understudy.domain.state import ITL_BOUNDS, TTFT_BOUNDS, DeploymentState, GatewayState, Pairs, RevisionState
-from understudy.telemetry.beside import WAIT_BOUNDS, Beside, BesideRevision
+from understudy.telemetry.beside import LATENCY, LATENCY_BOUNDS, REQUESTS, SUM, WAIT_BOUNDS, Beside, BesideRevision
 
 _DEPLOYMENT: Final = ("deployment",)
 _LABELS: Final = ("deployment", "revision")
 _NOTHING: Final = Beside()
 _NO_REVISION: Final = BesideRevision()
-# What the kinds of a process' metric are, where that has a name of its own.
-_KINDS: Final = {"understudy_watch_age_seconds": "resource"}
+# What the kinds of a process' metric are, where that has a name of its own; of several, each a word of the kind.
+_KINDS: Final = {"understudy_watch_age_seconds": ("resource",), REQUESTS: ("deployment", "status")}
 
 
 class GatewayMetrics(Collector):
@@ -53,10 +53,13 @@ class GatewayMetrics(Collector):
         yield from _by_revision(deployments, beside)
         yield from _shadows(deployments)
         for name, (text, values) in self._process().items():
-            label = [] if "" in values else [_KINDS.get(name, "kind")]
-            family = (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(name, text, labels=label)
+            if name == LATENCY:
+                yield _latency(text, values)
+                continue
+            labels = () if "" in values else _KINDS.get(name, ("kind",))
+            family = (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(name, text, labels=labels)
             for kind, value in values.items():
-                family.add_metric([kind] if label else [], value)
+                family.add_metric(kind.split(" ", len(labels) - 1) if labels else [], value)
             yield family
 
 
@@ -124,6 +127,16 @@ def _by_revision(deployments: Mapping[str, DeploymentState], beside: Mapping[str
         itl.add_metric(labels, _cumulative(ITL_BOUNDS, r.itl), also.itl_sum)
         waited.add_metric(labels, _cumulative(WAIT_BOUNDS, also.waits), also.waits_sum)
     yield from (attempts, errors, rejected, empty, tokens, opened, usable, breakers, ejections, ttft, itl, waited)
+
+
+def _latency(text: str, values: Mapping[str, float]) -> Metric:
+    family = HistogramMetricFamily(LATENCY, text, labels=_DEPLOYMENT)
+    for kind, seconds in values.items():
+        deployment, _, place = kind.rpartition(" ")
+        if place == SUM:
+            counts = [int(values.get(f"{deployment} {bucket}", 0)) for bucket in range(len(LATENCY_BOUNDS) + 1)]
+            family.add_metric([deployment], _cumulative(LATENCY_BOUNDS, counts), seconds)
+    return family
 
 
 def _shadows(deployments: Mapping[str, DeploymentState]) -> Iterator[Metric]:

@@ -269,6 +269,8 @@ class Connection(asyncio.Protocol):
     def refuse(self, refusal: Refusal, fields: bytes = b"", *, close: bool = False) -> None:
         """An error answer, and the end of the request; of the connection too where the refusal says so."""
         self.plane.count_refusal(refusal.code)
+        if self.exchange is None:
+            self.plane.clients.refused(refusal.status)
         close = close or refusal.close or self.closes()
         fields = fields or b"x-request-id: %b\r\n" % self.plane.ids.next()
         head_only = self.head.method == b"HEAD"

@@ -59,11 +59,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_beat_at", "_beginning", "_charges", "_conversation", "_course", "_desperate", "_direct",
-        "_document", "_due", "_entry_key", "_fallbacks", "_key", "_line", "_load", "_means", "_operation", "_pair",
-        "_payload", "_payload_model", "_queue", "_reply", "_request_id", "_salt", "_session", "_spoke", "_story",
-        "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "hides_each", "name", "plane",
-        "responses", "stream", "wants_usage",
+        "_asked", "_attempt", "_beat_at", "_began", "_beginning", "_charges", "_conversation", "_course", "_desperate",
+        "_direct", "_document", "_due", "_entry_key", "_fallbacks", "_key", "_line", "_load", "_means", "_operation",
+        "_pair", "_payload", "_payload_model", "_queue", "_reply", "_request_id", "_salt", "_session", "_spoke",
+        "_story", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "hides_each", "name",
+        "plane", "responses", "stream", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -115,7 +115,7 @@ class Exchange:
         self._queue = entry.served.table.queue
         self._fallbacks = entry.served.table.fallback
         self._asked: tuple[str, ...] = (entry.key,)
-        now = plane.clock()
+        now = self._began = plane.clock()
         self._whole_until = now + self._timeouts.whole
         self._story = plane.story(self._request_id, self.name, operation.path, key.hash, stream=self.stream)
         plane.listen(self._story, entry.served.table.logging, document, head)
@@ -159,7 +159,8 @@ class Exchange:
             self.dispatch()
 
     def _over(self, attempt: Attempt | None, ended: tuple[int, str]) -> None:
-        """It has `ended`, by status and code: what it has cost is known, and the log gets its story."""
+        """It has `ended`, by status and code: what it has cost is known, it counts, and the log gets its story."""
+        self.plane.clients.over(self._asked[0], ended[0], self.plane.clock() - self._began)
         if self._means is not None:
             self._means.pay(attempt, whole=ended is ANSWERED)
         if self._story is not NO_STORY:

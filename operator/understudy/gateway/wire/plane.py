@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.domain.table import Logging
 from understudy.gateway.policy.choose import Pins
+from understudy.gateway.policy.clients import Clients
 from understudy.gateway.policy.conversation import SOURCES
 from understudy.gateway.policy.copies import MAX_REQUEST
 from understudy.gateway.policy.demand import Demand
@@ -94,10 +95,10 @@ class Plane:
     """
 
     __slots__ = (
-        "_empty", "_workers", "answered", "bodies", "budget", "budgets", "clock", "connections", "conversations",
-        "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits", "log", "meters",
-        "open_access", "pins", "poisons", "pool", "queue", "random", "refused", "retries", "samples", "settled",
-        "shadows", "world",
+        "_empty", "_workers", "answered", "bodies", "budget", "budgets", "clients", "clock", "connections",
+        "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits",
+        "log", "meters", "open_access", "pins", "poisons", "pool", "queue", "random", "refused", "retries", "samples",
+        "settled", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -138,6 +139,7 @@ class Plane:
         self._workers = part.count
         self._measure()
         self.budgets = Budgets(self.clock, ledger, self._isolated)
+        self.clients = Clients()
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
         self.heard: dict[str, float] = {}
@@ -150,6 +152,7 @@ class Plane:
     def rerouted(self) -> None:
         """The routes have changed: end what must not go on, and try again for what waits."""
         self.budgets.follow(self.world.routes.keys)
+        self.clients.keep(self.world.routes.deployments)
         self._measure()
         if any(entry.cut for entry in self.world.routes.deployments.values()):
             for connection in tuple(self.connections):
@@ -248,6 +251,7 @@ class Plane:
                 "Secrets with the label of access keys, by whether they could be read",
                 {"known": len(self.world.key_scopes), "unreadable": len(self.world.unreadable)},
             ),
+            **self.clients.gauges(),
             **self.budgets.gauges(),
             **self.shadows.gauges(),
             **({} if self.log is None else self.log.gauges()),

@@ -24,6 +24,7 @@ from understudy.guard.views import PLAIN, WORDS, Piece, Views, fold, read
         ("\u202eabc\u202c\u2066d\u2069", "abcd"),
         ("İstanbul", "istanbul"),
         ("\ud83d", "\ufffd"),
+        ("4\u20111\u20131\u22121 ٤١ ४१", "4-1-1-1 41 41"),
         ("a\u2065b\ufff0c\U000e0080d\U000e0ffee\u2d7ff\U00016fe4g", "abcdefg"),
         ("ᾳ ᾼ ῷ α\u0345", "α α ω α"),
     ],

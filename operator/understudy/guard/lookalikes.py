@@ -18,6 +18,9 @@ def _row(first: int, letters: str) -> dict[str, str]:
 
 _LATIN: Final = "abcdefghijklmnopqrstuvwxyz"
 
+DASHES: Final = dict.fromkeys("‐‒–—―−", "-")
+"""What models and writing programs put in place of a hyphen, in numbers too; U+2011 decomposes to the first."""
+
 CONFUSABLES: Final = {
     # Cyrillic, Greek and Armenian letters, small as the fold to small letters leaves them.
     **_pairs("авекмнорстухіјѕһԁԛԝьԍғ", "abekmhopctyxijshdqwbgf"),
@@ -33,7 +36,7 @@ CONFUSABLES: Final = {
     # Punctuation that writing programs put in place of the plain one.
     **_pairs("‘’‛ʼ′`", "''''''"),
     **_pairs("“”„‟", '""""'),
-    **_pairs("‐‒–—―−", "------"),
+    **DASHES,
     **dict.fromkeys("\t\n\v\f\r\x85\u2028\u2029", " "),
 }
 """By code point, as NFKD and the fold to small letters leave it: what it is read as."""

@@ -4,8 +4,9 @@ A view is local to the code point: each character of the text becomes none, one 
 whatever stands beside it. So a view does not depend on how the text is cut into pieces, and each of its characters
 knows the one that it came from. Forbidden text is cut out of what was written, never out of a view.
 
-There are two. `PLAIN` is decomposed (NFKD), in small letters, without marks and without what cannot be seen; patterns
-look at it. `WORDS` also undoes look-alikes and leet, and has one kind of white space; words are looked for there.
+There are two. `PLAIN` is decomposed (NFKD), in small letters, without marks and without what cannot be seen, with one
+kind of dash and of digits; patterns look at it. `WORDS` also undoes look-alikes and leet, and has one kind of white
+space; words are looked for there.
 """
 
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from understudy.guard.lookalikes import CONFUSABLES, LEET
+from understudy.guard.lookalikes import CONFUSABLES, DASHES, LEET
 
 ViewName = Literal["plain", "words"]
 PLAIN: Final[ViewName] = "plain"
@@ -117,10 +118,17 @@ def read(char: str) -> Seen | None:
     # Before letters are made small: the mark below ᾳ would become one.
     bare = "".join(c for c in unicodedata.normalize("NFKD", char) if not _ignorable(c))
     decomposed = unicodedata.normalize("NFKD", bare.casefold())
-    # Half of a surrogate pair has no encoding, and no engine could be asked about it.
-    plain = "".join("\ufffd" if unicodedata.category(c) == "Cs" else c for c in decomposed if not _ignorable(c))
+    plain = "".join(_plain(c) for c in decomposed if not _ignorable(c))
     words = "".join(CONFUSABLES.get(c, LEET.get(c, c)) for c in plain)
     return Seen(plain, words, _kind(char))
+
+
+def _plain(char: str) -> str:
+    # Half of a surrogate pair has no encoding, and no engine could be asked about it.
+    if unicodedata.category(char) == "Cs":
+        return "\ufffd"
+    digit = unicodedata.decimal(char, None)
+    return DASHES.get(char, char) if digit is None else str(digit)
 
 
 def fold(text: str, view: ViewName) -> str:

@@ -42,3 +42,8 @@ def test_a_list_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lexicon_patterns("g/words", "words", "a\nb")) == 2
     with pytest.raises(LexiconError, match="3 terms, and at most 2 can be: write several lists, or a shorter one"):
         lexicon_patterns("g/words", "words", "a\nb\nc")
+
+
+def test_a_mark_of_byte_order_before_the_first_line_is_no_part_of_it() -> None:
+    patterns = lexicon_patterns("words", "words", "\ufeff[slur]\nknave\n")
+    assert [(pattern.category, pattern.literal) for pattern in patterns] == [("slur", "knave")]

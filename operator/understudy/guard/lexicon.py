@@ -29,7 +29,7 @@ def lexicon_patterns(detector: str, category: str, text: str) -> tuple[Pattern, 
     Raises LexiconError.
     """
     found: list[Pattern] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue

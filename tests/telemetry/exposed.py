@@ -80,7 +80,9 @@ async def gateway_metrics(folder: Path) -> str:
                 return (await p.get("/readyz"))[0] == 200
 
             async def compared() -> bool:
-                return "understudy_shadow_pairs_total{" in (await p.get("/metrics"))[1]
+                # Of requests workers tell four times a second, of pairs at once.
+                text = (await p.get("/metrics"))[1]
+                return all(f"{name}{{" in text for name in ("understudy_shadow_pairs_total", "understudy_requests_total"))
 
             await until(ready)
             assert await _ask(p.port, trust, "storyteller", stream=True) == 200

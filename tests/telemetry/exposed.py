@@ -82,7 +82,7 @@ async def gateway_metrics(folder: Path) -> str:
             async def compared() -> bool:
                 # Of requests workers tell four times a second, of pairs at once.
                 text = (await p.get("/metrics"))[1]
-                return all(f"{name}{{" in text for name in ("understudy_shadow_pairs_total", "understudy_requests_total"))
+                return all(f"understudy_{name}_total{{" in text for name in ("shadow_pairs", "requests"))
 
             await until(ready)
             assert await _ask(p.port, trust, "storyteller", stream=True) == 200

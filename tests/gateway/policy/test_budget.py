@@ -94,6 +94,11 @@ def test_money_is_a_decimal_above_nothing(text: str) -> None:
         parse_money(text)
 
 
+def test_budgets_of_one_key_are_told_apart_by_what_they_count() -> None:
+    tokens, money = Budget("ns/a", 1), Budget("ns/a", 1, unit="EUR")
+    assert len({tokens.book, money.book, Budget("ns/b", 1).book}) == 3
+
+
 def test_so_much_of_a_budget_is_told_as_it_is_written() -> None:
     assert Budget("ns/a", 1).told(1_200) == "1200 tokens"
     assert Budget("ns/a", 1, unit="EUR").told(1_200_000) == "0.0012 EUR"

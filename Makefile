@@ -10,6 +10,8 @@ CODE   := operator local tests
 LOCAL  := python3 -m local
 PYTEST := $(BIN)/pytest -q
 ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
+# A new clone need not look at everything anew: mypy knows files by their content.
+export MYPY_CACHE_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/understudy/mypy
 # The tests of the rooms that decide, as tests/conftest.py names them.
 PURE = $(shell sed -n 's/^PURE = (\(.*\))$$/\1/p' tests/conftest.py | tr -d '",')
 # Workers need not import thousands of tests that they will not run.
@@ -31,7 +33,7 @@ status: ## What is running: Docker, cluster, images
 # The scenarios that need the cluster to themselves wait more than they compute: meanwhile everything without a cluster
 # is tested, at a low priority for the sake of their deadlines. Their output is shown when the other is through.
 test: $(VENV)/ready for-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
-	@shown=$$(mktemp); alone=; trap 'kill -INT -- -$$alone 2>/dev/null && wait $$alone; rm -f $$shown' EXIT; \
+	@shown=$$(mktemp); alone=; trap 'kill -INT -- -$$alone 2>/dev/null && { wait $$alone || true; cat $$shown; }; rm -f $$shown' EXIT; \
 	echo "▸ scenarios that need the cluster to themselves: begun, their output follows"; \
 	set -m; $(MAKE) --no-print-directory test-alone > $$shown 2>&1 < /dev/null & alone=$$!; set +m; \
 	nice -n 10 $(MAKE) --no-print-directory verify test-pure test-rest; \

@@ -43,9 +43,14 @@ class Keeping:
             await asyncio.sleep(seconds)
 
     async def until_ended(self, ended: Callable[[], Awaitable[object]]) -> None:
-        """Have it run until something has ended."""
-        async with records_process(self.url, "--auth=none", port=self.port):
-            await ended()
+        """Have it run until something has ended, started anew if it ends itself: where it finds no database it does."""
+        over = asyncio.ensure_future(ended())
+        while not over.done():
+            async with records_process(self.url, "--auth=none", port=self.port) as running:
+                assert running.child is not None
+                gone = asyncio.ensure_future(running.child.wait())
+                await asyncio.wait((over, gone), return_when=asyncio.FIRST_COMPLETED)
+            await gone
 
     def ids(self) -> set[str]:
         """Of all requests that are stored."""

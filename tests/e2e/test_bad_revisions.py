@@ -46,8 +46,8 @@ PROBES: dict[str, Any] = {
 FORMS = [
     Bad("image-missing", "ImagePull", image=f"127.0.0.1:{EMPTY_REGISTRY_PORT}/no-such-image:v3"),
     Bad("crash-at-start", "EngineCrash", args=("--crash=now",)),
-    # From the kill: the kubelet's report takes up to 1.1 s of the 3 s.
-    Bad("crash-under-load", "EngineCrash", fault='{"crash": "now"}', bound=3.0),
+    # From the kill: the kubelet's report takes up to 1.1 s of the 3 s. What clients met may be told before it.
+    Bad("crash-under-load", "EngineCrash or ErrorRate", fault='{"crash": "now"}', bound=3.0),
     Bad("wrong-identity", "WrongModelIdentity", args=("--identity=another-model",)),
     # (failureThreshold - 1) * interval + within + 1 s after the first failed probe starts, which is up to one
     # interval after the fault.
@@ -92,11 +92,13 @@ def test_bad_revision_goes_back_by_itself(stage: Stage, bad: Bad) -> None:
         # Then v2 serves, and the reason is said
         v3 = stage.revision("story")
         assert status["stable"] == v2
-        assert [(f["revision"], f["reason"]) for f in status["failed"]] == [(v3, bad.reason)]
+        (failure,) = status["failed"]
+        assert failure["revision"] == v3
+        assert failure["reason"] in bad.reason.split(" or ")
         eventually("Stalled=True", lambda: stage.condition("story", "Stalled")["status"] == "True", within=10)
         stalled = stage.condition("story", "Stalled")
         assert stalled["reason"] == "RolledBack"
-        assert bad.reason in stalled["message"]
+        assert failure["reason"] in stalled["message"]
         assert stage.condition("story", "Available")["status"] == "True"
         assert stage.condition("story", "Ready")["status"] == "False"
 

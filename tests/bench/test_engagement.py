@@ -58,6 +58,7 @@ def test_a_player_is_judged_on_their_last_day(monkeypatch: pytest.MonkeyPatch) -
     assert found.minutes > 0
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=12))
 def test_the_auc_is_the_part_of_pairs_in_order(low: list[int], high: list[int]) -> None:
     pairs = [(a < b) + (a == b) / 2 for a in low for b in high]

@@ -145,6 +145,7 @@ async def test_a_client_that_leaves_while_it_waits_costs_nothing(
         assert await settled(g, r) == 0
 
 
+@pytest.mark.slow
 async def test_a_stream_whose_client_leaves_costs_what_had_come(tmp_path: Path) -> None:
     async def script(asked: Asked) -> None:
         await asked.begin_stream()

@@ -144,6 +144,7 @@ async def _staged(script: Callable[[Asked], Any], **limits: Any) -> Any:
             yield Stage(g, c)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ANSWERS)
 @pytest.mark.parametrize("die", [close, reset])
 async def test_an_engine_that_dies_at_any_byte_of_its_answer(kind: str, die: Callable[[Asked], None]) -> None:

@@ -69,6 +69,7 @@ async def test_a_stream_that_is_long_in_coming_is_kept_alive_and_says_who_answer
         assert (g.plane.answered, g.plane.refused) == (2, {})
 
 
+@pytest.mark.slow
 async def test_who_is_answered_in_time_gets_no_heartbeat() -> None:
     async with engine(answers_well(*"abcdefgh", pace=0.06)) as e, gateway(one(e.port, timeouts=LATER)) as g:
         answer = await ask(g.port, ASKED)
@@ -246,6 +247,7 @@ async def test_the_official_client_passes_heartbeats_over_and_can_tell_who_answe
         assert (events[0].model_extra or {})["understudy"] == STABLE_ANSWERS
 
 
+@pytest.mark.slow
 async def test_the_official_client_raises_what_comes_instead_of_the_first_word() -> None:
     async with (
         engine(later(answers_status(503))) as e,

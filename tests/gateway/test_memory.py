@@ -159,6 +159,7 @@ def alive() -> Counter[str]:
     return Counter(type(o).__name__ for o in gc.get_objects() if isinstance(o, KEPT))
 
 
+@pytest.mark.slow
 async def test_nothing_of_a_request_waits_for_the_garbage_collector() -> None:
     """A body that is in a circle stays, counted by nobody, until a collection of everything: one in many thousands."""
     chunked_body = head_only(**CHUNKS) + chunked(BODY)

@@ -84,6 +84,7 @@ async def test_errors_are_the_clients_own_exceptions() -> None:
                 await client.models.list()
 
 
+@pytest.mark.slow
 async def test_the_client_retries_what_may_be_retried_and_nothing_else() -> None:
     async with (
         engine(answers_status(500)) as e,

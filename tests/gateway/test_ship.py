@@ -156,6 +156,7 @@ async def test_a_segment_that_somebody_deleted_is_lost_and_told_and_holds_nothin
         assert (shipper.outbox.next(), shipper.outbox.size) == (None, 0)
 
 
+@pytest.mark.slow
 async def test_a_disk_that_cannot_be_read_or_written_does_not_end_the_gateway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

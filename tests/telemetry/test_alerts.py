@@ -137,6 +137,7 @@ def test_a_rule_that_is_wrong_fails_its_case(promtool: Path, tmp_path: Path) -> 
     assert "UnderstudyNoLeader" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     fires: set[str] = set()
     quiet: set[str] = set()

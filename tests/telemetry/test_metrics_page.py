@@ -31,6 +31,7 @@ def compare(section: str, text: str) -> None:
     assert all(labels <= OBJECTS | WORDS for _, labels in shown.values())
 
 
+@pytest.mark.slow
 def test_the_page_tells_what_a_gateway_shows(of_gateway: str) -> None:
     compare("Gateway", of_gateway)
     assert "process_resident_memory_bytes " in of_gateway

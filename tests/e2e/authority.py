@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.installation import SYSTEM, TRUSTED
 from tests.gateway.certificates import certify, issue
 
-SYSTEM = "understudy-system"
-TRUSTED = "e2e-engines"
 _SIGNING = "e2e-authority"
 _TEN_YEARS = 3650
 

@@ -6,11 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.authority import TRUSTED
 from tests.e2e.cluster import Cluster, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "understudy-system"
+# The Secret of whom gateways and operator trust to sign engines' certificates; authority.py makes it.
+TRUSTED = "e2e-engines"
 DATA_URL = "http://127.0.0.1:30080"
 FIXTURE = Path(__file__).parent / "fixtures" / "understudy-0.0.9"
 

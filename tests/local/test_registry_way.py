@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import pytest
 from local import cache, cluster, debian, dockerd, golang, images, node_image, ports, registry, tools, versions
 from local.commands import ask
 from local.steps import step
+from tests.e2e.cluster import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.registry, pytest.mark.timeout(3600)]
 
@@ -69,7 +70,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     with made.log.open("wb") as log:
         process = subprocess.Popen([program, "serve", folder / "config.json"], stdout=log, stderr=subprocess.STDOUT)
     try:
-        until("the registry answers", lambda: registry.answers(f"http://{made.address}/v2/"))
+        eventually("the registry answers", lambda: registry.answers(f"http://{made.address}/v2/"), within=30)
         yield made
     finally:
         process.terminate()
@@ -111,7 +112,11 @@ def mirrored(served: Registry) -> Iterator[None]:
     DAEMON.write_text(json.dumps({**settings, "registry-mirrors": [f"http://{served.address}"]}))
     reload_daemon()
     try:
-        until("the daemon has its mirror", lambda: served.address in (ask(["docker", "info"], seconds=20) or ""))
+        eventually(
+            "the daemon has its mirror",
+            lambda: served.address in (ask(["docker", "info"], seconds=20) or ""),
+            within=30,
+        )
         yield
     finally:
         DAEMON.unlink() if before is None else DAEMON.write_text(before)
@@ -190,11 +195,3 @@ def built(dockerfile: str) -> str:
 def reload_daemon() -> None:
     """Have the daemon read its file again."""
     subprocess.run(["pkill", "-HUP", "-x", "dockerd"], check=True)
-
-
-def until(what: str, holds: Callable[[], bool], within: float = 30.0) -> None:
-    """Wait for what must become true within so many seconds."""
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end, f"waited {within:.0f} s in vain: {what}"
-        time.sleep(0.2)

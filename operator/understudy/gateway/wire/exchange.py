@@ -162,7 +162,7 @@ class Exchange:
         """It has `ended`, by status and code: what it has cost is known, it counts, and the log gets its story."""
         self.plane.clients.over(self._asked[0], ended[0], self.plane.clock() - self._began)
         if self._means is not None:
-            self._means.pay(attempt, whole=ended is ANSWERED)
+            self._means.pay(attempt, whole=ended == ANSWERED)
         if self._story is not NO_STORY:
             self.plane.tell(self._story, self._entry_key, self._reply.fallback, ended)
 

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from understudy.domain.money import Pricing
+from understudy.domain.names import guard_shard
 from understudy.domain.table import (
+    Guard,
     InvalidTableError,
     Logging,
     Queue,
@@ -18,6 +20,8 @@ from understudy.domain.table import (
 )
 
 STABLE, CANARY = "6f1c9a02", "a90b1234"
+POLICY, OLD = "5a" * 32, "0d" * 32
+SHARD = guard_shard("safe", POLICY, 0)
 DECIMAL = "want a decimal such as 0.10, at most 9 digits on each side of the point, in quotes"
 
 
@@ -56,6 +60,10 @@ def test_what_was_parsed_is_written_again_as_it_was() -> None:
         fallback=("plain", "stories/plainer"),
         pricing=Pricing(100_000_000, 10**18 - 1, "EUR", request=1),
         logging=Logging("released", 0.5, 4096, 3600.0),
+        guards=(
+            Guard("safe", POLICY, (SHARD, guard_shard("safe", POLICY, 10)), open=True, revoke_before=OLD),
+            Guard("s.2", POLICY, (guard_shard("s.2", POLICY, 0),)),
+        ),
     )
     assert parse_table("story", table_spec(table)) == table
 
@@ -70,7 +78,7 @@ def test_the_settings_of_a_shadow_are_written_as_they_were_and_only_where_there_
 def test_what_is_left_out_has_its_default() -> None:
     table = parse_table("story", {"epoch": 0})
     assert table == Table(epoch=0, served_names=(), variants=())
-    rare = {"queue", "fallback", "shadow", "extraFields", "mediaHosts", "pricing", "logging"}
+    rare = {"queue", "fallback", "shadow", "extraFields", "mediaHosts", "pricing", "logging", "guards"}
     assert not rare.intersection(table_spec(table))
     assert "heartbeatAfterSeconds" not in table_spec(table)["timeouts"]
 
@@ -100,6 +108,20 @@ def test_a_variant_says_that_it_speaks_tls_only_where_it_does() -> None:
 def test_what_is_logged_is_written_as_it_was(logging: Logging) -> None:
     table = Table(epoch=3, served_names=(), variants=(), logging=logging)
     assert parse_table("story", table_spec(table)) == table
+
+
+def test_a_guard_is_closed_and_revokes_nothing_unless_it_says_so() -> None:
+    table = parse_table("story", spec(guards=[guard()]))
+    assert table.guards == (Guard("safe", POLICY, (SHARD,), open=False, revoke_before=""),)
+    assert table_spec(table)["guards"] == [{"name": "safe", "policy": POLICY, "shards": [SHARD]}]
+
+
+def test_two_guardrails_that_say_the_same_have_parts_of_their_own() -> None:
+    assert guard_shard("safe", POLICY, 0) != guard_shard("safer", POLICY, 0)
+
+
+def guard(**changed: Any) -> dict[str, Any]:
+    return {"name": "safe", "policy": POLICY, "shards": [SHARD], **changed}
 
 
 def test_pods_without_a_bound_are_written_without_one() -> None:
@@ -196,6 +218,24 @@ def test_a_shadow_has_no_share_and_keeps_no_text_unless_asked_to(percent: int) -
         ({"logging": {"maxBytes": True}}, "spec.logging.maxBytes: want a whole number from 0 to 1048576"),
         ({"logging": {"maxBytes": 1.5}}, "spec.logging.maxBytes: want a whole number from 0 to 1048576"),
         ({"logging": {"ttlSeconds": 0}}, "spec.logging.ttlSeconds: want seconds between 0 and 863913600"),
+        ({"guards": [guard(), guard(failOpen=True)]}, "spec.guards: a Guardrail appears twice"),
+        ({"guards": [guard(name="Safe")]}, "spec.guards: 'Safe' is not the name of a Guardrail"),
+        ({"guards": [guard(name=None)]}, "spec.guards: None is not the name of a Guardrail"),
+        ({"guards": [guard(policy="5a")]}, "spec.guards[safe].policy: '5a' is not 64 hexadecimal digits"),
+        ({"guards": [guard(policy=5)]}, "spec.guards[safe].policy: 5 is not 64 hexadecimal digits"),
+        ({"guards": [guard(shards=[])]}, "spec.guards[safe].shards: want the ConfigMaps that hold the policy"),
+        (
+            {"guards": [guard(shards=[SHARD, "secrets"])]},
+            "spec.guards[safe].shards: 'secrets' is not called as a part of a policy",
+        ),
+        ({"guards": [guard(shards=[7])]}, "spec.guards[safe].shards: 7 is not called as a part of a policy"),
+        ({"guards": [guard(failOpen="yes")]}, "spec.guards[safe].failOpen: want true or false"),
+        ({"guards": [guard(revokeBefore="0d")]}, "spec.guards[safe].revokeBefore: '0d' is not 64 hexadecimal digits"),
+        ({"guards": [guard(revokeBefore=7)]}, "spec.guards[safe].revokeBefore: 7 is not 64 hexadecimal digits"),
+        (
+            {"guards": [guard(revokeBefore=POLICY)]},
+            "spec.guards[safe].revokeBefore: it would end all streams, those under this policy included",
+        ),
         (shadowed(variants=2), "spec.variants: only one may have track shadow"),
         (shadowed(variants=0), "spec.shadow: want a variant of track shadow beside it"),
         ({**shadowed(), "shadow": None}, "spec.shadow: want it beside a variant of track shadow"),

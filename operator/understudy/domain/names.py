@@ -15,6 +15,8 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 LABEL_DEPLOYMENT: Final = f"{GROUP}/deployment"
 LABEL_REVISION: Final = f"{GROUP}/revision"
 LABEL_ACCESS_KEY: Final = f"{GROUP}/access-key"
+# On a ConfigMap: it holds a part of a Guardrail's policy.
+LABEL_GUARD_SHARD: Final = f"{GROUP}/guard-shard"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
@@ -42,6 +44,7 @@ MASTER_KEY_FIELD: Final = "master"
 # Says for which master key every key that does not follow from it lies beside it.
 MASTER_KEY_STAMP: Final = "kept-for"
 ENGINE_KEY_FIELD: Final = "api-key"
+GUARD_SHARD_FIELD: Final = "policy"
 MAX_DEPLOYMENT_NAME: Final = 48
 
 
@@ -62,6 +65,15 @@ def service_host(namespace: str, deployment: str, revision: str) -> str:
 def policy_name(deployment: str) -> str:
     """Name of the NetworkPolicy that lets only gateways and the operator reach the deployment's pods."""
     return f"{deployment}-gateways-only"
+
+
+def guard_shard(guardrail: str, policy: str, number: int) -> str:
+    """Name of the ConfigMap, immutable, that holds one part of a Guardrail's policy; parts are numbered from 0.
+
+    Of name and hash together: two Guardrails may say the same, and what is in the parts has the name too.
+    """
+    digest = hashlib.sha256(f"{guardrail}/{policy}".encode()).hexdigest()
+    return f"understudy-guard-{digest[:16]}-{number}"
 
 
 def engine_key_secret(deployment: str, revision: str) -> str:

@@ -18,6 +18,9 @@ LOGGED_TEXTS: tuple[LoggedText, ...] = ("none", "released", "raw")
 TRACKS: tuple[Track, ...] = ("stable", "canary", "shadow")
 _REVISION = re.compile(r"[0-9a-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:]{0,127}")
+_POLICY = re.compile(r"[0-9a-f]{64}")
+_GUARDRAIL = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+_SHARD = re.compile(r"understudy-guard-[0-9a-f]{16}-[0-9]{1,2}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LONGEST_TTL = 9999 * 86400
 _HOST = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?(?::[0-9]{1,5})?")
@@ -95,6 +98,22 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """The policy of one Guardrail that holds for the deployment.
+
+    `policy` is its hash, `shards` are the immutable ConfigMaps of the deployment's namespace that hold it, in order.
+    A gateway that cannot load it refuses, or lets pass if it is `open`. Streams that began under the policy
+    `revoke_before`, or one that was loaded before that, end at once; "" revokes none.
+    """
+
+    name: str
+    policy: str
+    shards: tuple[str, ...]
+    open: bool = False
+    revoke_before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One deployment's routing: names, variants, and the leader's epoch that wrote it.
 
@@ -107,6 +126,7 @@ class Table:
     `logging` is what the request log keeps of what was said.
     `extra_fields` of requests are passed on beside the usual ones, `media_hosts` may be named in their media URLs.
     `pricing` is None where nobody has said what requests cost.
+    `guards` are the Guardrails that hold for the deployment, by name; all of them apply to every answer.
     """
 
     epoch: int
@@ -124,6 +144,7 @@ class Table:
     fallback: tuple[str, ...] = ()
     pricing: Pricing | None = None
     logging: Logging = Logging()
+    guards: tuple[Guard, ...] = ()
 
 
 def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
@@ -132,7 +153,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
     Raises InvalidTableError: unknown track, duplicate revision, weights that are not whole
     numbers summing to 100 (or no variant at all), a service that is not the revision's own, a revision
     that is cut and a variant, a second shadow or one with a share, a shadow without its settings or the reverse,
-    an extra field that is never passed on, a price that is no decimal.
+    an extra field that is never passed on, a price that is no decimal, a guard without shards or twice.
     """
     epoch = spec.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
@@ -170,6 +191,7 @@ def parse_table(deployment: str, spec: Mapping[str, Any]) -> Table:
         fallback=_names("spec.fallback", spec.get("fallback", ())),
         pricing=_pricing(spec.get("pricing")),
         logging=_logging(spec.get("logging", {})),
+        guards=_guards(spec.get("guards", ())),
     )
 
 
@@ -231,6 +253,17 @@ def table_spec(table: Table) -> dict[str, Any]:
             "maxBytes": table.logging.max_bytes,
             "ttlSeconds": table.logging.ttl,
         }
+    if table.guards:
+        spec["guards"] = [
+            {
+                "name": guard.name,
+                "policy": guard.policy,
+                "shards": list(guard.shards),
+                **({"failOpen": True} if guard.open else {}),
+                **({"revokeBefore": guard.revoke_before} if guard.revoke_before else {}),
+            }
+            for guard in table.guards
+        ]
     return spec
 
 
@@ -311,6 +344,39 @@ def _price(prices: Mapping[str, Any], field: str, default: str = "") -> int:
         return nano(price if isinstance(price, str) else "")
     except ValueError as error:
         raise InvalidTableError(f"spec.pricing.{field}: {error}, in quotes") from None
+
+
+def _guards(items: Sequence[Mapping[str, Any]]) -> tuple[Guard, ...]:
+    guards = tuple(_guard(item) for item in items)
+    if len({guard.name for guard in guards}) != len(guards):
+        raise InvalidTableError("spec.guards: a Guardrail appears twice")
+    return guards
+
+
+def _guard(item: Mapping[str, Any]) -> Guard:
+    name = item.get("name")
+    if not isinstance(name, str) or not _GUARDRAIL.fullmatch(name):
+        raise InvalidTableError(f"spec.guards: {name!r} is not the name of a Guardrail")
+    where = f"spec.guards[{name}]"
+    shards, opened, revoked = tuple(item.get("shards", ())), item.get("failOpen", False), item.get("revokeBefore", "")
+    if not shards:
+        raise InvalidTableError(f"{where}.shards: want the ConfigMaps that hold the policy")
+    for shard in shards:
+        # Whoever writes a table must not make gateways read other ConfigMaps.
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
+            raise InvalidTableError(f"{where}.shards: {shard!r} is not called as a part of a policy")
+    if not isinstance(opened, bool):
+        raise InvalidTableError(f"{where}.failOpen: want true or false")
+    policy = _policy(f"{where}.policy", item.get("policy"))
+    if revoked == policy:
+        raise InvalidTableError(f"{where}.revokeBefore: it would end all streams, those under this policy included")
+    return Guard(name, policy, shards, opened, _policy(f"{where}.revokeBefore", revoked) if revoked else "")
+
+
+def _policy(where: str, value: Any) -> str:
+    if not isinstance(value, str) or not _POLICY.fullmatch(value):
+        raise InvalidTableError(f"{where}: {value!r} is not 64 hexadecimal digits")
+    return value
 
 
 def _names(field: str, names: Sequence[Any]) -> tuple[str, ...]:

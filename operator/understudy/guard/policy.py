@@ -119,10 +119,14 @@ def compile_policy(name: str, spec: Mapping[str, Any], sources: Mapping[str, str
     return policy
 
 
+def enforced(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a spec is a policy: not for whom it holds, nor which other policy it revokes."""
+    return {key: value for key, value in spec.items() if key not in ("selector", "revokeBefore")}
+
+
 def _hash(spec: Mapping[str, Any], sources: Mapping[str, str]) -> str:
-    """Of all that is enforced; not of whom it holds for, nor of which other policy it revokes."""
-    enforced = {key: value for key, value in spec.items() if key not in ("selector", "revokeBefore")}
-    said = json.dumps([VERSION, enforced, dict(sources)], sort_keys=True, separators=(",", ":"))
+    """Of all that is enforced."""
+    said = json.dumps([VERSION, enforced(spec), dict(sources)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -9,11 +9,13 @@ from pydantic import BaseModel, Field
 
 from understudy.api.v1alpha1.markers import ATOMIC, Cel, list_map
 from understudy.api.v1alpha1.metadata import ApiVersion, ObjectMeta
-from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName
+from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName, Sha256
 from understudy.api.v1alpha1.serving import ExtraFields, MediaHosts, Pricing
 from understudy.api.v1alpha1.shape import shape
 
 Seconds = Annotated[float, Field(ge=0.001, le=86400)]
+Shard = Annotated[str, Field(pattern="^understudy-guard-[0-9a-f]{16}-[0-9]{1,2}$", max_length=36)]
+"""Name of a ConfigMap that holds a part of a policy."""
 
 
 class Variant(BaseModel):
@@ -104,6 +106,23 @@ class TableShadow(BaseModel):
     """Gateways also keep the texts of both answers."""
 
 
+class TableGuard(BaseModel):
+    """The policy of one Guardrail that holds for the deployment."""
+
+    model_config = shape()
+
+    name: ResourceName
+    """The Guardrail."""
+    policy: Sha256
+    """Hash of what it says; gateways refuse what has another."""
+    shards: Annotated[tuple[Shard, ...], Field(min_length=1, max_length=40), ATOMIC]
+    """Immutable ConfigMaps of this namespace that hold it, in order."""
+    fail_open: bool = False
+    """Gateways that cannot load it let answers pass; otherwise they refuse."""
+    revoke_before: Sha256 | None = None
+    """Streams that began under the policy of this hash, or one loaded before it, end at once."""
+
+
 class RoutingTableSpec(BaseModel):
     """Names, variants and the leader's epoch."""
 
@@ -142,6 +161,8 @@ class RoutingTableSpec(BaseModel):
     """What requests cost."""
     logging: TableLogging = TableLogging()
     """What the request log keeps of what was said."""
+    guards: Annotated[tuple[TableGuard, ...], Field(max_length=64), list_map("name")] = ()
+    """Guardrails that hold for the deployment; all of them apply to every answer."""
     shadow: TableShadow | None = None
     """Copies for the variant of track `shadow`."""
 

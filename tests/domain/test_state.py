@@ -4,6 +4,7 @@ import pytest
 
 from understudy.api.v1alpha1.rollout import METRICS
 from understudy.domain.state import (
+    LOADED,
     PAIR_METRICS,
     DeploymentState,
     GatewayState,
@@ -42,7 +43,8 @@ REVISION = RevisionState(
 @pytest.mark.parametrize("rejected", [("", 0), ("spec.epoch: too low", 4)])
 def test_a_state_survives_the_way(rejected: tuple[str, int]) -> None:
     deployment = DeploymentState("uid", 3, 7, rejected[0], rejected[1], {"6f1c9a02": REVISION}, waiting=5)
-    state = GatewayState("start", 12.5, {"stories/story": deployment})
+    guards = {"5a" * 32: LOADED, "0d" * 32: "ConfigMap understudy-guard-0123456789abcdef-0 is not there"}
+    state = GatewayState("start", 12.5, {"stories/story": deployment}, guards)
     assert parse_state(dump_state(state)) == state
 
 
@@ -58,6 +60,12 @@ def test_an_older_gateway_tells_of_nobody_who_waits() -> None:
     raw = dump_state(GatewayState("start", 1.0, {"stories/story": DeploymentState(waiting=3)}))
     del raw["deployments"]["stories/story"]["waiting"]
     assert parse_state(raw).deployments["stories/story"].waiting == 0
+
+
+def test_an_older_gateway_enforces_no_policy() -> None:
+    raw = dump_state(GatewayState("start", 1.0, guards={"5a" * 32: LOADED}))
+    del raw["guards"]
+    assert parse_state(raw).guards == {}
 
 
 def test_pairs_are_told_by_every_metric_also_before_the_first() -> None:

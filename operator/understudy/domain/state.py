@@ -13,6 +13,8 @@ ERROR_KINDS: Final = ("connect", "5xx", "firstToken", "truncated", "malformed")
 # can tell of.
 PAIR_METRICS: Final = ("errors", "rejected", "timeToFirstToken", "interTokenLatency", "emptyOutput")
 SIMILARITY_CLASSES: Final = 10
+# What a gateway says of a policy that it enforces.
+LOADED: Final = "loaded"
 # Upper bounds in seconds; the last bucket is +Inf. Counts are per bucket, not cumulative.
 TTFT_BOUNDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 ITL_BOUNDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -108,11 +110,15 @@ class DeploymentState:
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """A whole `/state` answer. `start_id` is random per process; `uptime` is seconds since it began."""
+    """A whole `/state` answer. `start_id` is random per process; `uptime` is seconds since it began.
+
+    `guards` says of each policy that tables name, by its hash, LOADED or why it is not.
+    """
 
     start_id: str
     uptime: float
     deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
+    guards: Mapping[str, str] = field(default_factory=dict)
 
 
 def dump_state(state: GatewayState) -> dict[str, Any]:
@@ -121,6 +127,7 @@ def dump_state(state: GatewayState) -> dict[str, Any]:
         "startId": state.start_id,
         "uptimeSeconds": state.uptime,
         "deployments": {key: _dump_deployment(value) for key, value in state.deployments.items()},
+        "guards": dict(state.guards),
     }
 
 
@@ -130,6 +137,8 @@ def parse_state(raw: Mapping[str, Any]) -> GatewayState:
         start_id=str(raw["startId"]),
         uptime=float(raw["uptimeSeconds"]),
         deployments={str(key): _parse_deployment(value) for key, value in raw["deployments"].items()},
+        # Gateways of an older version enforce none.
+        guards={str(policy): str(said) for policy, said in raw.get("guards", {}).items()},
     )
 
 

@@ -147,7 +147,7 @@ def _ratios(results: Results) -> str:
         ]
         for scenario in results.scenarios
     ]
-    return _table(["CPU time", *(PEERS[peer].title.split(",")[0] for peer in others)], rows)
+    return _table(["CPU time", *(PEERS[peer].title for peer in others)], rows)
 
 
 def _bounds(results: Results, flips: Found | None) -> str:

@@ -210,6 +210,8 @@ _GUARDRAIL = [
     _guardrail(_DETECTOR, "write parser, such as", {"spec.detectors.2.parser": GONE}),
     _guardrail(_DETECTOR, "write parser, such as", {"spec.detectors.0.parser": "x/v1"}),
     _guardrail(_DETECTOR, "remove caRef", {"spec.detectors.2.caRef": {"name": "ca"}}),
+    _guardrail(_DETECTOR, "remove params: they belong", {"spec.detectors.2.params": {"regex": ["email"]}}),
+    _guardrail(_DETECTOR, "remove canary: it belongs", {"spec.detectors.0.canary": {"clear": "x"}}),
     _guardrail(
         f"{_DETECTOR}.patterns[*]", "write exactly one of literal, regex", {"spec.detectors.3.patterns.0.literal": "x"}
     ),
@@ -294,7 +296,7 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("Guardrail", {"spec.rules.0.thresholds": {"low": 0.1, "high": 0.2}}, ""),
     ("Guardrail", {"spec.selector.matchExpressions": [{"key": "a", "operator": "Exists"}]}, ""),
     ("Guardrail", {"spec.detectors": [{"name": "p", "type": "patterns", "configMapRef": {"name": "x"}}]}, ""),
-    ("Guardrail", {"spec.detectors": [{"name": "f", "type": "fms", "url": "http://fms.default"}]}, ""),
+    ("Guardrail", {"spec.detectors": [{"name": "f", "type": "fms", "url": "http://fms.a", "params": {"a": 1}}]}, ""),
     ("Guardrail", {"spec.ladder.0": {"per": "revision", "rate": 0.1, "minTurns": 9, "action": "Notify"}}, ""),
     ("Guardrail", {"spec.ladder.0": {"per": "player", "count": 1, "within": "1h", "action": "Notify"}}, ""),
     ("RoutingTable", {"spec.variants": [], "spec.shadow": GONE}, ""),

@@ -15,8 +15,8 @@ from understudy.guard.policy import Policy, PolicyError, compile_policy
 
 PII = {"name": "numbers", "type": "pii", "entities": ["CREDIT_CARD"]}
 WORDS = {"name": "words", "type": "lexicon", "configMapRef": {"name": "words"}}
-GUARD = {"name": "guard", "type": "chat-guard", "parser": "qwen3guard/v1", "modelRef": {"name": "guard-4b"}}
-FMS = {"name": "fms", "type": "fms", "url": "http://fms:8000"}
+GUARD = {"name": "guard", "type": "chat-guard", "parser": "llamaguard/v3", "modelRef": {"name": "guard-4b"}}
+FMS = {"name": "fms", "type": "fms", "url": "http://fms:8000", "canary": {"found": "I am Jane Doe."}}
 LIST = {"words": "# mild\ndarn\tlow\n[slur]\nknave\n"}
 
 
@@ -211,7 +211,7 @@ def test_rules_hold_for_their_direction() -> None:
 
 
 def test_what_is_only_counted_is_not_waited_for() -> None:
-    rules = [rule("slur", {"high": ["Log"]}), rule("tone", {"low": ["Annotate"]})]
+    rules = [rule("slur", {"high": ["Log"]}), rule("sexual", {"low": ["Annotate"]})]
     judge = plan(made(WORDS, GUARD, rules=[*rules, rule("words", {"low": ["Log"]})]))
     gate = Gate(judge)
     assert gate.feed("kna").text == "kna"
@@ -229,7 +229,7 @@ def test_monitor_mode_waits_for_nothing_and_fails_nothing() -> None:
 @pytest.mark.parametrize(
     ("usual", "own", "judge", "tier0"),
     [("Closed", {}, "Closed", "Closed"), ("Open", {}, "Open", "Open"), ("Degrade", {}, "Degrade", "Closed"),
-     ("Open", {"slur": "Degrade"}, "Degrade", "Closed"), ("Open", {"hate": "Closed"}, "Closed", "Open")],
+     ("Open", {"slur": "Degrade"}, "Open", "Closed"), ("Open", {"hate": "Closed"}, "Closed", "Open")],
 )  # fmt: skip
 def test_the_strictest_failure_policy_of_the_rules_holds(
     usual: str, own: Mapping[str, str], judge: str, tier0: str
@@ -263,3 +263,34 @@ def test_an_action_list_that_is_empty_is_none() -> None:
     policy = made(WORDS, rules=[rule("slur", {"low": [], "high": ["Block"]}), rule("words", {"low": ["Log"]})])
     assert out(plan(policy), "knave") == ""
     assert list(policy.rules[0].rule.actions) == [6]
+
+
+UNSAFE = {"name": "remote", "type": "moderations", "url": "http://127.0.0.1:8000"}
+THRESHOLDS = "of two rules for 'hate' one has thresholds and one has none: write them in both, or in neither"
+
+
+def test_a_detector_that_cannot_be_asked_refuses_the_policy() -> None:
+    with pytest.raises(PolicyError, match=r"detectors\[remote\]: 127.0.0.1 is the gateway itself"):
+        made(UNSAFE, rules=[CALM_HARM])
+
+
+def test_a_category_that_no_detector_knows_the_word_for_is_refused() -> None:
+    with pytest.raises(PolicyError, match=r"rules\[1\]: no detector finds 'unethical'"):
+        made(GUARD, rules=[CALM_HARM, rule("unethical", {"high": ["Block"]})])
+
+
+def test_rules_for_one_category_all_have_thresholds_or_none_has() -> None:
+    scored = rule("hate", {"low": ["Log"]}, thresholds={"low": 0.1})
+    plain = rule("hate", {"low": ["Log"], "high": ["Block"]})
+    with pytest.raises(PolicyError) as refused:
+        made(GUARD, rules=[CALM_HARM, scored, plain])
+    assert refused.value.problems == (f"rules[2]: {THRESHOLDS}",)
+    # They never meet where they hold for different directions.
+    made(GUARD, rules=[{**scored, "where": ["input"]}, {**plain, "where": ["output"]}])
+
+
+def test_a_detector_that_cannot_find_what_is_acted_on_is_neither_waited_for_nor_fatal() -> None:
+    rules = [{**REDACT_PII, "failurePolicy": "Closed"}, rule("hate", {"high": ["Log"]}, failurePolicy="Open")]
+    judge = plan(made(PII, GUARD, rules=rules))
+    assert (judge.asked, judge.awaited, judge.on_failure) == (frozenset({"g/guard"}), frozenset(), {"g/guard": "Open"})
+    assert plan(made(PII, GUARD, rules=[rules[0], {**rules[1], "where": ["input"]}])).asked == frozenset()

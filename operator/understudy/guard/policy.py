@@ -16,6 +16,8 @@ from understudy.guard.lexicon import LexiconError, lexicon_patterns
 from understudy.guard.needles import Needle, Pattern, PatternError, prepare
 from understudy.guard.pii import ENTITIES, pii_patterns
 from understudy.guard.plan import FailurePolicy
+from understudy.guard.served.codec import USUAL
+from understudy.guard.served.judge import Judge, JudgeError, read_judge
 
 VERSION: Final = 1
 """Of what a policy means. To be raised when the same spec begins to find or do something else."""
@@ -53,7 +55,7 @@ class Policy:
     """Else findings are counted only."""
     needles: tuple[Needle, ...]
     """Of tier 0; their detectors are called GUARDRAIL/DETECTOR."""
-    judges: tuple[str, ...]
+    judges: tuple[Judge, ...]
     """Detectors that are asked about windows, called so too."""
     rules: tuple[Governed, ...]
     by_sentence: bool
@@ -99,14 +101,14 @@ def compile_policy(name: str, spec: Mapping[str, Any], sources: Mapping[str, str
     for detector in detectors:
         if detector["type"] in _AT_ONCE:
             needles += _needles(name, detector, sources, max_hold, problems)
-    judges = tuple(f"{name}/{each['name']}" for each in detectors if each["type"] not in _AT_ONCE)
+    judges = _judges(name, spec, sources, problems)
     usual: FailurePolicy = spec.get("failurePolicy", "Closed")
     policy = Policy(
         name,
         _hash(spec, sources),
         spec.get("mode", "enforce") == "enforce",
         tuple(needles),
-        judges,
+        tuple(judges),
         tuple(_rule(each, usual) for each in spec["rules"]),
         stream.get("holdback", "adaptive") == "sentence",
         max_hold,
@@ -128,6 +130,27 @@ def _hash(spec: Mapping[str, Any], sources: Mapping[str, str]) -> str:
     """Of all that is enforced."""
     said = json.dumps([VERSION, enforced(spec), dict(sources)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _judges(name: str, spec: Mapping[str, Any], sources: Mapping[str, str], problems: list[str]) -> list[Judge]:
+    least = _least(spec["rules"])
+    judges = []
+    for detector in spec.get("detectors") or ():
+        if detector["type"] not in _AT_ONCE:
+            try:
+                judges.append(read_judge(name, detector, least, sources))
+            except JudgeError as error:
+                problems.append(f"detectors[{detector['name']}]: {error}")
+    return judges
+
+
+def _least(rules: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By category, the least score that a rule has a word for."""
+    least: dict[str, float] = {}
+    for rule in rules:
+        lowest = min((rule.get("thresholds") or {}).values(), default=USUAL[2])
+        least[rule["category"]] = min(float(lowest), least.get(rule["category"], 1.0))
+    return least
 
 
 def _needles(
@@ -223,7 +246,7 @@ def _check(policy: Policy, detectors: Sequence[Mapping[str, Any]], problems: lis
         category = each.rule.category
         if category in at_once:
             continue
-        if not policy.judges:
+        if not any(judge.may_find(category) for judge in policy.judges):
             problems.append(
                 f"rules[{at}]: no detector finds {category!r}: write a pattern or a word list of that category, or a "
                 "detector that judges text"
@@ -235,6 +258,7 @@ def _check(policy: Policy, detectors: Sequence[Mapping[str, Any]], problems: lis
                 f"rules[{at}]: Redact needs a detector that says where {category!r} is, which only patterns, lexicon, "
                 "pii and fms do: write Replace or Block"
             )
+    _check_thresholds(policy, problems)
     acted_on = {each.rule.category for each in policy.rules}
     for detector in detectors:
         qualified = f"{policy.name}/{detector['name']}"
@@ -244,3 +268,18 @@ def _check(policy: Policy, detectors: Sequence[Mapping[str, Any]], problems: lis
                 f"detectors[{detector['name']}]: no rule says what follows from what it finds "
                 f"({', '.join(sorted(found))}): write one, or remove it"
             )
+
+
+def _check_thresholds(policy: Policy, problems: list[str]) -> None:
+    """A score that one rule takes for low must not reach another, for which every finding is at least that."""
+    for where in _BOTH:
+        with_scores: dict[str, bool] = {}
+        for at, each in enumerate(policy.rules):
+            if where in each.rule.where and policy.judges:
+                has = bool(each.rule.thresholds)
+                if with_scores.setdefault(each.rule.category, has) is not has:
+                    problems.append(
+                        f"rules[{at}]: of two rules for {each.rule.category!r} one has thresholds and one has none: "
+                        "write them in both, or in neither"
+                    )
+                    return

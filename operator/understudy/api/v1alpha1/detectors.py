@@ -1,10 +1,10 @@
 """Detectors of a Guardrail: the plug-ins that find what its rules act on."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from understudy.api.v1alpha1.markers import LIST_SET, Cel, list_map
+from understudy.api.v1alpha1.markers import LIST_SET, PRESERVE_UNKNOWN, Cel, list_map, max_properties
 from understudy.api.v1alpha1.metadata import LocalReference
 from understudy.api.v1alpha1.scalars import DataKey, Label, Latency, Regex, ResourceName
 from understudy.api.v1alpha1.shape import shape
@@ -41,6 +41,17 @@ class Pattern(BaseModel):
     """Regular expression whose longest match is finite."""
 
 
+class Canary(BaseModel):
+    """Texts by which a detector is tried every half a minute, so that one that says the same to everything is seen."""
+
+    model_config = shape()
+
+    found: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """A text in which it must find something; one of ours for a category of the rules otherwise."""
+    clear: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """A text in which it may find nothing; one of ours otherwise."""
+
+
 _SERVED = "['moderations', 'chat-guard', 'fms']"
 
 
@@ -75,6 +86,11 @@ class Detector(BaseModel):
             "write parser, such as qwen3guard/v1, with type: chat-guard and only there",
         ),
         Cel("!has(self.caRef) || has(self.url)", "remove caRef: it belongs to url"),
+        Cel("self.type == 'fms' || !has(self.params)", "remove params: they belong to type fms"),
+        Cel(
+            f"self.type in {_SERVED} || self.type == 'linear' || !has(self.canary)",
+            "remove canary: it belongs to types moderations, chat-guard, fms and linear",
+        ),
     )
 
     name: Label
@@ -99,8 +115,12 @@ class Detector(BaseModel):
     model_ref: LocalReference | None = None
     """ModelDeployment in the same namespace that serves the detector."""
     url: Annotated[str, Field(pattern="^https?://[^\\s]+$", max_length=512)] | None = None
-    """Address of the detector; no redirects are followed."""
+    """Address of the detector: without a path, up to /v1, or that of the questions; no redirects are followed."""
     ca_ref: ConfigMapReference | None = None
     """ConfigMap with the certificate authority of the address."""
     timeout: Latency | None = None
     """So long may an answer take; 250ms otherwise."""
+    params: Annotated[dict[str, Any], PRESERVE_UNKNOWN, max_properties(32)] | None = None
+    """Goes as detector_params with each question, for type fms."""
+    canary: Canary | None = None
+    """How the detector is tried."""

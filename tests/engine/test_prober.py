@@ -1,6 +1,7 @@
 """The prober: who the pod is, whether it answers, and who hears of it."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -275,6 +276,23 @@ def test_a_pod_that_is_not_up_yet_is_asked_often_and_nothing_is_held_against_it(
         stage.pod.models = listed()
         await asyncio.sleep(0.5)
         assert stage.report().identity == "ok"
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+def test_why_tls_with_a_pod_comes_to_nothing_is_told_at_once_and_until_it_does() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.pod.models = ssl.SSLCertVerificationError("")
+        stage.pod.models.verify_message = "certificate has expired"
+        stage.prober.set_probes(TALK, (probe(YES, server_name="talk-1.shop.svc"),))
+        await asyncio.sleep(3.2)
+        assert stage.report() == ProbeReport("pod-1", no_tls="its certificate is not taken: certificate has expired")
+        assert stage.woken == [0.0]
+        stage.pod.models = listed()
+        await asyncio.sleep(0.5)
+        assert (stage.report().identity, stage.report().no_tls) == ("ok", "")
         await stage.prober.stop()
 
     virtual.run(main())

@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.engine.test_prober import probe
 from tests.gateway.certificates import certify, issue
 from understudy.engine.prober import HttpEngine
-from understudy.engine.trust import Trust, TrustError
+from understudy.engine.trust import Trust, TrustError, distrust
 from understudy.plan.actions import Probe
 
 SERVICE = "talk-1.tales.svc"
@@ -44,8 +44,8 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 
 
 @asynccontextmanager
-async def engine(papers: Papers, *, asks: bool = False) -> AsyncIterator[Probe]:
-    """An engine that speaks TLS, for clients with a certificate alone if it `asks`; and how it is probed."""
+async def engine(papers: Papers, *, asks: bool = False, plain: bool = False) -> AsyncIterator[Probe]:
+    """An engine that speaks TLS unless it is `plain`, asks for a certificate if it `asks`; and how it is probed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(papers.engine / "tls.crt", papers.engine / "tls.key")
     if asks:
@@ -59,7 +59,7 @@ async def engine(papers: Papers, *, asks: bool = False) -> AsyncIterator[Probe]:
     app.router.add_get("/v1/models", models)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=None if plain else context).start()
     yield probe(address="127.0.0.1", port=runner.addresses[0][1], server_name=SERVICE)
     await runner.cleanup()
 
@@ -74,11 +74,17 @@ def trusting(folder: Path, ca: Path, own: Path | None = None) -> Trust:
 
 async def answers(target: Probe, trust: Trust) -> bool:
     """Whether an engine can be asked who it is."""
+    return await refusal(target, trust) is None
+
+
+async def refusal(target: Probe, trust: Trust) -> BaseException | None:
+    """What became of asking an engine who it is, if that is no answer."""
     async with aiohttp.ClientSession() as session:
         try:
-            return bool(await HttpEngine(session, trust).get(target, "/v1/models", 5.0) == {"data": []})
-        except (OSError, aiohttp.ClientError):
-            return False
+            assert await HttpEngine(session, trust).get(target, "/v1/models", 5.0) == {"data": []}
+        except (OSError, aiohttp.ClientError) as error:
+            return error
+        return None
 
 
 async def test_an_engine_of_a_trusted_authority_and_the_right_name_is_asked(tmp_path: Path, papers: Papers) -> None:
@@ -104,6 +110,45 @@ async def test_an_engine_that_asks_who_asks_is_shown_the_operators_certificate(
 ) -> None:
     async with engine(papers, asks=True) as target:
         assert await answers(target, trusting(tmp_path, papers.ca, papers.operator if shows else None)) == shows
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("authority", "its certificate is not taken: unable to get local issuer certificate"),
+        ("name", "its certificate is not taken: Hostname mismatch, certificate is not valid for 'talk-1.other.svc'."),
+        ("nobody", "its certificate is not taken: the operator has no --engine-tls-dir that says whom to trust"),
+    ],
+)
+async def test_it_is_said_in_a_sentence_why_a_certificate_is_not_taken(
+    tmp_path: Path, papers: Papers, wrong: str, why: str
+) -> None:
+    async with engine(papers) as target:
+        trust = trusting(tmp_path, papers.other_ca if wrong == "authority" else papers.ca)
+        name = "talk-1.other.svc" if wrong == "name" else SERVICE
+        asked = probe(address=target.address, port=target.port, server_name=name)
+        error = await refusal(asked, Trust() if wrong == "nobody" else trust)
+    assert error is not None
+    assert distrust(error) == why
+
+
+async def test_so_it_is_when_the_engine_does_not_take_ours(tmp_path: Path, papers: Papers) -> None:
+    async with engine(papers, asks=True) as target:
+        error = await refusal(target, trusting(tmp_path, papers.ca))
+    assert error is not None
+    assert distrust(error) == "no TLS: it hung up; does it speak TLS, and take the operator's certificate (tls.crt)?"
+
+
+async def test_and_when_it_speaks_none(tmp_path: Path, papers: Papers) -> None:
+    async with engine(papers, plain=True) as target:
+        error = await refusal(target, trusting(tmp_path, papers.ca))
+    assert error is not None
+    assert distrust(error).startswith("no TLS: ")
+    assert "hung up" not in distrust(error)
+
+
+def test_what_has_nothing_to_do_with_tls_says_nothing() -> None:
+    assert distrust(ConnectionRefusedError()) == ""
 
 
 async def test_renewed_files_are_used_from_then_on_and_bad_ones_are_not(

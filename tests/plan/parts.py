@@ -24,6 +24,7 @@ class Behaviour:
     oom: bool = False
     pull: tuple[str, str] | None = None  # reason and message of a pull that fails
     identity: str = "ok"
+    no_tls: str = ""  # why the operator's TLS with it comes to nothing
     fails_prompt: bool = False
     unhealthy: bool = False  # the readiness probe fails
     error_rate: float = 0.0

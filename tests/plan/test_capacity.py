@@ -159,7 +159,7 @@ def test_fewer_replicas_while_two_are_lent_call_back_what_is_too_many() -> None:
     assert cluster.status["failed"] == []
 
 
-def test_fewer_replicas_as_a_pod_is_lent_take_no_two_at_once() -> None:
+def test_fewer_replicas_as_a_pod_is_lent_take_one_pod_and_no_other_unjudged() -> None:
     # Given an operator that dies when it has noted a loan, before it has taken the pod
     cluster = wanting(3, 3)
     audit = Audit(cluster)
@@ -171,11 +171,59 @@ def test_fewer_replicas_as_a_pod_is_lent_take_no_two_at_once() -> None:
     # When the spec is lowered before the next one looks
     cluster.restart_operator()
     cluster.edit(replicas=2)
-    # Then one goes in each pass
+    # Then the one goes, and another only when the load has been looked at for half a minute with that one gone
     audit.turn(1.0)
-    assert cluster.replicas()["v1"] == 2
+    assert (lent(cluster), cluster.replicas()["v1"]) == (0, 2)
+    began = cluster.true_time
+    audit.until(lambda c: c.phase == "Watching" or c.replicas()["v1"] < 2)
+    assert (lent(cluster), cluster.replicas()["v1"]) == (1, 1)
+    assert cluster.true_time - began >= 28
+
+
+def in_preparing() -> Cluster:
+    cluster = lending(3, 3)
+    assert cluster.phase == "Preparing"
+    return cluster
+
+
+def in_shadow() -> Cluster:
+    return lending(3, 3, shadow={"percent": 10, "samples": 100_000}).until_phase("Shadow").turns(3)
+
+
+def in_canary() -> Cluster:
+    return lending(3, 3, steps=[{"weight": 10, "soak": "10m"}, {"weight": 100, "soak": "3s"}]).until_phase("Canary")
+
+
+@pytest.mark.parametrize("begun", [in_preparing, in_shadow, in_canary])
+def test_fewer_replicas_leave_stable_the_pods_of_which_is_known_that_they_carry_the_load(
+    begun: Callable[[], Cluster],
+) -> None:
+    # Given one of three pods lent, so that two are known to carry the load
+    cluster = begun()
+    audit = Audit(cluster)
+    phase = cluster.phase
+    assert (lent(cluster), cluster.status["rollout"]["kept"]) == (1, 2)
+    # When two are asked for, and nobody can say what one alone would bear
+    cluster.gateways[0].silent = True
+    cluster.edit(replicas=2)
+    # Then both stay, nothing is lent any more, and the rollout goes on where it was
     audit.turn(1.0)
-    assert cluster.replicas()["v1"] == 1
+    for _ in range(60):
+        audit.turn(1.0)
+        assert (cluster.phase in (phase, "Canary"), lent(cluster), cluster.replicas()["v1"]) == (True, 0, 2)
+    assert [e.reason for e in cluster.events].count("LoanResized") == 1
+
+
+def test_what_is_lent_of_more_pods_than_before_was_judged_for_so_many_more() -> None:
+    cluster = in_canary()
+    audit = Audit(cluster)
+    cluster.capacity = 6
+    cluster.edit(replicas=4)
+    audit.turn(1.0)
+    assert (lent(cluster), cluster.replicas()["v1"], cluster.status["rollout"]["kept"]) == (1, 3, 3)
+    cluster.edit(replicas=3)
+    audit.turn(1.0)
+    assert (lent(cluster), cluster.replicas()["v1"], cluster.status["rollout"]["kept"]) == (0, 3, 0)
 
 
 def test_how_long_requests_on_a_pod_that_makes_way_have_is_said_before_and_as_it_goes() -> None:

@@ -131,6 +131,7 @@ BROKEN: list[tuple[str, Made]] = [
     ("I3", lambda w: draft(w, lent=2)),
     ("I3", lambda w: draft(w, phase="Reverting", weight=0, lent=1)),
     ("I3", lambda w: draft(replace(w, terms=replace(w.terms, lendable=0)), lent=1)),
+    ("I3", lambda w: draft(w, lent=1, kept=2)),
     ("I4", lambda w: failed_candidate(w)),
     ("I5", lambda w: draft(busy(w), pool(w.state.candidate, 0))),
     ("I5", lambda w: draft(busy(w), deletion(w, w.state.candidate))),

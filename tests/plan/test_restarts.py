@@ -84,6 +84,14 @@ def unschedulable() -> tuple[Cluster, Done]:
     return cluster, lambda c: c.says("Stalled") == ("True", "InsufficientCapacity")
 
 
+def untrusted() -> tuple[Cluster, Done]:
+    """TLS with the candidate comes to nothing."""
+    cluster = serving("v1")
+    cluster.behaviours["v2"] = Behaviour(no_tls="its certificate is not taken: certificate has expired")
+    cluster.apply("v2")
+    return cluster, lambda c: c.says("Stalled") == ("True", "EngineTLSFailed")
+
+
 CASES: list[tuple[Callable[[], tuple[Cluster, Done]], float]] = [
     (draining, 40.0),
     (draining_without_gateways, 40.0),
@@ -95,6 +103,7 @@ CASES: list[tuple[Callable[[], tuple[Cluster, Done]], float]] = [
     (dropped, 30.0),
     (starting, 120.0),
     (unschedulable, 30.0),
+    (untrusted, 120.0),
 ]
 EVERY_DEADLINE = pytest.mark.parametrize(("case", "deadline"), CASES, ids=[case.__name__ for case, _ in CASES])
 

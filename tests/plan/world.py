@@ -636,6 +636,9 @@ class Cluster:
                 continue
             behaviour = self.behaviours.get(pod.image, Behaviour())
             old = self.reports.get(probe.pod_uid, ProbeReport(probe.pod_uid))
+            if behaviour.no_tls:
+                self.reports[probe.pod_uid] = replace(old, no_tls=behaviour.no_tls)
+                continue
             if behaviour.identity != "ok":
                 self.reports[probe.pod_uid] = replace(old, identity=behaviour.identity)
                 continue

@@ -20,7 +20,7 @@ import orjson
 from understudy.domain.key import Key
 from understudy.engine.bounded import read_bounded
 from understudy.engine.expectation import shortfall, time_allowed
-from understudy.engine.trust import Trust
+from understudy.engine.trust import Trust, distrust
 from understudy.plan.actions import Probe, Prompt
 from understudy.plan.observed import ProbeReport, PromptResult
 from understudy.telemetry.operator import OperatorMetrics
@@ -55,11 +55,12 @@ class _Findings:
     identity: str = ""
     completed_at: float | None = None
     recent: dict[str, deque[PromptResult]] = field(default_factory=dict)
+    no_tls: str = ""
 
     def summary(self) -> tuple[Any, ...]:
         """Changes exactly when a plan might decide otherwise."""
         runs = tuple((name, tuple(run.ok for run in runs)) for name, runs in sorted(self.recent.items()))
-        return (self.identity, self.completed_at is None, runs)
+        return (self.identity, self.completed_at is None, runs, self.no_tls)
 
 
 class Prober:
@@ -105,7 +106,7 @@ class Prober:
             found = self._findings.get(uid)
             if found is not None:
                 recent = tuple(run for name in sorted(found.recent) for run in found.recent[name])
-                reports[uid] = ProbeReport(uid, found.identity, found.completed_at, recent)
+                reports[uid] = ProbeReport(uid, found.identity, found.completed_at, recent, found.no_tls)
         return reports
 
     async def stop(self) -> None:
@@ -153,10 +154,11 @@ class Prober:
     async def _identify(self, probe: Probe, found: _Findings) -> None:
         try:
             listed = await self._engine.get(probe, "/v1/models", _IDENTITY_TIMEOUT)
-            found.identity = identity(probe, listed) or "ok"
+            found.identity, found.no_tls = identity(probe, listed) or "ok", ""
             self._metrics.probes.labels("identity", "ok" if found.identity == "ok" else "differs").inc()
         except _FAILURES as error:
             # Not an answer as somebody else: what was known stays known, prompts find out the rest.
+            found.no_tls = distrust(error) if probe.server_name else ""
             self._metrics.probes.labels("identity", "no answer").inc()
             log.debug("engine at %s does not say who it is: %s", probe.address, error)
 

@@ -6,8 +6,11 @@ connection; if they are of no use, those before them stay.
 
 import logging
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +20,36 @@ _Stamp = tuple[tuple[int, int] | None, ...]
 
 class TrustError(Exception):
     """Files that cannot be used; the message says which, and why."""
+
+
+class NobodyTrustedError(OSError):
+    """There are no files: no engine's certificate is taken."""
+
+
+def distrust(error: BaseException) -> str:
+    """Why an engine that should speak TLS was not asked, in words that follow its name; "" if that is not about TLS.
+
+    The same two kinds that gateways tell apart: its certificate is not taken, or it takes none of ours. An engine that
+    wants one hangs up (in TLS 1.3 only after the handshake), and the client library loses what it said.
+    """
+    for cause in _causes(error):
+        match cause:
+            case NobodyTrustedError():
+                return f"its certificate is not taken: {cause}"
+            case ssl.SSLCertVerificationError():
+                return f"its certificate is not taken: {cause.verify_message}"
+            case ssl.SSLError() | aiohttp.ServerDisconnectedError():
+                reason = cause.reason if isinstance(cause, ssl.SSLError) else "it hung up"
+                return f"no TLS: {reason}; does it speak TLS, and take the operator's certificate (tls.crt)?"
+    return ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it, without the client library's wraps: TLS errors that do not say which."""
+    while error is not None:
+        if not isinstance(error, aiohttp.ClientSSLError):
+            yield error
+        error = error.__cause__
 
 
 class Trust:
@@ -29,9 +62,9 @@ class Trust:
         self._context = None if folder is None else _load(folder)
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that is made now; raises OSError when nobody is trusted."""
+        """For a connection that is made now; raises NobodyTrustedError."""
         if self._folder is None or self._context is None:
-            raise OSError("no engine is trusted: the operator runs without --engine-tls-dir")
+            raise NobodyTrustedError("the operator has no --engine-tls-dir that says whom to trust")
         stamp = _stamp(self._folder)
         if stamp != self._stamp:
             self._stamp = stamp

@@ -79,6 +79,9 @@ def ready(case: Case) -> Condition:
         what = f"{stable.serving} of {world.replicas} pods of {stable.name} are ready"
         return Condition("Ready", "False", reason, f"{what}: {fault.message}" if fault is not None else what)
     if not answering(world):
+        distrust = next((pod.distrust for pod in stable.pods if pod.distrust), "")
+        if distrust:
+            return Condition("Ready", "False", "EngineTLSFailed", distrust)
         return Condition("Ready", "False", "NoCompletion", f"{stable.name} has not answered a completion yet")
     return Condition("Ready", "True", "Serving", f"{stable.name} serves and answers")
 

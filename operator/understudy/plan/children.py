@@ -70,9 +70,6 @@ def desired_replicas(world: World, revision: Revision) -> int:
     if revision.name == state.stable:
         if state.phase == "Promoting" and world.terms.recreate:
             return revision.told  # it has made way
-        if wanted and world.lent:
-            # One at a time, also when the spec is lowered just then.
-            return max(world.carrying, revision.told - 1)
         # Scaled to zero in mid-rollout: back first, then down.
         return world.carrying if wanted else (revision.told if busy else 0)
     if revision.name == state.previous:

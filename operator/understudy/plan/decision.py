@@ -81,7 +81,7 @@ PATIENCE = 120.0
 def turned_back(world: World, state: State) -> State:
     """The registers of a revert: through Replacing again, if stable has made way for the candidate."""
     replaced = world.terms.recreate and state.phase in ("Replacing", "Promoting") and bool(state.stable)
-    return replace(state, phase="Replacing" if replaced else "Reverting", weight=0, skip_to=0, lent=0)
+    return replace(state, phase="Replacing" if replaced else "Reverting", weight=0, skip_to=0, lent=0, kept=0)
 
 
 def revert(world: World, reason: str, message: str) -> Decision:

@@ -67,12 +67,17 @@ def i2_weights_whole(draft: Draft) -> str:
 
 
 def i3_stable_keeps_its_pods(draft: Draft) -> str:
-    """Stable has all its pods but for those that it lends, within bounds, until the commit, unless it makes way."""
+    """Stable has all its pods but for those that it lends, within bounds, until the commit, unless it makes way.
+
+    No fewer stay than were found to carry the load; of one that failed nobody looks for that.
+    """
     after, state = draft.after, draft.after.state
     if state.lent and state.phase not in BORROWING:
         return f"{state.lent} pods of {state.stable} would stay lent in {state.phase}"
     if state.lent > draft.world.state.lent and state.lent > after.terms.spare(after.replicas):
         return f"{state.lent} of {after.replicas} pods of {state.stable} would be lent"
+    if state.lent and state.phase != "Restoring" and after.carrying < state.kept:
+        return f"{after.carrying} pods of {state.stable} would stay, and {state.kept} were found to carry the load"
     wanted = _replicas(draft).get(state.stable)
     if not state.candidate or wanted is None or wanted >= after.carrying or _made_way(draft):
         return ""

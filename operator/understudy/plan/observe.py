@@ -146,10 +146,19 @@ def _stamps(
     stamps.update({f"drain:{r}": None for r in draining if r not in weights})
     if state.phase == "Preparing" and state.candidate in weights:
         stamps["shown"] = None
+    for pod in grouped.get(state.candidate, ()):
+        stamps.update(_ready_since(pod))
     wanted = (*(spec.served_names or (observed.key.name,)), str(observed.key))
     if table is not None and table.table is not None:
         stamps.update({f"drop:{n}": None for n in table.table.served_names if n not in wanted})
     return stamps
+
+
+def _ready_since(pod: Object) -> dict[str, float | None]:
+    """Since when a pod could be asked who it is, if it can."""
+    if not _is_ready(pod):
+        return {}
+    return {f"ready:{pod['metadata']['uid']}": _instant(condition(pod["status"], "Ready").get("lastTransitionTime"))}
 
 
 def _in_vain(state: State, spec: ModelDeploymentSpec, grouped: Mapping[str, list[Object]]) -> bool:

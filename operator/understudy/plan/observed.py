@@ -62,13 +62,14 @@ class ProbeReport:
 
     `identity` is "" until known, "ok", or a sentence that says what differs; `completed_at` is
     Now.monotonic of the last completion that succeeded; `recent` is the last five runs, oldest first,
-    of each prompt.
+    of each prompt. `no_tls` says why TLS with it comes to nothing, in words that follow its name; "" if it does not.
     """
 
     pod_uid: str
     identity: str = ""
     completed_at: float | None = None
     recent: tuple[PromptResult, ...] = ()
+    no_tls: str = ""
 
 
 @dataclass(frozen=True, slots=True)

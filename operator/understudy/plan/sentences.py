@@ -20,9 +20,9 @@ def next_sentence(world: World, decision: Decision) -> str:
             return f"{decision.message}; then {_then(world)}"
         case "Scaling" | "TooMuchLoad":
             return f"{decision.message}; then {_then(world)}{_places(world)}"
-        case "InsufficientGPU" | "InsufficientCapacity" if state.phase == "Canary":
+        case "InsufficientGPU" | "InsufficientCapacity" | "EngineTLSFailed" if state.phase == "Canary":
             return f"{decision.message}; then {_then(world)}{_places(world)}"
-        case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" if state.stable:
+        case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" | "EngineTLSFailed" if state.stable:
             return f"{decision.message}; then {_first(world)}{_places(world)}"
         case _:
             return decision.message

@@ -60,9 +60,9 @@ class State:
     `weight` is the candidate's desired share in percent. `run` numbers the rollouts; `restarts` (by pod
     uid) is what had happened before this one, and is not held against it. `exposed` is True once this
     candidate may have had requests. `skip_to` is the weight up to which samples and
-    soak are waived; 1 or more in Shadow waives pairs. `lent` of stable's pods make way for the candidate; `recalled`
-    is True once they had to be called back. `frozen` is the rollout's configuration as it was when the
-    candidate was chosen.
+    soak are waived; 1 or more in Shadow waives pairs. `lent` of stable's pods make way for the candidate, and
+    `kept` stay: so many were found to carry the load. `recalled` is True once those had to be called back. `frozen` is
+    the rollout's configuration as it was when the candidate was chosen.
     """
 
     phase: Phase = "Preparing"
@@ -80,6 +80,7 @@ class State:
     exposed: bool = False
     skip_to: int = 0
     lent: int = 0
+    kept: int = 0
     recalled: bool = False
     frozen: Mapping[str, Any] = field(default_factory=dict)
 
@@ -157,6 +158,7 @@ def read_state(status: Mapping[str, Any]) -> State | None:
         exposed=bool(own.get("exposed", False)),
         skip_to=int(own.get("skipTo", 0)),
         lent=int(own.get("lent", 0)),
+        kept=int(own.get("kept", 0)),
         recalled=bool(own.get("recalled", False)),
         frozen=own.get("frozen") or {},
     )
@@ -195,6 +197,7 @@ def state_fields(state: State) -> dict[str, Any]:
             "exposed": state.exposed,
             "skipTo": state.skip_to,
             "lent": state.lent,
+            "kept": state.kept,
             "recalled": state.recalled,
             "frozen": dict(state.frozen),
             "left": [f.revision for f in state.failed if f.left],

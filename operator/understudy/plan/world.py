@@ -48,6 +48,11 @@ class Pod:
     fault: Fault | None
     report: ProbeReport | None
 
+    @property
+    def distrust(self) -> str:
+        """Why TLS with it comes to nothing, "" if it does not."""
+        return f"{self.name}: {self.report.no_tls}" if self.report is not None and self.report.no_tls else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:

@@ -83,8 +83,19 @@ def _registers(state: State) -> Hashable:
     telling = ("WrongModelIdentity", ROLLED_BACK)
     failed = sorted((f.revision, f.reason if f.reason in telling else "", f.left) for f in state.failed)
     frozen = state.frozen.get("strategy", ""), (state.frozen.get("capacity") or {}).get("mode", "")
-    place = (state.phase, state.stable, state.candidate, state.previous, state.weight, state.lent, state.recalled)
-    return (*place, state.pinned, state.paused, state.exposed, state.skip_to, frozen, tuple(failed))
+    place = (state.phase, state.stable, state.candidate, state.previous, state.weight)
+    return (
+        *place,
+        state.lent,
+        state.kept,
+        state.recalled,
+        state.pinned,
+        state.paused,
+        state.exposed,
+        state.skip_to,
+        frozen,
+        tuple(failed),
+    )
 
 
 def _since(cluster: Cluster, status: Mapping[str, Any]) -> Hashable:

@@ -10,9 +10,11 @@ from understudy.plan.phases.resting import unguarded
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
     call_back,
+    distrusted,
     failing,
     lend,
     paused,
+    resize,
     scaled_to_zero,
     superseded,
     unscheduled,
@@ -77,7 +79,7 @@ def too_few(world: World) -> Decision | None:
     state = world.state
     if world.written(state.candidate) >= state.weight:
         return None
-    waiting = unscheduled(world, world.candidate)
+    waiting = unscheduled(world, world.candidate) or distrusted(world, world.candidate)
     if waiting is not None:
         return waiting
     need = world.need(state.weight)
@@ -129,6 +131,7 @@ CANARY: Final[tuple[Rule, ...]] = (
     scaled_to_zero,
     superseded,
     call_back,
+    resize,
     thinned,
     starved,
     stable_down,

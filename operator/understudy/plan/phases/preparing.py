@@ -8,11 +8,13 @@ from understudy.plan.decision import Decision, hold, move
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
     call_back,
+    distrusted,
     failing,
     gone,
     lend,
     paused,
     podless,
+    resize,
     scaled_to_zero,
     superseded,
     unscheduled,
@@ -46,6 +48,11 @@ def without_node(world: World) -> Decision | None:
 def not_made(world: World) -> Decision | None:
     """The candidate's pods are not even made."""
     return podless(world, world.candidate)
+
+
+def untrusted(world: World) -> Decision | None:
+    """TLS with the candidate's pods comes to nothing, and too few others are there to begin."""
+    return None if world.candidate.proven >= _wanted(world) else distrusted(world, world.candidate)
 
 
 def starting(world: World) -> Decision | None:
@@ -145,6 +152,7 @@ PREPARING: Final[tuple[Rule, ...]] = (
     superseded,
     gone,
     call_back,
+    resize,
     releasing,
     weightless,
     paused_before,
@@ -154,6 +162,7 @@ PREPARING: Final[tuple[Rule, ...]] = (
     not_made,
     lend,
     without_node,
+    untrusted,
     starting,
     unsettled,
     show,

@@ -30,7 +30,7 @@ def enthrone(world: World, state: State, why: str) -> State:
     """The candidate is stable, and the promotion is numbered; `previous` is left to the caller."""
     entry = Promoted(1 + last_number(world), state.candidate, stamp(world.now.wall), why)
     history = (entry, *state.history)[:MAX_HISTORY]
-    at_rest = replace(state, weight=0, exposed=False, skip_to=0, lent=0, recalled=False)
+    at_rest = replace(state, weight=0, exposed=False, skip_to=0, lent=0, kept=0, recalled=False)
     return replace(at_rest, stable=state.candidate, candidate="", history=history)
 
 

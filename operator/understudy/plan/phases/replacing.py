@@ -7,7 +7,7 @@ table is empty both ways: gateways let requests wait, and refuse them with Retry
 from typing import Final
 
 from understudy.plan.decision import Decision, asked, effective, hold, move
-from understudy.plan.phases.preparing import not_made, starting, weightless, without_node
+from understudy.plan.phases.preparing import not_made, starting, untrusted, weightless, without_node
 from understudy.plan.phases.restoring import restored
 from understudy.plan.phases.trying import failing, gone, scaled_to_zero, standing_fault, superseded
 from understudy.plan.release import why_not
@@ -72,5 +72,6 @@ REPLACING: Final[tuple[Rule, ...]] = (
     arrived,
     not_made,
     without_node,
+    untrusted,
     starting,
 )

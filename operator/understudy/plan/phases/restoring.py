@@ -9,7 +9,7 @@ from typing import Final
 
 from understudy.plan.analysis import judge, pod_fault, wrong_identity
 from understudy.plan.capacity import notice, short
-from understudy.plan.decision import Decision, effective, hold, move, revert
+from understudy.plan.decision import Decision, effective, hold, move, revert, turned_back
 from understudy.plan.faults import Fault
 from understudy.plan.phases.promoting import enthrone
 from understudy.plan.phases.trying import unscheduled
@@ -30,7 +30,7 @@ def nothing_left(world: World) -> Decision | None:
     if not world.irretrievable(candidate):
         return None
     message = f"neither record nor pool is left of {candidate.name}; {state.stable}, which failed, serves on"
-    rest = replace(state, phase="RolledBack", candidate="", weight=0, exposed=False, skip_to=0, lent=0, frozen={})
+    rest = replace(turned_back(world, state), phase="RolledBack", candidate="", exposed=False, frozen={})
     return move(world, "RestoreFailed", message, warn=True, state=rest)
 
 
@@ -68,7 +68,7 @@ def making_room(world: World) -> Decision | None:
     if is_warm(world) or not short(world) or leaving or count > most:
         return None
     message = f"{count} of {world.replicas} pods of {state.stable}, which failed, make way for {state.candidate}"
-    return move(world, "Borrowed", message + notice(world), lent=count)
+    return move(world, "Borrowed", message + notice(world), lent=count, kept=world.replicas - count)
 
 
 def cold(world: World) -> Decision | None:

@@ -16,9 +16,11 @@ from understudy.plan.phases.canary import (
 from understudy.plan.phases.resting import unguarded
 from understudy.plan.phases.trying import (
     call_back,
+    distrusted,
     failing,
     lend,
     paused,
+    resize,
     scaled_to_zero,
     superseded,
     unscheduled,
@@ -33,7 +35,7 @@ def uncopied(world: World) -> Decision | None:
     terms, candidate = world.terms, world.candidate
     if world.copied(candidate.name) >= terms.shadow_percent:
         return None
-    waiting = unscheduled(world, candidate)
+    waiting = unscheduled(world, candidate) or distrusted(world, candidate)
     if waiting is not None:
         return waiting
     need = world.need(terms.first_share())
@@ -55,6 +57,7 @@ SHADOW: Final[tuple[Rule, ...]] = (
     scaled_to_zero,
     superseded,
     call_back,
+    resize,
     thinned,
     starved,
     stable_down,

@@ -5,7 +5,16 @@ from typing import Final
 
 from understudy.plan.analysis import hard_fault, suspicion
 from understudy.plan.capacity import notice, short, why_no_loan, why_recalled
-from understudy.plan.decision import Decision, effective, hold, move, revert, revert_failed, turned_back
+from understudy.plan.decision import (
+    PATIENCE,
+    Decision,
+    effective,
+    hold,
+    move,
+    revert,
+    revert_failed,
+    turned_back,
+)
 from understudy.plan.faults import Fault
 from understudy.plan.world import Revision, World
 
@@ -71,7 +80,21 @@ def lend(world: World) -> Decision | None:
         return None
     state, count = world.state, world.lent + 1
     message = f"{count} of {world.replicas} pods of {state.stable} make way for {state.candidate}, which finds no node"
-    return move(world, "Borrowed", message + notice(world), lent=count, recalled=False)
+    return move(world, "Borrowed", message + notice(world), lent=count, kept=world.replicas - count, recalled=False)
+
+
+def resize(world: World) -> Decision | None:
+    """The spec asks for another number of pods while some are lent: those that stay do not become fewer by that.
+
+    That fewer carry the load has not been found; a pod that is wanted after that is lent like any other.
+    """
+    state, replicas = world.state, world.replicas
+    stay = replicas - state.lent
+    if not state.lent or stay == state.kept:
+        return None
+    loan = state.lent if stay > state.kept else max(0, replicas - state.kept)
+    message = f"{replicas} pods of {state.stable} are wanted now: {loan} of them make way for {state.candidate}"
+    return move(world, "LoanResized", message, lent=loan, kept=replicas - loan if loan else 0)
 
 
 def call_back(world: World) -> Decision | None:
@@ -93,6 +116,18 @@ def unscheduled(world: World, revision: Revision) -> Decision | None:
     trying = world.state.phase in ("Preparing", "Shadow", "Canary")
     why = why_no_loan(world) if trying and short(world) else ""
     return hold(world, reason, f"{longest.name}: {longest.unschedulable}{'; ' if why else ''}{why}", stalled=stalled)
+
+
+def distrusted(world: World, revision: Revision) -> Decision | None:
+    """TLS with a pod that is ready comes to nothing: said at once, and after a while that it takes somebody to mend it.
+
+    It is a matter of certificates, so the revision is not to blame.
+    """
+    for pod in revision.pods:
+        if pod.serving and not pod.proven and pod.distrust:
+            stalled = world.elapsed(f"ready:{pod.uid}") >= PATIENCE
+            return hold(world, "EngineTLSFailed", pod.distrust, stalled=stalled)
+    return None
 
 
 def podless(world: World, revision: Revision) -> Decision | None:

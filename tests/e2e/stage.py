@@ -1,7 +1,10 @@
 """Given, when, then on a real cluster: one namespace, its deployments, and what a user sees of them."""
 
+import json
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +24,21 @@ FAST_ROLLOUT: Mapping[str, Any] = {
     "drain": "60s",
     "analysis": {"minSamples": 20},
 }
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer to one request, or a refusal: its status, its fields, and the document or the text of a stream."""
+
+    status: int
+    fields: Mapping[str, str]
+    document: dict[str, Any]
+    text: str
+
+    @property
+    def code(self) -> str:
+        """The code of a refusal; empty for an answer."""
+        return str(self.document.get("error", {}).get("code", ""))
 
 
 @dataclass
@@ -93,6 +111,23 @@ class Stage:
         """The verb annotation, as `kubectl annotate` would write it."""
         body = {"metadata": {"annotations": {"understudy.dev/request": verb}}}
         self.cluster.patch("mdep", name, self.namespace, body)
+
+    def say(self, name: str, key: str = "", fields: Mapping[str, str] | None = None, **body: Any) -> Reply:
+        """One request for a chat completion, on a connection of its own: either gateway may get it."""
+        messages = [{"role": "user", "content": "Say something."}]
+        request = urllib.request.Request(
+            f"{self.base_url}/v1/chat/completions",
+            json.dumps({"model": self.served(name), "messages": messages, **body}).encode(),
+            {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json", **(fields or {})},
+        )
+        try:
+            answer = urllib.request.urlopen(request, timeout=30)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            text = answer.read().decode()
+            document = {} if body.get("stream") and answer.status == 200 else json.loads(text)
+            return Reply(answer.status, {n.lower(): v for n, v in answer.headers.items()}, document, text)
 
     def mark(self, what: str) -> None:
         """Start a clock that `elapsed` reads."""

@@ -1,8 +1,5 @@
 """Other ways to take over than by steps, on a real cluster, under load."""
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +11,7 @@ from tests.load.traffic import Traffic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
+CANDIDATE = {"x-understudy-variant": "candidate"}
 BLUE_GREEN = {"strategy": "BlueGreen", "watch": "30s", "drain": "60s"}
 
 
@@ -23,25 +21,6 @@ def tester(stage: Stage, cluster: Cluster) -> Iterator[str]:
     name = f"tester-{stage.namespace}"[:63].rstrip("-")
     yield create_key(cluster, name, "--choose-variant")
     cluster.delete("secret", name, "understudy-system")
-
-
-def ask_candidate(stage: Stage, key: str, name: str) -> tuple[int, str]:
-    """Status and revision of an answer to one request that asks for the candidate."""
-    body = {"model": stage.served(name), "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 4}
-    request = urllib.request.Request(
-        f"{stage.base_url}/v1/chat/completions",
-        json.dumps(body).encode(),
-        {
-            "Authorization": f"Bearer {key}",
-            "Content-Type": "application/json",
-            "x-understudy-variant": "candidate",
-        },
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, str(answer.headers["x-understudy-revision"])
-    except urllib.error.HTTPError as error:
-        return error.code, ""
 
 
 def test_blue_green_is_tried_by_name_and_switched_by_promote(stage: Stage, tester: str) -> None:
@@ -54,8 +33,13 @@ def test_blue_green_is_tried_by_name_and_switched_by_promote(stage: Stage, teste
         v2 = status["candidate"]
 
         # Then only who may reaches it, by name
-        eventually("v2 answers by name", lambda: ask_candidate(stage, tester, "story") == (200, v2), within=15)
-        assert ask_candidate(stage, stage.key, "story")[0] == 403
+
+        def by_name() -> bool:
+            reply = stage.say("story", tester, CANDIDATE, max_tokens=4)
+            return (reply.status, reply.fields.get("x-understudy-revision")) == (200, v2)
+
+        eventually("v2 answers by name", by_name, within=15)
+        assert stage.say("story", fields=CANDIDATE, max_tokens=4).status == 403
         assert {r.revision for r in traffic.burst(200)} == {v1}
 
         # When it is promoted, then everybody is on v2, and v1 stays ready

@@ -138,6 +138,21 @@ class Gate:
                 self._heard[detector] = oldest
         return self._go_on(tuple(findings), self._safe, "ok", [])
 
+    def pending(self) -> Window | None:
+        """The window that is not complete, if verdicts on it will be awaited: to be asked about when it takes long."""
+        return self._windows.unfinished() if self._windows is not None and self._awaited and not self._end else None
+
+    def warned(self, detector: str, findings: Sequence[Finding]) -> Release:
+        """What a detector finds in a window that is not complete: it may end the answer, and releases nothing.
+
+        Whatever does not end it is left to the verdict on the whole window; so is a detector that failed.
+        """
+        if self._end is not None or detector in self._lost:
+            return _NOTHING
+        judged = self._judge(findings)
+        ending = [each for each in judged if each.decision.content >= Content.REPLACE]
+        return self._stop(tuple(ending), ending, ()) if ending else _NOTHING
+
     def close(self) -> None:
         """The reader has gone."""
         self._tier0.close()

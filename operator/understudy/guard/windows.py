@@ -43,6 +43,10 @@ class Windows:
         """What is left, if anything."""
         return [self._cut(len(self._open))] if self._open else []
 
+    def unfinished(self) -> Window | None:
+        """What has come of the next window; None if nothing has."""
+        return Window(self._start, self._start + len(self._open), self._open) if self._open else None
+
     def _length(self) -> int | None:
         """Characters of the next window; None while it may go on."""
         # One more than a window has: whether a sentence ends there may depend on it.

@@ -16,7 +16,13 @@ _LABELS: Final = ("deployment", "revision")
 _NOTHING: Final = Beside()
 _NO_REVISION: Final = BesideRevision()
 # What the kinds of a process' metric are, where that has a name of its own; of several, each a word of the kind.
-_KINDS: Final = {"understudy_watch_age_seconds": ("resource",), REQUESTS: ("deployment", "status")}
+_KINDS: Final = {
+    "understudy_detector_healthy": ("detector",),
+    "understudy_detector_seconds_total": ("detector",),
+    "understudy_detector_windows_total": ("detector", "outcome"),
+    "understudy_watch_age_seconds": ("resource",),
+    REQUESTS: ("deployment", "status"),
+}
 
 
 class GatewayMetrics(Collector):

@@ -7,8 +7,9 @@ from understudy.telemetry.beside import LATENCY
 
 # By name: help text, and values by kind ("" for a single one). Names that end in `_total` are counters.
 Gauges = Mapping[str, tuple[str, Mapping[str, float]]]
-# Of these the least one counts: the certificate that ends first is the one to renew.
-_LEAST: Final = frozenset({"understudy_tls_expiration_timestamp_seconds"})
+# Of these the least one counts: the certificate that ends first is the one to renew, and a detector that one worker
+# cannot rely on is not well.
+_LEAST: Final = frozenset({"understudy_detector_healthy", "understudy_tls_expiration_timestamp_seconds"})
 # And of these the most: what the worker hears that hears least, and what each knows of the whole.
 _MOST: Final = frozenset(
     {

@@ -28,6 +28,7 @@ from understudy.gateway.upstream_tls import UpstreamTls
 from understudy.gateway.wire.budgets import Budgets
 from understudy.gateway.wire.ids import RequestIds
 from understudy.gateway.wire.ledger import Ledger
+from understudy.gateway.wire.panel import Panel
 from understudy.gateway.wire.queue import Queue
 from understudy.gateway.wire.shadow import Shadows
 from understudy.gateway.wire.upstream import Pool
@@ -97,8 +98,8 @@ class Plane:
     __slots__ = (
         "_empty", "_workers", "answered", "bodies", "budget", "budgets", "clients", "clock", "connections",
         "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits",
-        "log", "meters", "open_access", "pins", "poisons", "pool", "queue", "random", "refused", "retries", "samples",
-        "settled", "shadows", "world",
+        "log", "meters", "open_access", "panel", "pins", "poisons", "pool", "queue", "random", "refused", "retries",
+        "samples", "settled", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -140,6 +141,7 @@ class Plane:
         self._measure()
         self.budgets = Budgets(self.clock, ledger, self._isolated)
         self.clients = Clients()
+        self.panel = Panel(self)
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
         self.heard: dict[str, float] = {}
@@ -253,6 +255,7 @@ class Plane:
             ),
             **self.clients.gauges(),
             **self.budgets.gauges(),
+            **self.panel.gauges(),
             **self.shadows.gauges(),
             **({} if self.log is None else self.log.gauges()),
             **self.pool.gauges(),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.guard.engagement.calendar import Piece, day_of, pieces
+from understudy.guard.engagement.calendar import Piece, day_of, midnight, pieces
 
 ZONES = ("", "UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana")
 
@@ -56,3 +56,14 @@ def test_nothing_is_lost_in_cutting(start: int, length: int, name: str) -> None:
     found = list(pieces(float(start), float(start + length), name))
     assert sum(piece.seconds for piece in found) == length
     assert all(0 < piece.seconds <= 900 for piece in found)
+
+
+@given(st.dates(date(2025, 1, 1), date(2027, 1, 1)), st.sampled_from(ZONES))
+def test_a_day_begins_at_its_midnight(day: date, name: str) -> None:
+    begins = midnight(day.toordinal(), name)
+    assert day_of(begins, name) == day.toordinal()
+    assert day_of(begins - 1, name) == day.toordinal() - 1
+
+
+def test_where_the_clock_leaves_midnight_out_a_day_begins_with_the_leap() -> None:
+    assert midnight(date(2026, 3, 8).toordinal(), "America/Havana") == local("2026-03-08T01:00:00", "America/Havana")

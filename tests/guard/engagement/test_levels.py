@@ -70,6 +70,35 @@ def test_the_days_before_hold_a_level_and_no_more() -> None:
     assert held({100: 3}, 99) == 0
 
 
+def stops(day: int, kept: int, failed: int) -> list[Event]:
+    """Stops that the player keeps, and others after which they are back ten minutes later."""
+    log = []
+    for number in range(kept + failed):
+        at = day * DAY + number * 60
+        log += [turn(at), told("exit_intent", at + 1), *([turn(at + 11)] if number >= kept else [])]
+    return log
+
+
+def test_a_level_that_rises_while_nothing_happens_is_held_for_seven_days_as_well() -> None:
+    # Three stops of seven failed, until those that were kept are 28 days old: then it is three of three, for ten days.
+    log = [*stops(0, 4, 0), *stops(10, 0, 3)]
+    assert level(log, 27 * DAY) == 0
+    assert level(log, 28 * DAY) == 1
+    assert level(log, 44 * DAY + 11 * 60) == 1
+    assert level(log, 45 * DAY) == 0
+    # The same where somebody has looked meanwhile, and where something happened that says nothing.
+    assert level([*log, told("mood", 40 * DAY)], 44 * DAY) == 1
+
+
+def test_a_level_that_rises_with_a_stop_that_was_kept_is_held_though_the_next_event_comes_much_later() -> None:
+    # Two of two are too few to count; the third, kept, makes them two of three. Nobody plays after that.
+    log = stops(0, 0, 2) + [turn(300), told("exit_intent", 301)]
+    assert level(log, 315) == 0
+    assert level(log, 330) == 1
+    assert level([*log, turn(34 * DAY)], 34 * DAY) == 1
+    assert level([*log, turn(36 * DAY)], 36 * DAY) == 0
+
+
 def moods(day: int, start: int, end: int) -> list[Event]:
     begin = day * DAY
     return [told("mood", begin, mood=start), *plays(begin + 1, 10), told("mood", begin + 12, mood=end)]

@@ -49,6 +49,13 @@ def test_somebody_is_told_once_when_a_level_rises() -> None:
     assert due(standing, "Notify") == [(-60, 24 * 60)]
 
 
+def test_somebody_is_told_of_a_level_that_rose_while_nothing_happened() -> None:
+    watch = Policy("therapeutic", actions={1: frozenset({"Notify"})})
+    log = [turn(-60), told("exit_intent", -59), turn(-49), told("exit_intent", -48), turn(-38), turn(0)]
+    log += [told("exit_intent", 1), turn(DAY), turn(DAY + 5)]
+    assert due(stand(log, watch), "Notify") == [(DAY, 24 * 60)]
+
+
 def test_at_l3_a_break_begins_at_once_and_each_of_a_day_is_longer() -> None:
     # E4 is there; with E1, after three hours, T = 2. Then each hour that they go on without the break.
     standing = stand([*signs_of(3), *plays(0, 400)], POLICY)

@@ -6,7 +6,7 @@ read off the wall clock.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 from understudy.guard.engagement.events import zone
@@ -31,6 +31,13 @@ class Piece:
 def day_of(at: float, name: str) -> int:
     """The local day of an instant, of UTC if the zone is not known."""
     return _local(at, name)[0].toordinal()
+
+
+def midnight(day: int, name: str) -> float:
+    """The first moment of a local day; where a clock is changed at midnight, that of the change."""
+    # Of a wall clock that shows a time twice, Python's first one is meant; one that it leaves out is the leap itself.
+    where = (zone(name) if name else None) or UTC
+    return datetime.combine(date.fromordinal(day), time(), tzinfo=where).timestamp()
 
 
 def pieces(start: float, end: float, name: str) -> Iterator[Piece]:

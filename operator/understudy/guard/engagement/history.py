@@ -4,11 +4,12 @@
 (`player`). Minutes are active ones: from one turn to the next, but five at most.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from understudy.guard.engagement.calendar import day_of, pieces
+from understudy.guard.engagement.calendar import day_of, midnight, pieces
 from understudy.guard.engagement.events import Event, Kind
 
 MINUTE: Final = 60.0
@@ -140,11 +141,28 @@ def settle(history: History, now: float) -> History:
     last = history.last_turn
     if history.stops:
         history = _keep_stops(history, now)
-    if history.stretch is not None and now - last >= BREAK:
+    if history.stretch is not None and now >= last + BREAK:
         history = _end_stretch(history, history.stretch)
-    if history.session is not None and now - last > SESSION_GAP:
+    if history.session is not None and now > last + SESSION_GAP:
         history = _end_session(history, history.session)
     return _begin_day(history, day_of(now, history.zone))
+
+
+def turning_points(history: History, now: float) -> list[float]:
+    """The moments up to `now` at which the history changes though nothing happens, in order.
+
+    What is pending is decided, and each day begins without one that lies further back. A month after the last day there
+    is nothing left that could.
+    """
+    last, moments = history.last_turn, [_kept_at(stop, history) for stop in history.stops]
+    if history.stretch is not None:
+        moments.append(last + BREAK)
+    if history.session is not None:
+        moments.append(math.nextafter(last + SESSION_GAP, math.inf))
+    if history.today is not None:
+        final = min(day_of(now, history.zone), history.today + KEPT_DAYS)
+        moments += (midnight(day, history.zone) for day in range(history.today + 1, final + 1))
+    return sorted(moment for moment in moments if moment <= now)
 
 
 def _turn(history: History, event: Event) -> History:
@@ -225,11 +243,16 @@ def _over(history: History, event: Event) -> History:
 
 def _keep_stops(history: History, now: float) -> History:
     """Stops after which nobody came back in time."""
-    kept = [stop for stop in history.stops if now - max(stop.at, history.last_turn) >= RETURN]
+    kept = [stop for stop in history.stops if now >= _kept_at(stop, history)]
     for stop in kept:
         if stop.trusted:
             history = _add(history, day_of(stop.at, history.zone), stops_kept=1)
     return replace(history, stops=tuple(stop for stop in history.stops if stop not in kept))
+
+
+def _kept_at(stop: Stop, history: History) -> float:
+    """When a stop is kept, unless the player returns before."""
+    return max(stop.at, history.last_turn) + RETURN
 
 
 def _break_stops(history: History, at: float) -> History:

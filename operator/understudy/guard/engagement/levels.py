@@ -58,7 +58,7 @@ def level_of(time: int, control: int, lasting: bool) -> Level:
 def assess(history: History, peaks: Mapping[int, Level], thresholds: Thresholds) -> Assessment:
     """Where a player stands at the moment up to which the history is settled.
 
-    `peaks`: the highest level by day, of those that were found at the player's events.
+    `peaks`: the highest level by day, up to that moment.
     """
     found = figures(history, thresholds)
     flagged = signs(found, thresholds)

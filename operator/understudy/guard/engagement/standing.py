@@ -11,7 +11,7 @@ from understudy.guard.engagement import crisis as crises
 from understudy.guard.engagement.clock import Clock
 from understudy.guard.engagement.crisis import Crisis
 from understudy.guard.engagement.events import Event, in_order
-from understudy.guard.engagement.history import History, settle
+from understudy.guard.engagement.history import History, settle, turning_points
 from understudy.guard.engagement.history import step as history_after
 from understudy.guard.engagement.interventions import Intervention, Moment, due, passes
 from understudy.guard.engagement.levels import KEPT_PEAKS, Assessment, assess, held
@@ -20,7 +20,7 @@ from understudy.guard.engagement.policy import Action, Level, Policy
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Of one player, up to the last event. `peaks`: the highest level found on a day. `due`: of the last day."""
+    """Of one player, up to the last event. `peaks`: the highest level of a day. `due`: of the last day."""
 
     history: History = field(default_factory=History)
     peaks: Mapping[int, Level] = field(default_factory=dict)
@@ -55,21 +55,23 @@ def stand(log: Iterable[Event], policy: Policy) -> Standing:
 def step(standing: Standing, event: Event, policy: Policy) -> Standing:
     """With one event more, at or after all that are in it."""
     before, history = standing.history, history_after(standing.history, event)
+    peaks = _passed(standing, policy, event.at)
     today = history.today or 0
-    present = assess(history, standing.peaks, policy.thresholds).present
-    carried = held(standing.peaks, today)
+    present = assess(history, peaks, policy.thresholds).present
+    level = max(present, held(peaks, today))
     crisis = _crisis(standing.crisis, event)
     moment = Moment(
         at=event.at,
         zone=history.zone,
-        level=max(present, carried),
-        rises=present > carried,
+        level=level,
+        # Also where it rose since the last event, when nobody was there to be told.
+        rises=level > held(standing.peaks, today),
         passes=passes(before.stretch, history.stretch),
         crisis=crises.active(crisis, event.at),
     )
     return Standing(
         history=history,
-        peaks=_peaks(standing.peaks, today, present),
+        peaks=_peaks(peaks, today, present),
         clock=_clock(standing.clock, event),
         crisis=crisis,
         due=due(moment, standing.due, policy),
@@ -78,7 +80,7 @@ def step(standing: Standing, event: Event, policy: Policy) -> Standing:
 
 def judged(standing: Standing, policy: Policy, now: float) -> Assessment:
     """The level at `now` and what it comes from; never of a moment before the last event."""
-    return assess(settle(standing.history, now), standing.peaks, policy.thresholds)
+    return assess(settle(standing.history, now), _passed(standing, policy, now), policy.thresholds)
 
 
 def protection(standing: Standing, policy: Policy, now: float) -> Protection:
@@ -93,6 +95,18 @@ def protection(standing: Standing, policy: Policy, now: float) -> Protection:
         crisis_until=crises.until(standing.crisis) if in_crisis else None,
         notice=statutory.due(standing.clock, now),
     )
+
+
+def _passed(standing: Standing, policy: Policy, now: float) -> Mapping[int, Level]:
+    """The peaks with those of the time since the last event: a level may rise while nothing happens.
+
+    Stops that were kept leave the windows before those that were not, as an example.
+    """
+    history, peaks = standing.history, standing.peaks
+    for moment in turning_points(history, now):
+        history = settle(history, moment)
+        peaks = _peaks(peaks, history.today or 0, assess(history, peaks, policy.thresholds).present)
+    return peaks
 
 
 def _crisis(crisis: Crisis, event: Event) -> Crisis:

@@ -10,15 +10,15 @@ from tests.guard.engagement.play import DAY, NOON, events, plays, seen, told, tu
 from understudy.guard.engagement.events import CUES, Event, Kind, in_order
 from understudy.guard.engagement.history import MINUTE
 from understudy.guard.engagement.levels import control_score, held, level_of, time_score
-from understudy.guard.engagement.policy import Level, Policy
+from understudy.guard.engagement.policy import Level, Policy, Thresholds
 from understudy.guard.engagement.standing import Standing, judged, stand, step
 
 POLICY = Policy("therapeutic")
 
 
-def level(log: list[Event], at: float) -> Level:
+def level(log: list[Event], at: float, policy: Policy = POLICY) -> Level:
     now = NOON + at * MINUTE
-    return judged(stand([event for event in log if event.at <= now], POLICY), POLICY, now).level
+    return judged(stand([event for event in log if event.at <= now], policy), policy, now).level
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,12 @@ def test_a_level_that_rises_while_nothing_happens_is_held_for_seven_days_as_well
 
 def test_a_level_that_rises_with_a_stop_that_was_kept_is_held_though_the_next_event_comes_much_later() -> None:
     # Two of two are too few to count; the third, kept, makes them two of three. Nobody plays after that.
-    log = stops(0, 0, 2) + [turn(300), told("exit_intent", 301)]
-    assert level(log, 315) == 0
-    assert level(log, 330) == 1
-    assert level([*log, turn(34 * DAY)], 34 * DAY) == 1
-    assert level([*log, turn(36 * DAY)], 36 * DAY) == 0
+    strict = Policy("therapeutic", Thresholds(failed_stop=0.3))
+    log = [*stops(0, 0, 2), turn(300), told("exit_intent", 301)]
+    assert level(log, 315, strict) == 0
+    assert level(log, 330, strict) == 1
+    assert level([*log, turn(34 * DAY)], 34 * DAY, strict) == 1
+    assert level([*log, turn(36 * DAY)], 36 * DAY, strict) == 0
 
 
 def moods(day: int, start: int, end: int) -> list[Event]:
@@ -193,8 +194,8 @@ def worse_off(log: list[Event], now: float) -> list[float]:
     found = seen(log, now)
     figures = (
         found.daily_minutes, found.escalated_days, found.late_night_share, found.late_nights, found.binges,
-        found.failed_stop, found.reminder_override, found.limit_easing, found.rapid_return, found.sessions,
-        len(found.cues),
+        found.failed_stop_at_least, found.reminder_override_at_least, found.limit_easing, found.rapid_return,
+        found.sessions, len(found.cues),
     )  # fmt: skip
     return [-1 if figure is None else figure for figure in figures]
 

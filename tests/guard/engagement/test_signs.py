@@ -1,6 +1,7 @@
 """Each figure and each sign, at its threshold and beside it."""
 
 from datetime import datetime
+from statistics import NormalDist
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +12,7 @@ from tests.guard.engagement.play import DAY, NOON, events, flagged, history, pla
 from understudy.guard.engagement.events import CUES, Event
 from understudy.guard.engagement.history import MINUTE, Averages
 from understudy.guard.engagement.policy import Thresholds
-from understudy.guard.engagement.signs import personal_binge
+from understudy.guard.engagement.signs import at_least, personal_binge
 
 
 def test_of_a_player_of_whom_nothing_is_known_nothing_is_said() -> None:
@@ -138,14 +139,44 @@ def stops(*afterwards: list[float]) -> list[Event]:
     return log
 
 
-def test_e5_half_of_at_least_three_stops_not_kept() -> None:
+def test_e5_surely_half_of_at_least_three_stops_not_kept() -> None:
     kept: list[float] = []
     returned, went_on = [10.0], [1.0, 2.0, 3.0]
     assert seen(stops(returned, went_on), 5 * DAY).failed_stop is None
     assert seen(stops(returned, went_on, kept), 5 * DAY).failed_stop == 2 / 3
-    assert "E5" in flagged(stops(returned, went_on, kept, kept), 5 * DAY)
-    assert "E5" not in flagged(stops(returned, went_on, kept, kept, kept), 5 * DAY)
-    assert "E5" not in flagged(stops(returned, went_on, kept, kept), 40 * DAY)
+    assert "E5" in flagged(stops(returned, went_on, returned), 5 * DAY)
+    assert "E5" not in flagged(stops(returned, went_on, kept), 5 * DAY)
+    assert "E5" in flagged(stops(*[returned] * 7, kept, kept), 10 * DAY)
+    assert "E5" not in flagged(stops(*[returned] * 7, kept, kept, kept, kept), 12 * DAY)
+    assert "E5" not in flagged(stops(returned, went_on, returned), 40 * DAY)
+
+
+@pytest.mark.parametrize(("part", "whole"), [(3, 3), (1, 5), (13, 26), (18, 20), (90, 100)])
+def test_of_a_share_that_is_no_more_than_that_so_many_come_once_in_ten_times(part: int, whole: int) -> None:
+    # Where the normal law says that: Wilson's bound is the share of which the sample lies so many deviations above.
+    least = at_least(part, whole)
+    assert least is not None
+    deviation = (whole * least * (1 - least)) ** 0.5
+    assert (part - whole * least) / deviation == pytest.approx(NormalDist().inv_cdf(0.9))
+
+
+def test_of_none_nothing_is_sure() -> None:
+    assert at_least(0, 5) == 0
+
+
+def test_of_two_no_share_is_known() -> None:
+    assert at_least(2, 2) is None
+
+
+@given(st.integers(3, 200), st.data())
+def test_one_more_that_failed_never_makes_a_share_surely_less(whole: int, data: st.DataObject) -> None:
+    part = data.draw(st.integers(0, whole))
+    before, after, other = at_least(part, whole), at_least(part + 1, whole + 1), at_least(part, whole + 1)
+    assert before is not None
+    assert after is not None
+    assert other is not None
+    assert other <= before <= after
+    assert before <= part / whole
 
 
 @pytest.mark.parametrize(
@@ -190,13 +221,16 @@ def test_a_stop_that_a_client_tells_counts_only_if_it_is_broken() -> None:
         assert day.stops_kept == 1
 
 
-def test_e6_four_of_five_reminders_dismissed() -> None:
-    shown = [told("break_shown", minute) for minute in (0, 10, 20, 30, 40)]
-    dismissed = [told("break_dismissed", minute) for minute in (1, 11, 21, 31)]
+def test_e6_surely_four_of_five_reminders_dismissed() -> None:
+    shown = [told("break_shown", 10 * n) for n in range(7)]
+    dismissed = [told("break_dismissed", 10 * n + 1) for n in range(7)]
     assert "E6" in flagged([*shown, *dismissed])
     assert "E6" not in flagged([*shown, *dismissed[1:]])
-    assert seen([*shown[:2], *dismissed]).reminder_override is None
-    assert seen([*shown[:3], *dismissed]).reminder_override == 1.0
+    assert "E6" not in flagged([*shown[:6], *dismissed[:6]])
+    assert seen([*shown[:2], *dismissed[:2]]).reminder_override is None
+    # One that was dismissed was shown, whoever forgot to tell.
+    assert seen([*shown[:2], *dismissed]).reminder_override == 1.0
+    assert "E6" in flagged(dismissed)
     assert "E6" not in flagged([*shown, *dismissed], 28 * DAY)
 
 

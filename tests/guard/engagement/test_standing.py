@@ -6,7 +6,7 @@ from tests.guard.engagement.play import DAY, NOON, plays, told, turn
 from understudy.guard.engagement.events import CUES, Event
 from understudy.guard.engagement.history import MINUTE
 from understudy.guard.engagement.interventions import Intervention
-from understudy.guard.engagement.policy import Action, CoolDown, Level, Policy
+from understudy.guard.engagement.policy import Action, CoolDown, Level, Policy, Thresholds
 from understudy.guard.engagement.standing import Protection, Standing, protection, stand
 
 ACTIONS = {1: frozenset({"Remind"}), 2: frozenset({"SuppressHooks", "Notify"}), 3: frozenset({"CoolDown"})}
@@ -24,7 +24,7 @@ def signs_of(level: Level, at: float = -60.0) -> list[Event]:
     if level >= 2:
         log += [told("cue", at, CUES[0]), told("cue", at, CUES[1])]
     if level == 3:
-        log += [told("break_shown", at - n) for n in range(3)] + [told("break_dismissed", at - n) for n in range(3)]
+        log += [told("break_shown", at - n) for n in range(7)] + [told("break_dismissed", at - n) for n in range(7)]
         log += [event for day in (-4, -3, -2, -1) for event in plays(day * DAY, 185)]
     return log
 
@@ -50,7 +50,7 @@ def test_somebody_is_told_once_when_a_level_rises() -> None:
 
 
 def test_somebody_is_told_of_a_level_that_rose_while_nothing_happened() -> None:
-    watch = Policy("therapeutic", actions={1: frozenset({"Notify"})})
+    watch = Policy("therapeutic", Thresholds(failed_stop=0.3), actions={1: frozenset({"Notify"})})
     log = [turn(-60), told("exit_intent", -59), turn(-49), told("exit_intent", -48), turn(-38), turn(0)]
     log += [told("exit_intent", 1), turn(DAY), turn(DAY + 5)]
     assert due(stand(log, watch), "Notify") == [(DAY, 24 * 60)]

@@ -5,6 +5,7 @@ or no causal effect on well-being [38,935 players, PMC9326284]; loss of control 
 severe end [IGDT-10, n = 4,887; IGDS9-SF, n = 28,689, Front. Psychiatry 2021.777397]. Nothing here is a diagnosis.
 """
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ LEAST_SESSIONS: Final = 5
 # Deviations from the median that make a session unusual, and what makes one of a median absolute deviation.
 UNUSUAL: Final = 3.0
 NORMAL_MAD: Final = 1.4826
+# Of a normal law nine parts in ten lie below so many deviations above the mean.
+SURE: Final = 1.2815515655446004
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class Figures:
     binges: int
     personal_binge: bool
     failed_stop: float | None
+    failed_stop_at_least: float | None
     reminder_override: float | None
+    reminder_override_at_least: float | None
     limit_easing: int
     rapid_return: float
     sessions: int
@@ -72,8 +77,10 @@ def figures(history: History, thresholds: Thresholds) -> Figures:
         late_nights=nights,
         binges=binges(history, month, thresholds.binge),
         personal_binge=personal_binge(history),
-        failed_stop=failed_stop(month),
-        reminder_override=reminder_override(month),
+        failed_stop=_share(*failed_stops(month), LEAST_EVENTS),
+        failed_stop_at_least=at_least(*failed_stops(month)),
+        reminder_override=_share(*overridden_reminders(month), LEAST_EVENTS),
+        reminder_override_at_least=at_least(*overridden_reminders(month)),
         limit_easing=sum(day.eased for day in month),
         rapid_return=_share(last.rapid, last.sessions) or 0.0,
         sessions=last.sessions,
@@ -99,8 +106,8 @@ def signs(found: Figures, thresholds: Thresholds) -> frozenset[Sign]:
         "E3": (found.late_night_share or 0.0) > thresholds.late_night_share
         and (found.late_nights or 0.0) >= LATE_NIGHTS,
         "E4": found.binges >= BINGES,
-        "E5": _reaches(found.failed_stop, thresholds.failed_stop),
-        "E6": _reaches(found.reminder_override, thresholds.reminder_override),
+        "E5": _reaches(found.failed_stop_at_least, thresholds.failed_stop),
+        "E6": _reaches(found.reminder_override_at_least, thresholds.reminder_override),
         "E7": _reaches(found.limit_easing, thresholds.limit_easing),
         "E8": found.sessions >= LEAST_SESSIONS and found.rapid_return > thresholds.rapid_return,
         "E9": _reaches(len(found.cues), thresholds.verbal_cues),
@@ -153,22 +160,34 @@ def personal_binge(history: History) -> bool:
     return history.session.active > middle + UNUSUAL * spread
 
 
-def failed_stop(month: Iterable[Day]) -> float | None:
-    """E5: of announced stops (exit_intent, break_accepted) in 28 days the share, 0 to 1, that was not kept.
+def failed_stops(month: Iterable[Day]) -> tuple[int, int]:
+    """E5: of announced stops (exit_intent, break_accepted) in 28 days those that were not kept, and all of them.
 
-    Not kept is one after which the player returned from a pause in less than 20 minutes, or took three turns more. None
-    below three stops.
+    Not kept is one after which the player returned from a pause in less than 20 minutes, or took three turns more.
     """
     days = list(month)
     failed = sum(day.stops_failed for day in days)
-    return _share(failed, failed + sum(day.stops_kept for day in days), LEAST_EVENTS)
+    return failed, failed + sum(day.stops_kept for day in days)
 
 
-def reminder_override(month: Iterable[Day]) -> float | None:
-    """E6: reminders of 28 days that were dismissed, as a share, 0 to 1, of those shown; None below three shown."""
+def overridden_reminders(month: Iterable[Day]) -> tuple[int, int]:
+    """E6: reminders of 28 days that were dismissed, and those shown. One that was dismissed was shown."""
     days = list(month)
-    share = _share(sum(day.dismissed for day in days), sum(day.shown for day in days), LEAST_EVENTS)
-    return None if share is None else min(1.0, share)
+    dismissed = sum(day.dismissed for day in days)
+    return dismissed, max(dismissed, sum(day.shown for day in days))
+
+
+def at_least(part: int, whole: int) -> float | None:
+    """What a share of so many is at least, nine times in ten: Wilson's lower bound. None below three.
+
+    A level is held for seven days by whatever was found in one moment of them, so a share that came out high by chance
+    would be found sooner or later in everybody.
+    """
+    if whole < LEAST_EVENTS:
+        return None
+    share, weight = part / whole, SURE * SURE / whole
+    spread = SURE * math.sqrt((share * (1 - share) + weight / 4) / whole)
+    return max(0.0, (share + weight / 2 - spread) / (1 + weight))
 
 
 def mood_gain(days: Iterable[Day]) -> float | None:

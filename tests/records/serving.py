@@ -20,6 +20,8 @@ from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.reviews import Reviews
 from understudy.records.app import make_app
 from understudy.records.database import open_database
+from understudy.records.engagement.folding import Folding
+from understudy.records.engagement.routes import Hub, engagement_router, fold_forever
 from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
 from understudy.records.policy.subjects import Keys
@@ -88,7 +90,13 @@ async def records(
     ingest = Ingest(engine, clock, keys)
     asking = Reviews(ApiServer(api_url), admins) if api_url else None
     erasing = None if keys is None else (subject_router(engine, keys), asking)
-    app = make_app(ledger, RecordsMetrics(), reviews, metrics, ingest, erasing)
+    own, hub, news = RecordsMetrics(), Hub(), asyncio.Event()
+    engagement, folder = None, None
+    if keys is not None:
+        folding = Folding(engine, keys, clock, own)
+        engagement = (engagement_router(engine, keys, folding, hub), news.set)
+        folder = asyncio.ensure_future(fold_forever(folding, hub, news))
+    app = make_app(ledger, own, reviews, metrics, ingest, erasing, engagement)
     config = uvicorn.Config(app, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", free_port()))
@@ -96,6 +104,9 @@ async def records(
     try:
         yield Records(f"http://127.0.0.1:{listener.getsockname()[1]}", ledger, ingest)
     finally:
+        hub.leave()
+        if folder is not None:
+            folder.cancel()
         server.should_exit = True
         await running
         engine.dispose()

@@ -29,8 +29,8 @@ def event(number: int, **changed: Any) -> dict[str, Any]:
     """Something that a player did."""
     return {
         "kind": "engagement", "time": "2026-11-30T11:59:00+00:00", "tenant": "team-a", "player": "anna",
-        "session": "evening", "eventId": f"e-{number}", "event": "session_start", "value": 1.5,
-        "timeZone": "Europe/Berlin", **changed,
+        "session": "evening", "eventId": f"e-{number}", "event": "mood", "source": "asserted", "mood": 1,
+        "zone": "Europe/Berlin", "marks": ["late"], **changed,
     }  # fmt: skip
 
 
@@ -72,10 +72,9 @@ def test_what_is_told_of_somebody_is_kept_without_his_name(engine: Engine) -> No
     assert taken.stored == {"engagement": 1, "violation": 1, "request": 1}
     (did,), (found,), (asked,) = rows(engine, ENGAGEMENT), rows(engine, VIOLATIONS), rows(engine, REQUESTS)
     assert found["player"] == did["subject"]
-    assert found["session"] == did["session"]
-    assert len({did["subject"], did["session"], asked["key_subject"]} | {None}) == 4
-    assert (did["event"], did["value"], did["time_zone"], did["clamped"]) == (
-        "session_start", 1.5, "Europe/Berlin", False,
+    assert len({did["subject"], found["session"], asked["key_subject"]} | {None}) == 4
+    assert (did["event"], did["source"], did["mood"], did["zone"], did["marks"]) == (
+        "mood", "asserted", 1, "Europe/Berlin", "late",
     )  # fmt: skip
     assert (found["start_at"], found["end_at"], found["released_before"], found["hold_us"]) == (10, 26, 9, 2000)
     for secret in ("anna", "evening", "feedbeef", "team-a"):
@@ -97,6 +96,32 @@ def test_an_event_that_is_told_of_twice_is_kept_once(engine: Engine) -> None:
     assert (taken.stored, taken.repeated) == ({"engagement": 1}, 1)
     # The books are even all the same: four lines came, and none is missing.
     assert store.totals().stored == 4
+    # Whoever else takes the id of it changes nothing; and a day later it is still known.
+    taken = store.take(OTHER, 2, [event(1, event="cue", name="prefers_bot", mood=0, source="client")])
+    assert taken.stored == {"engagement": 1}
+    assert store.take(OTHER, 3, [event(1, time="2026-12-01T12:05:01+00:00")]).repeated == 1
+
+
+def test_of_somebody_without_a_name_the_session_is_spoken_of(engine: Engine) -> None:
+    ingest(engine).take(SEGMENT, 0, [event(1, player=None), event(2, player=None), event(3)])
+    first, again, anna = (row["subject"] for row in rows(engine, ENGAGEMENT))
+    assert first == again != anna
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"player": None, "session": None},
+        {"event": "session_start"},
+        {"mood": 3},
+        {"eventId": "no id"},
+        {"policy": {"thresholds": {"luck": 1}}},
+        {"policy": {"coolDown": {"initial": 15}}},
+        {"policy": {"actions": 1}},
+    ],
+)
+def test_what_is_no_event_is_rejected(engine: Engine, wrong: dict[str, Any]) -> None:
+    assert ingest(engine).take(SEGMENT, 0, [event(1, **wrong), event(2)]).rejected == 1
 
 
 def test_without_secrets_nobody_is_spoken_of(engine: Engine) -> None:
@@ -107,9 +132,9 @@ def test_without_secrets_nobody_is_spoken_of(engine: Engine) -> None:
 
 def test_who_is_seen_again_is_linked_by_the_newer_secret(engine: Engine) -> None:
     ingest(engine, OLD).take(SEGMENT, 0, [event(1), event(2, player="berta", session=None)])
-    assert versions(engine) == {1: 3}
+    assert versions(engine) == {1: 2}
     ingest(engine, BOTH).take(SEGMENT, 2, [event(3)])
-    assert versions(engine) == {1: 1, 2: 2}
+    assert versions(engine) == {1: 1, 2: 1}
     # With the older one thrown away she has the same number as ever.
     ingest(engine, NEW).take(SEGMENT, 3, [event(4)])
     anna = {row["subject"] for row in rows(engine, ENGAGEMENT) if row["event_id"] != "e-2"}
@@ -152,7 +177,7 @@ def test_links_and_tombstones_end(engine: Engine) -> None:
     ingest(engine).take(SEGMENT, 0, [event(1)])
     erase(engine, OLD, "player", "team-a", "berta", int(NOON))
     forget(engine, int(NOON), int(NOON) + 30 * DAY - 1)
-    assert (len(rows(engine, SUBJECTS)), len(rows(engine, TOMBSTONES))) == (2, 1)
+    assert (len(rows(engine, SUBJECTS)), len(rows(engine, TOMBSTONES))) == (1, 1)
     forget(engine, int(NOON) + 1, int(NOON) + 30 * DAY)
     assert (rows(engine, SUBJECTS), rows(engine, TOMBSTONES)) == ([], [])
 
@@ -188,7 +213,10 @@ def test_who_is_erased_while_events_come_is_erased(engine: Engine) -> None:
 def test_a_database_of_the_step_before_is_brought_along(file_url: str) -> None:
     engine = open_database(file_url)
     with engine.begin() as connection:
-        for name in ("engagement", "violations", "tombstones", "subjects"):
+        for name in (
+            "engagement_progress", "engagement_interventions", "engagement_players", "engagement_policies",
+            "engagement", "violations", "tombstones", "subjects",
+        ):  # fmt: skip
             connection.execute(text(f"DROP TABLE {name}"))
         connection.execute(text("ALTER TABLE requests DROP COLUMN key_subject"))
         connection.execute(text("ALTER TABLE ingest_segments DROP COLUMN erased"))
@@ -208,7 +236,7 @@ async def test_somebody_is_erased_by_http(url: str, tmp_path: Path) -> None:
     whom = {"kind": "player", "tenant": "team-a", "identifier": "anna"}
     async with process(url, "--auth=none", f"--subject-keys={tmp_path}/keys") as r:
         await r.ask("POST", f"/v1/ingest/{SEGMENT}", {"first": 0, "records": [event(1)]})
-        assert await r.ask("GET", "/v1/subjects") == (200, {"versions": {"1": 2}})
+        assert await r.ask("GET", "/v1/subjects") == (200, {"versions": {"1": 1}})
         assert await r.ask("POST", "/v1/subjects/erase", whom) == (200, {"known": True, "engagement": 1})
         status, answer = await r.ask("POST", "/v1/subjects/erase", {**whom, "kind": "pet"})
         assert (status, answer["error"]["code"]) == (422, "invalid_request")

@@ -93,13 +93,15 @@ async def gateway_metrics(folder: Path) -> str:
 
 
 def records_metrics() -> str:
-    """The metrics of records that have granted a lease, stored and lost a record, and could not write once."""
+    """The metrics of records that granted a lease, stored and lost a record, judged a player, and failed once."""
     metrics = RecordsMetrics()
     metrics.answers.labels("granted").inc()
     metrics.failures.labels("disk_full").inc()
     metrics.stored.labels("request").inc()
     metrics.lost.labels("request").inc()
     metrics.refusals.labels("disk_full").inc()
+    metrics.players.labels("L0").set(1)
+    metrics.interventions.labels("Remind").inc()
     return metrics.render(behind=0.0, lapsed=0).decode()
 
 

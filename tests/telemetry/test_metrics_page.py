@@ -12,8 +12,8 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\| (.+) \|$", re.MULTILINE
 # Names of objects, and words of our own: what grows with the cluster, and what does not.
 OBJECTS = {"deployment", "detector", "revision"}
 WORDS = {
-    "check", "condition", "half", "kind", "metric", "outcome", "phase", "reason", "resource", "result", "state",
-    "status", "type", "why",
+    "check", "condition", "half", "kind", "level", "metric", "outcome", "phase", "reason", "resource", "result",
+    "state", "status", "type", "why",
 }  # fmt: skip
 
 

@@ -102,11 +102,13 @@ def make_app(
     readers: Reviews | None,
     ingest: Ingest | None = None,
     subjects: tuple[APIRouter, Reviews | None] | None = None,
+    engagement: tuple[APIRouter, Callable[[], None]] | None = None,
 ) -> FastAPI:
     """The application; `reviews` know who may ask, `readers` who may read metrics, and None of them is everybody.
 
     Without an `ingest` it keeps the ledger alone.
     `subjects` are the routes by which somebody is erased, and who may ask there: gateways may not.
+    `engagement` are the routes by which gateways hear of players, and what is called when events were stored.
     """
     app = FastAPI(title="Understudy records", openapi_url=None, redirect_slashes=False)
     app.add_middleware(Bounded)
@@ -154,7 +156,9 @@ def make_app(
         return JSONResponse({"accounts": [asdict(found) for found in ledger.accounts(name)]})
 
     if ingest is not None:
-        app.include_router(ingest_router(ingest, metrics), dependencies=guarded)
+        players, stored = engagement or (APIRouter(), lambda: None)
+        app.include_router(ingest_router(ingest, metrics, stored), dependencies=guarded)
+        app.include_router(players, dependencies=guarded)
     if subjects is not None:
         router, who = subjects
         app.include_router(router, dependencies=[Depends(_guard(who))] if who is not None else [])

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, Table, case, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 
+from understudy.guard.pseudonyms import SubjectKind
 from understudy.records.database import insert_missing, wait_for_turn
+from understudy.records.engagement import players
 from understudy.records.lines import LINE, Ended, Engagement, Line, Lost, Record, Request
-from understudy.records.policy.subjects import Keys, SubjectKind
+from understudy.records.policy.subjects import Keys
 from understudy.records.schema import ENGAGEMENT, REQUESTS, SEGMENTS, VIOLATIONS
 from understudy.records.subjects import Finder
 
@@ -148,7 +150,9 @@ class _Store:
         self.repeated = 0
         self.erased = 0
         self._connection = connection
+        self._whos = None if keys is None else keys.for_states()
         self._finder = None if keys is None else Finder(connection, keys, now)
+        self._players: set[str] = set()
         self._segment = segment
         self._requests: list[dict[str, Any]] = []
         self._violations: list[dict[str, Any]] = []
@@ -176,12 +180,17 @@ class _Store:
                 self._connection.execute(insert(table), rows)
 
     def _add_engagement(self, row: dict[str, Any], line: Engagement, at: float) -> None:
-        subject = self._who("player", line.tenant, line.player, at)
-        if subject is None:
+        kind: SubjectKind = "player" if line.player else "session"
+        identifier = line.player or line.session
+        subject = self._who(kind, line.tenant, identifier, at)
+        if subject is None or identifier is None or self._whos is None:
             self.erased += 1
             return
-        row |= {"subject": subject, "session": self._who("session", line.tenant, line.session, at)}
-        if insert_missing(self._connection, ENGAGEMENT, row):
+        if subject not in self._players:
+            self._players.add(subject)
+            players.meet(self._connection, subject, self._whos.pseudonyms(kind, line.tenant, identifier)[0])
+        policy = None if line.policy is None else players.know(self._connection, line.policy)
+        if insert_missing(self._connection, ENGAGEMENT, {**row, "subject": subject, "policy": policy}):
             self.stored[line.kind] += 1
         else:
             self.repeated += 1

@@ -1,5 +1,6 @@
 """Where gateways bring their records, and what has come of them."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -28,8 +29,8 @@ class Batch(BaseModel):
     records: Annotated[list[Any], Field(min_length=1, max_length=1000)]
 
 
-def ingest_router(ingest: Ingest, metrics: RecordsMetrics) -> APIRouter:
-    """The routes."""
+def ingest_router(ingest: Ingest, metrics: RecordsMetrics, stored: Callable[[], None]) -> APIRouter:
+    """The routes; `stored` is called when something has been."""
     router = APIRouter()
     body = {"content": {"application/json": {"schema": Batch.model_json_schema()}}, "required": True}
 
@@ -40,6 +41,7 @@ def ingest_router(ingest: Ingest, metrics: RecordsMetrics) -> APIRouter:
         with metrics.stores.time():
             taken = await run_in_threadpool(ingest.take, segment, batch.first, batch.records)
         _count(metrics, taken)
+        stored()
         return JSONResponse({"next": taken.next, "stored": sum(taken.stored.values()), "rejected": taken.rejected})
 
     @router.get("/v1/ingest")

@@ -1,10 +1,13 @@
 """What a line of a segment may be: each kind as a model, and as the row that it becomes."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.alias_generators import to_camel
+
+from understudy.guard.engagement.events import Event, Kind, Mark, Source
+from understudy.guard.engagement.policy import policy_of
 
 # JSON's numbers are exact up to 2^53, and a BIGINT holds more.
 Number = Annotated[int, Field(ge=0, le=10**15, strict=True)]
@@ -113,21 +116,46 @@ class Violation(_Record):
 
 
 class Engagement(_Record):
-    """What a player did, or was seen to; `event_id` is his application's. `clamped`: its time was unbelievable."""
+    """What happened around a player, or in a session where no player is known: guard/engagement/events.py.
 
-    kind: Literal["engagement"]
+    A `sign` begins or ends a crisis. `policy` is a Guardrail's `spec.engagement`, by which to judge from then on.
+    """
+
+    kind: Literal["engagement", "sign"]
     tenant: Name
-    player: Name
+    player: Name | None = None
     session: Name | None = None
-    event_id: Word
-    event: Word
-    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    time_zone: Word | None = None
-    clamped: bool = False
+    event_id: Annotated[str, Field(max_length=128)]
+    event: Kind
+    source: Source
+    zone: Word = ""
+    name: Word = ""
+    mood: int = 0
+    revision: Word = ""
+    marks: tuple[Mark, ...] = ()
+    policy: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if not self.player and not self.session:
+            raise ValueError("of nobody")
+        self.told()
+        if self.policy is not None:
+            try:
+                policy_of(self.policy)
+            except (AttributeError, KeyError, TypeError) as error:
+                raise ValueError(f"policy: {error}") from error
+        return self
+
+    def told(self) -> Event:
+        """As the rules read it; raises ValueError."""
+        what = (self.event_id, self.event, self.at_ms / 1000, self.source, self.zone, self.name, self.mood)
+        return Event(*what, self.revision, self.marks)
 
     def row(self) -> dict[str, Any]:
         """As columns, but for those of who it is about."""
-        return {**self.model_dump(exclude={"kind", "time", "tenant", "player", "session"}), "at_ms": self.at_ms}
+        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", "marks", "policy"})
+        return {**row, "at_ms": self.at_ms, "marks": ",".join(self.marks)}
 
 
 class Ended(_Line):

@@ -20,7 +20,10 @@ from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.pair import Pair
 from understudy.gateway.reviews import Reviews
 from understudy.records.app import make_app
-from understudy.records.database import held, open_database
+from understudy.records.database import held, open_database, wait_for_turn
+from understudy.records.engagement import players
+from understudy.records.engagement.folding import Folding
+from understudy.records.engagement.routes import Hub, engagement_router, fold_forever, look_forever
 from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
 from understudy.records.policy.subjects import Keys, parse_keys
@@ -32,6 +35,7 @@ LOG: Final = logging.getLogger(__name__)
 PORT: Final = 9902
 _SWEEP_SECONDS: Final = 10.0
 _FORGET_SECONDS: Final = 300.0
+_LOOK_SECONDS: Final = 60.0
 # Of somebody it is noted but once an hour that he was seen.
 _LINKS_LONGER: Final = 86_400
 # Questions take milliseconds; what has not been answered by then would be asked again anyway.
@@ -91,11 +95,17 @@ async def _serve(settings: Settings, pair: Pair | None, keys: Keys | None) -> No
         reviews = Reviews(settings.api, settings.subjects)
         readers = Reviews(settings.api, settings.subjects + settings.metrics_subjects)
     ingest = None if settings.only_ledger else Ingest(engine, time.time, keys)
-    subjects = None
+    metrics = RecordsMetrics()
+    subjects = engagement = None
+    hub, news = Hub(), asyncio.Event()
+    folding = None
     if ingest is not None and keys is not None:
         admins = Reviews(settings.api, settings.admins) if settings.auth == "token" else None
         subjects = (subject_router(engine, keys), admins)
-    app = make_app(ledger, RecordsMetrics(), reviews, readers, ingest, subjects)
+        folding = Folding(engine, keys, time.time, metrics)
+        engagement = (engagement_router(engine, keys, folding, hub), news.set)
+        metrics.listening.set_function(lambda: hub.count)
+    app = make_app(ledger, metrics, reviews, readers, ingest, subjects, engagement)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -116,14 +126,30 @@ async def _serve(settings: Settings, pair: Pair | None, keys: Keys | None) -> No
             if ingest is not None:
                 forget = functools.partial(_forget, engine, ingest, settings)
                 running.append(tasks.create_task(_repeat(_FORGET_SECONDS, "nothing can be forgotten", forget)))
+            if folding is not None:
+                running.append(tasks.create_task(fold_forever(folding, hub, news)))
+                running.append(tasks.create_task(look_forever(folding, hub, _LOOK_SECONDS)))
             if pair is not None:
                 running.append(tasks.create_task(pair.renew()))
             LOG.info("serving on %s:%d", *listener.getsockname()[:2])
-            await uvicorn.Server(config).serve(sockets=[listener])
+            await _Server(config, hub).serve(sockets=[listener])
             for task in running:
                 task.cancel()
     finally:
         engine.dispose()
+
+
+class _Server(uvicorn.Server):
+    """One that ends its streams first: it would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's."""
+        self._hub.leave()
+        await super().shutdown(sockets)
 
 
 def _front(pair: Pair) -> ssl.SSLContext:
@@ -144,6 +170,9 @@ def _forget(engine: Engine, ingest: Ingest, settings: Settings) -> None:
     gone = ingest.forget(*(int((now - seconds) * 1000) for seconds in kept))
     # A link may be thrown away when no row is left that it could lead to.
     forget(engine, int(now - max(kept)) - _LINKS_LONGER, int(now))
+    with engine.begin() as connection:
+        wait_for_turn(connection, "subjects")
+        players.sweep(connection, now - settings.keep_engagement_seconds, now)
     if gone:
         LOG.info("%d records were kept long enough and are gone", gone)
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -191,7 +192,8 @@ VIOLATIONS: Final = Table(
     Index("violations_deployment_index", "deployment", "at_ms"),
 )
 
-# What a player did, or what was seen of him; `event_id` is his application's, which may tell of it more than once.
+# What happened around a player, or in a session of nobody known; guard/engagement/events.py says what each column
+# means. `event_id` is his application's, which may tell of it more than once, and so may a client.
 ENGAGEMENT: Final = Table(
     "engagement",
     METADATA,
@@ -200,13 +202,73 @@ ENGAGEMENT: Final = Table(
     Column("seq", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("subject", String(32), nullable=False),
-    Column("session", String(32)),
-    Column("event_id", String(64), nullable=False),
-    Column("event", String(64), nullable=False),
-    Column("value", Float),
-    Column("time_zone", String(64)),
-    Column("clamped", Boolean, nullable=False),
-    UniqueConstraint("subject", "event_id"),
+    Column("event_id", String(128), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("source", String(8), nullable=False),
+    Column("zone", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("mood", Integer, nullable=False),
+    Column("revision", String(64), nullable=False),
+    Column("marks", String(32), nullable=False),
+    # By which he was to be judged from then on; None where nothing was said of it.
+    Column("policy", String(64)),
+    UniqueConstraint("subject", "event_id", "source"),
     Index("engagement_at_ms_index", "at_ms"),
     Index("engagement_subject_index", "subject", "at_ms"),
+    # What was folded is known by its number: that of a row that is gone must not come again.
+    sqlite_autoincrement=True,
+)
+
+# What a Guardrail says of engagement, by its SHA-256.
+POLICIES: Final = Table(
+    "engagement_policies",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+
+# Where a player stands. `settled` is what of his log was folded by version `fold` of the rules, of what happened before
+# `horizon` (Unix seconds), under `policy`. Gateways, who call him `who` by the secret `key_version`, are told `state`
+# ("" for nothing); each change has the next number of all. He is looked at again at `look_ms`.
+PLAYERS: Final = Table(
+    "engagement_players",
+    METADATA,
+    Column("subject", String(32), primary_key=True),
+    Column("who", String(64), nullable=False),
+    Column("key_version", Integer, nullable=False),
+    Column("policy", String(64)),
+    Column("fold", Integer, nullable=False),
+    Column("settled", Text, nullable=False),
+    Column("horizon", Float(53), nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("look_ms", BigInteger),
+    Index("engagement_players_change_index", "change"),
+    Index("engagement_players_look_ms_index", "look_ms"),
+)
+
+# What was done once: `id` is what it is done under, `window` what it is due once in.
+INTERVENTIONS: Final = Table(
+    "engagement_interventions",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("subject", String(32), nullable=False),
+    Column("rule", String(16), nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("window", String(32), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Index("engagement_interventions_subject_index", "subject", "until_ms"),
+)
+
+# One row: the last event that was folded, and the number of the last change. `origin` is drawn by each database, so
+# that numbers of another one are known for what they are.
+PROGRESS: Final = Table(
+    "engagement_progress",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("folded", BigInteger, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("origin", String(32), nullable=False),
 )

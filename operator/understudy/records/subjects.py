@@ -7,8 +7,10 @@ from typing import Final
 from sqlalchemy import Connection, Engine, Table, and_, delete, func, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
+from understudy.guard.pseudonyms import SubjectKind
 from understudy.records.database import insert_missing, wait_for_turn
-from understudy.records.policy.subjects import Keys, Pseudonym, SubjectKind
+from understudy.records.engagement import players
+from understudy.records.policy.subjects import Keys, Pseudonym
 from understudy.records.schema import ENGAGEMENT, SUBJECTS, TOMBSTONES
 
 # Events of somebody who was erased are still under way for so long, seconds.
@@ -58,13 +60,13 @@ class Finder:
         return known.id
 
     def _erased_at(self, names: tuple[Pseudonym, ...]) -> int | None:
-        stones = _named(TOMBSTONES, names) & (TOMBSTONES.c.ends_at > self._now)
+        stones = named(TOMBSTONES, names) & (TOMBSTONES.c.ends_at > self._now)
         found = self._connection.execute(select(func.max(TOMBSTONES.c.erased_at)).where(stones)).scalar_one()
         return None if found is None else int(found)
 
     def _linked(self, names: tuple[Pseudonym, ...]) -> str | None:
         """Whom one of the names leads to; from now on, the first one does."""
-        row = self._connection.execute(select(SUBJECTS).where(_named(SUBJECTS, names))).first()
+        row = self._connection.execute(select(SUBJECTS).where(named(SUBJECTS, names))).first()
         if row is None:
             return None
         newest = names[0]
@@ -92,9 +94,10 @@ def erase(engine: Engine, keys: Keys, kind: SubjectKind, tenant: str, identifier
             stone = {"key_version": name.version, "hmac": name.digest}
             insert_missing(connection, TOMBSTONES, {**stone, "erased_at": now, "ends_at": now})
             ends = {"erased_at": now, "ends_at": now + TOMBSTONE_SECONDS}
-            connection.execute(update(TOMBSTONES).where(_named(TOMBSTONES, (name,))).values(ends))
-        known = list(connection.execute(select(SUBJECTS.c.id).where(_named(SUBJECTS, names))).scalars())
+            connection.execute(update(TOMBSTONES).where(named(TOMBSTONES, (name,))).values(ends))
+        known = list(connection.execute(select(SUBJECTS.c.id).where(named(SUBJECTS, names))).scalars())
         gone = connection.execute(delete(ENGAGEMENT).where(ENGAGEMENT.c.subject.in_(known))).rowcount
+        players.forget(connection, known, now)
         connection.execute(delete(SUBJECTS).where(SUBJECTS.c.id.in_(known)))
     return Erased(bool(known), gone)
 
@@ -114,5 +117,6 @@ def forget(engine: Engine, unseen_before: int, now: int) -> None:
         connection.execute(delete(SUBJECTS).where(SUBJECTS.c.seen_at < unseen_before))
 
 
-def _named(table: Table, names: tuple[Pseudonym, ...]) -> ColumnElement[bool]:
+def named(table: Table, names: tuple[Pseudonym, ...]) -> ColumnElement[bool]:
+    """Rows of a table that one of these names leads to."""
     return or_(*(and_(table.c.key_version == name.version, table.c.hmac == name.digest) for name in names))

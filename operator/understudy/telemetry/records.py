@@ -48,6 +48,17 @@ class RecordsMetrics:
             registry=r,
         )
         self.refusals = Counter("understudy_records_failures", "Batches that could not be stored", ["why"], registry=r)
+        self.players = Gauge("understudy_engagement_players", "Players by their level", ["level"], registry=r)
+        self.interventions = Counter(
+            "understudy_engagement_interventions", "What became due for players, by kind", ["kind"], registry=r
+        )
+        self.folded = Counter("understudy_engagement_events", "Events of players that were judged", registry=r)
+        self.anew = Counter(
+            "understudy_engagement_folds",
+            "Players whose whole log was folded, for a policy or a late event",
+            registry=r,
+        )
+        self.listening = Gauge("understudy_engagement_streams", "Gateways that hear where players stand", registry=r)
         self._lapsed = Gauge("understudy_ledger_lapsed_leases", "Leases whose holder fell silent", registry=r)
         self._behind = Gauge("understudy_ledger_clock_behind_seconds", "How far the clock went back", registry=r)
 

@@ -9,9 +9,10 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-SubjectKind = Literal["player", "session", "key"]
+from understudy.guard.pseudonyms import SubjectKind, pseudonym
+
 _MOST: Final = 2
 _SHORTEST: Final = 32
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
@@ -33,13 +34,17 @@ class Keys:
 
     def pseudonyms(self, kind: SubjectKind, tenant: str, identifier: str) -> tuple[Pseudonym, ...]:
         """What `identifier` is called, by each secret; the same identifier of another tenant is another."""
-        # With its length before each part, no two triples give the same message.
-        parts = [part.encode() for part in (kind, tenant, identifier)]
-        message = b"".join(len(part).to_bytes(4) + part for part in parts)
         return tuple(
-            Pseudonym(version, hmac.new(secret, message, hashlib.sha256).hexdigest())
+            Pseudonym(version, pseudonym(secret, kind, tenant, identifier)) for version, secret in self.secrets
+        )
+
+    def for_states(self) -> "Keys":
+        """Secrets by which gateways find what the records tell them of somebody; the others do not follow from them."""
+        derived = (
+            (version, hmac.new(secret, b"states of players", hashlib.sha256).digest())
             for version, secret in self.secrets
         )
+        return Keys(tuple(derived))
 
 
 def parse_keys(files: Mapping[str, bytes]) -> Keys:

@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy.domain.state import RevisionState
 from understudy.gateway.pair import Pair
+from understudy.gateway.players import Players
 from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.process import protocols
 from understudy.gateway.snapshot import load
@@ -69,17 +70,26 @@ async def gateway(
     engine_tls: UpstreamTls | None = None,
     part: Part = WHOLE,
     ledger: Ledger | None = None,
+    players: Players | None = None,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
     """A gateway that knows `document`, and speaks TLS if it has a `pair`; `limits` are fields of Limits.
 
-    `part` is which of several workers it is, `engine_tls` how it speaks to engines, `ledger` whom it asks of budgets.
+    `part` is which of several workers it is, `engine_tls` how it speaks to engines, `ledger` whom it asks of budgets,
+    `players` what it knows of where they stand.
     """
     world = World()
     load(document, world)
     world.compile()
     plane = Plane(
-        world, Limits(**limits), open_access=open_access, spool=spool, part=part, engine_tls=engine_tls, ledger=ledger
+        world,
+        Limits(**limits),
+        open_access=open_access,
+        spool=spool,
+        part=part,
+        engine_tls=engine_tls,
+        ledger=ledger,
+        players=players,
     )
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocols(plane, pair), "127.0.0.1", 0)

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from understudy.gateway.objects import AccessKeys
 from understudy.gateway.policy.budget import Budget
 from understudy.gateway.policy.keys import AccessKey, find_key
 from understudy.gateway.policy.limits import parse_limits
+from understudy.gateway.policy.players import Players
 from understudy.gateway.snapshot import dump
 
 
@@ -265,3 +267,37 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("--help")
     assert "kubectl apply -f -" in capsys.readouterr().out
+
+
+def test_whose_players_a_key_speaks_of_is_given_by_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s" * 32 + "\n")
+    for flags, players in (
+        ((), Players("understudy-system/tester")),
+        (("--tenant", "games", "--asserts-players"), Players("games", asserts=True)),
+        (
+            ("--tenant", "games", "--player-secret-file", str(tmp_path / "secret"), "--crisis-requests", "7"),
+            Players("games", secret="s" * 32, allowance=7),
+        ),
+    ):
+        assert run("tester", *flags) == 0
+        manifest = yaml.safe_load(capsys.readouterr().out)
+        world = world_of(snapshot([table()], [], []))
+        AccessKeys(world).put({"metadata": manifest["metadata"], "data": encoded(manifest["stringData"])})
+        assert [key.players for key in world.compile().keys.values()] == [players]
+        # A gateway that starts from its copy knows it, too.
+        assert [key.players for key in world_of(dump(world)).compile().keys.values()] == [players]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--tenant", "a b"), "tenant: want up to 320 letters"),
+        (("--player-secret-file", "/nowhere"), "No such file"),
+        (("--crisis-requests", "many"), "crisisRequests: want a number"),
+    ],
+)
+def test_flags_of_players_that_make_no_sense_are_refused(
+    flags: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tester", *flags) == 2
+    assert sentence in capsys.readouterr().err

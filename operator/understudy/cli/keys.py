@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -31,6 +32,16 @@ from understudy.gateway.policy.budget import (
     parse_budgets,
 )
 from understudy.gateway.policy.limits import RateLimits, limit_fields, parse_limit
+from understudy.gateway.policy.players import (
+    ASSERTS_FIELD,
+    CRISIS_FIELD,
+    SECRET_FIELD,
+    TENANT_FIELD,
+    USUAL_ALLOWANCE,
+    Players,
+    parse_players,
+    player_fields,
+)
 
 _PREFIX = "us-"
 _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -116,6 +127,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="while it is not known what is left of the budget: refuse requests (default), or allow them",
     )
     create.add_argument(
+        "--tenant", metavar="NAME", help="whose players its requests speak of (default: a tenant of its own)"
+    )
+    create.add_argument(
+        "--asserts-players",
+        action="store_true",
+        help="its word counts: x-player-id names a player, and it may tell of moods, goals and limits; for servers",
+    )
+    create.add_argument(
+        "--player-secret-file",
+        type=Path,
+        metavar="FILE",
+        help="x-player-token names a player if signed by what FILE holds (32 characters at least); for clients. The "
+        "manifest then holds that, and must not be kept in Git",
+    )
+    create.add_argument(
+        "--crisis-requests",
+        metavar="NUMBER",
+        help=f"so many requests a day that only a crisis lets through are served (default: {USUAL_ALLOWANCE})",
+    )
+    create.add_argument(
         *("-o", "--output"),
         choices=("yaml", "json", "json-with-key"),
         default="yaml",
@@ -136,7 +167,8 @@ def run(args: argparse.Namespace) -> int:
             return _refuse(f"--{flag}: want a comma list without spaces, or '*' (quoted, for the shell)")
     try:
         budgets = _budgets(f"{args.namespace}/{name}", args)
-    except ValueError as error:
+        players = _players(f"{args.namespace}/{name}", args)
+    except (OSError, ValueError) as error:
         return _refuse(str(error))
     key = _PREFIX + secrets.token_urlsafe(32)
     manifest = key_manifest(
@@ -149,6 +181,7 @@ def run(args: argparse.Namespace) -> int:
         priority=args.priority,
         limits=RateLimits(args.requests_per_minute, args.tokens_per_minute),
         budgets=budgets,
+        players=players,
     )
     if args.output == "json-with-key":
         print(json.dumps({"key": key, "secret": manifest}, indent=2))
@@ -173,6 +206,7 @@ def key_manifest(
     priority: int = USUAL,
     limits: RateLimits | None = None,
     budgets: tuple[Budget, ...] = (),
+    players: Players | None = None,
 ) -> dict[str, Any]:
     """The Secret for `key`; `namespaces` and `names` are comma lists or `*`."""
     return {
@@ -192,6 +226,7 @@ def key_manifest(
             **({"priority": str(priority)} if priority != USUAL else {}),
             **{field: str(limit) for field, limit in limit_fields(limits).items()},
             **budget_fields(budgets),
+            **({} if players is None else player_fields(f"{namespace}/{name}", players)),
         },
     }
 
@@ -222,6 +257,16 @@ def _budgets(account: str, args: argparse.Namespace) -> tuple[Budget, ...]:
     if args.budget:
         fields[AMOUNT_FIELD] = str(args.budget)
     return parse_budgets(account, fields)
+
+
+def _players(secret: str, args: argparse.Namespace) -> Players:
+    said = {
+        TENANT_FIELD: args.tenant,
+        ASSERTS_FIELD: "true" if args.asserts_players else None,
+        SECRET_FIELD: None if args.player_secret_file is None else args.player_secret_file.read_text().strip(),
+        CRISIS_FIELD: args.crisis_requests,
+    }
+    return parse_players(secret, {field: value for field, value in said.items() if value is not None})
 
 
 def _refuse(sentence: str) -> int:

@@ -12,6 +12,8 @@ from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD, MASTER_KEY_ST
 from understudy.gateway.policy.budget import FIELDS as BUDGET
 from understudy.gateway.policy.budget import parse_budgets
 from understudy.gateway.policy.limits import REQUESTS_FIELD, TOKENS_FIELD, parse_limits
+from understudy.gateway.policy.players import FIELDS as PLAYERS
+from understudy.gateway.policy.players import parse_players
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
 
@@ -90,6 +92,7 @@ class AccessKeys:
                 {field: _text(data, field) for field in (REQUESTS_FIELD, TOKENS_FIELD) if field in data}
             )
             budgets = parse_budgets(secret, {field: _text(data, field) for field in BUDGET if field in data})
+            players = parse_players(secret, {field: _text(data, field) for field in PLAYERS if field in data})
         except ValueError as error:
             LOG.warning("Secret %s is no access key: data.%s", secret, error)
             self._world.key_unreadable(secret)
@@ -101,7 +104,14 @@ class AccessKeys:
             LOG.warning("Secret %s: data.priority is not a digit; it counts as %d", secret, USUAL)
             priority = str(USUAL)
         self._world.set_key(
-            secret, digest, *scopes, chooses=chooses, priority=int(priority), limits=limits, budgets=budgets
+            secret,
+            digest,
+            *scopes,
+            chooses=chooses,
+            priority=int(priority),
+            limits=limits,
+            budgets=budgets,
+            players=players,
         )
 
     def gone(self, namespace: str, name: str) -> None:

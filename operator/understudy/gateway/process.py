@@ -18,6 +18,7 @@ from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.follow import Follower
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.outbox import Outbox
+from understudy.gateway.players import Players
 from understudy.gateway.policy.evidence import Evidence, Taking
 from understudy.gateway.policy.gauges import Gauges
 from understudy.gateway.policy.part import WHOLE, Part
@@ -129,6 +130,10 @@ class Station:
         self._pairs = {} if self._pair is None else {"clients": self._pair}
         if engine_tls.files is not None:
             self._pairs["engines"] = engine_tls.files
+        self._players = None
+        if settings.records is not None and self._shipper is not None and settings.records_dir is not None:
+            file = settings.records_dir / f"players-{part.index}.json"
+            self._players = Players(settings.records, self._shipper.outbox, file, hurry=self._shipper.hurry)
         ledger = None if settings.ledger is None else Ledger(settings.ledger, socket.gethostname())
         self.plane = Plane(
             self.world,
@@ -138,6 +143,7 @@ class Station:
             log=log,
             engine_tls=engine_tls,
             ledger=ledger,
+            players=self._players,
             part=part,
             samples=samples,
             lots=lots,
@@ -159,6 +165,8 @@ class Station:
         running += [tasks.create_task(spool.run()) for spool in self._spools]
         if self._shipper is not None:
             running.append(tasks.create_task(self._shipper.run()))
+        if self._players is not None:
+            running.append(tasks.create_task(self._players.run()))
         # What start-up made lives as long as the process: no use in scanning it again and again.
         gc.collect()
         gc.freeze()
@@ -194,7 +202,8 @@ class Station:
         """As the admin port's Source."""
         own = pair.gauges(self._pairs) if self._pairs else {}
         sent = {} if self._shipper is None else self._shipper.gauges()
-        return {**self.plane.gauges(), **own, **sent}
+        played = {} if self._players is None else self._players.gauges()
+        return {**self.plane.gauges(), **own, **sent, **played}
 
     async def drain(self, door: asyncio.Server | Acceptor | None) -> None:
         """Unready at once; take requests a little longer; then close the door and let the open ones end."""

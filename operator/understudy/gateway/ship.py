@@ -33,14 +33,21 @@ class Shipper:
         self._server = server
         self._turn = asyncio.Lock()
         self._pause = _PAUSE_SECONDS
+        self._hurried = asyncio.Event()
         self._batches: dict[str, float] = dict.fromkeys(("sent", "late", "failed"), 0)
 
     async def run(self) -> None:
         """Send what comes until cancelled; pause ever longer while it is not taken."""
         while True:
+            self._hurried.clear()
             if await self._send() != "more":
                 # Many gateways that lost the records at the same moment do not come back at the same moment.
-                await asyncio.sleep(self._pause * (0.5 + random.random()))  # noqa: S311  # nobody gains by guessing it
+                pause = self._pause * (0.5 + random.random())  # noqa: S311  # nobody gains by guessing it
+                await self._rest(pause, wakes=self._pause == _PAUSE_SECONDS)
+
+    def hurry(self) -> None:
+        """Something waits that somebody waits for."""
+        self._hurried.set()
 
     async def flush(self) -> None:
         """Send what is left, for some seconds: with the pod its disk goes."""
@@ -65,6 +72,15 @@ class Shipper:
             "understudy_outbox_bytes": ("Records on the disk of this gateway", {"": float(outbox.size)}),
             "understudy_outbox_age_seconds": ("Since when the oldest record waits", {"": outbox.age()}),
         }
+
+    async def _rest(self, seconds: float, *, wakes: bool) -> None:
+        """Wait so long, or, if it `wakes`, until something is to be sent at once."""
+        if not wakes:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
 
     async def _send(self) -> Literal["done", "more", "failed"]:
         """Send a batch; whether that is all for now."""

@@ -8,7 +8,8 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
      "keys": [{"secret": "key-a", "hash": "<hex SHA-256 of the key's text>", "namespaces": ["*"], "names": ["*"],
                "choosesVariant": false, "priority": 5, "requestsPerMinute": 600, "tokensPerMinute": 90000,
                "budgetTokens": "5000000", "budgetMoney": "25.00", "budgetCurrency": "USD", "budgetPeriod": "month",
-               "budgetTimeZone": "UTC", "onLedgerLoss": "refuse"}],
+               "budgetTimeZone": "UTC", "onLedgerLoss": "refuse", "tenant": "games", "assertsPlayers": "true",
+               "playerSecret": "…", "crisisRequests": "200"}],
      "gateways": 1,
      "tables": [{"namespace": "default", "name": "story", "uid": "u1", "generation": 1,
                  "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",
@@ -31,6 +32,8 @@ from understudy.domain.names import ENGINE_PORT
 from understudy.gateway.policy.budget import FIELDS as BUDGET
 from understudy.gateway.policy.budget import budget_fields, parse_budgets
 from understudy.gateway.policy.limits import REQUESTS_FIELD, TOKENS_FIELD, limit_fields, parse_limits
+from understudy.gateway.policy.players import FIELDS as PLAYERS
+from understudy.gateway.policy.players import parse_players, player_fields
 from understudy.gateway.table import Address
 from understudy.gateway.world import World
 
@@ -57,8 +60,10 @@ def dump(world: World) -> dict[str, Any]:
                 "priority": priority,
                 **limit_fields(limits),
                 **budget_fields(budgets),
+                **player_fields(secret, players),
             }
-            for secret, (digest, namespaces, names, chooses, priority, limits, budgets) in world.key_scopes.items()
+            for secret, scope in world.key_scopes.items()
+            for digest, namespaces, names, chooses, priority, limits, budgets, players in (scope,)
         ],
         "gateways": world.gateways,
         "tables": [
@@ -99,7 +104,8 @@ def load(document: Mapping[str, Any], world: World) -> None:
             named = (key["secret"], key["hash"], key["namespaces"], key["names"])
             limits = parse_limits({field: str(key[field]) for field in (REQUESTS_FIELD, TOKENS_FIELD) if field in key})
             budgets = parse_budgets(key["secret"], {field: str(key[field]) for field in BUDGET if field in key})
-            world.set_key(*named, chooses=chooses, priority=priority, limits=limits, budgets=budgets)
+            players = parse_players(key["secret"], {field: str(key[field]) for field in PLAYERS if field in key})
+            world.set_key(*named, chooses=chooses, priority=priority, limits=limits, budgets=budgets, players=players)
         world.gateways = max(1, int(document.get("gateways", 1)))
         for table in document.get("tables", ()):
             world.set_table(

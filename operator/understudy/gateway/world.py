@@ -18,6 +18,7 @@ from understudy.gateway.policy.evidence import Evidence
 from understudy.gateway.policy.keys import AccessKey, make_key
 from understudy.gateway.policy.limits import RateLimits
 from understudy.gateway.policy.part import WHOLE, Part
+from understudy.gateway.policy.players import NOBODY, Players
 from understudy.gateway.policy.standing import Standing, beside, told
 from understudy.gateway.table import Address, Endpoints, Entry, Routes, Served, compile_entry, compile_routes
 from understudy.telemetry.beside import Beside
@@ -25,7 +26,7 @@ from understudy.telemetry.beside import Beside
 DELETION_DELAY: Final = 60.0
 _NOBODY: Final[Mapping[str, int]] = {}
 # Hash, namespaces, names, and the rest in the order of AccessKey.
-KeyScope = tuple[str, tuple[str, ...], tuple[str, ...], bool, int, RateLimits | None, tuple[Budget, ...]]
+KeyScope = tuple[str, tuple[str, ...], tuple[str, ...], bool, int, RateLimits | None, tuple[Budget, ...], Players]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +145,13 @@ class World:
         priority: int = USUAL,
         limits: RateLimits | None = None,
         budgets: tuple[Budget, ...] = (),
+        players: Players = NOBODY,
     ) -> None:
         """Take one access key; `secret` names where it came from, the rest is as in AccessKey."""
         self._keys_dirty = True
         self.unreadable.discard(secret)
-        self.key_scopes[secret] = (digest, tuple(namespaces), tuple(names), chooses, priority, limits, budgets)
+        scope = (tuple(namespaces), tuple(names))
+        self.key_scopes[secret] = (digest, *scope, chooses, priority, limits, budgets, players)
 
     def key_gone(self, secret: str) -> None:
         """Revoke the access key of `secret`."""
@@ -192,8 +195,9 @@ class World:
                     priority=priority,
                     limits=limits,
                     budgets=budgets,
+                    players=players,
                 )
-                for digest, namespaces, names, chooses, priority, limits, budgets in self.key_scopes.values()
+                for digest, namespaces, names, chooses, priority, limits, budgets, players in self.key_scopes.values()
             }
         self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1

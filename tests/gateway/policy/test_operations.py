@@ -11,8 +11,10 @@ from understudy.gateway.policy.operations import (
     COMPLETIONS,
     DETOKENIZE,
     EMBEDDINGS,
+    EVENTS,
     FORWARDED,
     MODELS,
+    PLAYER,
     RERANK,
     RESPONSES,
     SCORE,
@@ -192,3 +194,20 @@ def test_caps_and_media_are_looked_at() -> None:
     assert found is not None
     assert found.param == "messages"
     assert check_fields(CHAT, {"model": "m", "messages": picture}, media_hosts=("a.example",)) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/v1/engagement/anna", PLAYER),
+        ("POST", "/v1/engagement/events", EVENTS),
+        ("GET", "/v1/engagement/events", 405),
+        ("POST", "/v1/engagement/anna", 405),
+        ("GET", "/v1/engagement/", 404),
+        ("GET", "/v1/engagement/a/b", 404),
+        ("GET", "/v1/engagement/a%20b", 400),
+    ],
+)
+def test_a_players_path_ends_with_his_name(method: str, path: str, expected: Operation | int) -> None:
+    found = find_operation(head(method, path, "" if method == "GET" else JSON))
+    assert (found.status if isinstance(found, Refusal) else found) == expected

@@ -35,7 +35,7 @@ def test_what_is_no_segment_is_left_alone() -> None:
 
 
 def test_violations_and_crises_are_what_room_is_kept_for() -> None:
-    assert {kind for kind, lane in LANES.items() if lane == "kept"} == {"violation", "crisis"}
+    assert {kind for kind, lane in LANES.items() if lane == "kept"} == {"violation", "crisis", "sign"}
 
 
 def test_a_quarter_is_kept_and_segments_are_small_parts_of_the_rest() -> None:

@@ -22,7 +22,8 @@ _METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATC
 _SINGLE: Final = frozenset(
     {
         b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"authorization",
-        b"expect", b"x-session-id", b"traceparent", b"x-request-id", b"x-understudy-variant",
+        b"expect", b"x-session-id", b"x-player-id", b"x-player-token", b"traceparent", b"x-request-id",
+        b"x-understudy-variant",
     }
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Final
 from understudy.domain.keys import USUAL
 from understudy.gateway.policy.budget import Budget
 from understudy.gateway.policy.limits import RateLimits
+from understudy.gateway.policy.players import NOBODY, Players
 from understudy.gateway.policy.refusal import Refusal
 
 ANY: Final = "*"
@@ -23,7 +24,8 @@ class AccessKey:
     """Who asks. `hash` is the hexadecimal SHA-256 of the key's text; `salt` separates tenants' prefix caches.
 
     `chooses` is the right to ask for the candidate by name, whatever its share. Of requests that wait, those of a
-    higher `priority`, 0 to 9, go first. Without `limits` and `budgets` it may ask for as much as it likes.
+    higher `priority`, 0 to 9, go first. Without `limits` and `budgets` it may ask for as much as it likes. Of `players`
+    its requests may speak.
     """
 
     hash: str
@@ -34,6 +36,7 @@ class AccessKey:
     priority: int = USUAL
     limits: RateLimits | None = None
     budgets: tuple[Budget, ...] = ()
+    players: Players = NOBODY
 
     def allows(self, namespace: str, names: Iterable[str]) -> bool:
         """Whether the key reaches a deployment of `namespace` that goes by any of `names`."""
@@ -56,10 +59,12 @@ def make_key(
     priority: int = USUAL,
     limits: RateLimits | None = None,
     budgets: tuple[Budget, ...] = (),
+    players: Players = NOBODY,
 ) -> AccessKey:
     """An access key with its tenant's cache salt: HMAC-SHA256 under the installation's master key."""
     salt = hmac.new(master, b"cache-salt " + digest.encode(), hashlib.sha256).hexdigest()[:32]
-    return AccessKey(digest, frozenset(namespaces), frozenset(names), salt, chooses, priority, limits, budgets)
+    scope = (frozenset(namespaces), frozenset(names))
+    return AccessKey(digest, *scope, salt, chooses, priority, limits, budgets, players)
 
 
 def find_key(keys: Mapping[str, AccessKey], authorization: bytes | None) -> AccessKey | Refusal:

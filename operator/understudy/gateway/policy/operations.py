@@ -10,6 +10,7 @@ from understudy.gateway.policy import fields
 from understudy.gateway.policy.caps import over_cap
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.media import bad_media
+from understudy.gateway.policy.players import is_player
 from understudy.gateway.policy.refusal import Refusal, bad_request
 
 
@@ -41,8 +42,12 @@ SCORE: Final = (Operation("/score", fields.SCORE), Operation("/v1/score", fields
 TOKENIZE: Final = Operation("/tokenize", fields.TOKENIZE, copied=False)
 DETOKENIZE: Final = Operation("/detokenize", fields.DETOKENIZE, copied=False)
 MODELS: Final = Operation("/v1/models", method="GET")
+EVENTS: Final = Operation("/v1/engagement/events", copied=False)
+# Followed by the player's name.
+PLAYER: Final = Operation("/v1/engagement/", method="GET", copied=False)
 FORWARDED: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, *RERANK, *SCORE, TOKENIZE, DETOKENIZE)
-_BY_PATH: Final = {operation.path.encode(): operation for operation in (*FORWARDED, MODELS)}
+_BY_PATH: Final = {operation.path.encode(): operation for operation in (*FORWARDED, MODELS, EVENTS)}
+_OF_PLAYERS: Final = PLAYER.path.encode()
 
 MAX_MODEL_NAME: Final = 256
 _JSON: Final = b"application/json"
@@ -51,13 +56,15 @@ _JSON: Final = b"application/json"
 def find_operation(head: Head) -> Operation | Refusal:
     """The operation that a head asks for, or why there is none. Bodies are checked against their type here too."""
     operation = _BY_PATH.get(head.target)
+    if operation is None and head.target.startswith(_OF_PLAYERS) and is_player(head.target[len(_OF_PLAYERS) :]):
+        operation = PLAYER
     if operation is None:
         return _unknown_path(head.target)
     if head.method != operation.method.encode() and not (operation is MODELS and head.method == b"HEAD"):
         message = f"{operation.path} takes {operation.method}"
         allow = "GET, HEAD" if operation is MODELS else operation.method
         return Refusal(405, "method_not_allowed", message, final=True, close=head.length != 0, allow=allow)
-    if operation is MODELS:
+    if operation.method == "GET":
         return bad_bodied_get() if head.length else operation
     kind = head.fields.get(b"content-type", b"")
     if kind != _JSON and kind.split(b";", 1)[0].strip().lower() != _JSON:
@@ -124,5 +131,5 @@ def _unknown_path(target: bytes) -> Refusal:
         return Refusal(400, "bad_path", message, final=True, close=True)
     if path in _BY_PATH:
         return Refusal(400, "bad_path", "no query parameters are taken", final=True, close=True)
-    known = ", ".join(operation.path for operation in _BY_PATH.values())
+    known = ", ".join([*(operation.path for operation in _BY_PATH.values()), f"{PLAYER.path}{{player}}"])
     return Refusal(404, "unknown_path", f"there is no such path; there are {known}", final=True, close=True)

@@ -10,6 +10,7 @@ import orjson
 
 REASONS: Final = {
     200: b"OK",
+    202: b"Accepted",
     400: b"Bad Request",
     401: b"Unauthorized",
     403: b"Forbidden",

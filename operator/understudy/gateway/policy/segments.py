@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["request", "violation", "crisis", "decision", "engagement"]
+Kind = Literal["request", "violation", "crisis", "decision", "engagement", "sign"]
 Lane = Literal["common", "kept"]
 LANES: Final[dict[Kind, Lane]] = {
     "request": "common",
@@ -17,6 +17,7 @@ LANES: Final[dict[Kind, Lane]] = {
     "crisis": "kept",
     "decision": "common",
     "engagement": "common",
+    "sign": "kept",
 }
 # What a line may say beside records: that nothing more comes of a segment, or that records never got into one.
 ENDED: Final = "ended"

@@ -12,9 +12,10 @@ from understudy.gateway.policy.chunks import ChunkReader, too_large
 from understudy.gateway.policy.document import lend
 from understudy.gateway.policy.head import MAX_HEAD, Head, parse_head
 from understudy.gateway.policy.keys import EVERYBODY, AccessKey, find_key
-from understudy.gateway.policy.operations import MODELS, Operation, find_operation
+from understudy.gateway.policy.operations import EVENTS, MODELS, PLAYER, Operation, find_operation
 from understudy.gateway.policy.refusal import NO_ROOM, Refusal, bad_bytes
 from understudy.gateway.wire.answer import plain_answer, refusal_answer
+from understudy.gateway.wire.playing import serve_players
 from understudy.gateway.wire.requests import list_models, open_exchange
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class Connection(asyncio.Protocol):
         if self._state == _HEAD:
             return bool(self._buffer) or self._unsent_bytes() > 0
         return True
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client still waits for the answer to a request that is not an exchange."""
+        return self._state == _ANSWER and self.exchange is None and self.transport is not None
 
     def holder(self) -> str:
         """Whose share of memory, and of turns, the present request takes: its key's, or its address's without one."""
@@ -238,6 +244,9 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         if self._operation is MODELS:
             self.answer(200, list_models(self.plane.world.routes, self.key), b"")
+            return
+        if self._operation is EVENTS or self._operation is PLAYER:
+            serve_players(self, self.head, body, self.key)
             return
         if body:
             lent = lend(self.plane.documents, self.holder(), body)

@@ -7,6 +7,7 @@ whatever else there is to tell, a refusal included, is an event.
 
 import hashlib
 import math
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -34,10 +35,12 @@ from understudy.gateway.policy.retry import (
     next_step,
     rationed,
 )
+from understudy.gateway.policy.spoken import spoken, spoken_events
 from understudy.gateway.policy.story import ANSWERED, CLIENT_GONE, NO_STORY
 from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
 from understudy.gateway.wire.means import Means
+from understudy.gateway.wire.playing import Turn
 from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
 
@@ -63,7 +66,7 @@ class Exchange:
         "_direct", "_document", "_due", "_entry_key", "_fallbacks", "_key", "_line", "_load", "_means", "_operation",
         "_pair", "_payload", "_payload_model", "_queue", "_reply", "_request_id", "_salt", "_session", "_spoke",
         "_story", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "hides_each", "name",
-        "plane", "responses", "stream", "wants_usage",
+        "plane", "responses", "stream", "turn", "wants_usage",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +99,8 @@ class Exchange:
         if operation.salted and key.salt:
             document["cache_salt"] = key.salt
         self.client = client
+        # Of whom it is, where anybody says so.
+        self.turn: Turn | None = None
         self._operation = operation
         self._session = fields.get(b"x-session-id")
         self._document = document
@@ -152,6 +157,8 @@ class Exchange:
         """It may go."""
         plane = self.plane
         now = plane.clock()
+        if self.turn is not None:
+            self.turn.begin(self._request_id)
         plane.budget.request(now)
         if plane.poisons and plane.poisons.holds(self._digest(), now):
             self.refuse(POISONED)
@@ -163,6 +170,8 @@ class Exchange:
         self.plane.clients.over(self._asked[0], ended[0], self.plane.clock() - self._began)
         if self._means is not None:
             self._means.pay(attempt, whole=ended == ANSWERED)
+        if self.turn is not None and attempt is not None and ended == ANSWERED:
+            self.turn.answered(attempt.variant.revision)
         if self._story is not NO_STORY:
             self.plane.tell(self._story, self._entry_key, self._reply.fallback, ended)
 
@@ -526,10 +535,28 @@ class Exchange:
         self._charges.clear()
 
     def refuse(self, refusal: Refusal) -> None:
-        """It has come to nothing."""
+        """It has come to nothing. Somebody who may be in danger is not told that: they hear where there is help."""
         self._leave(served=False)
         self._settle()
-        self._tell(refusal, None)
+        if self.turn is not None and self.turn.in_crisis:
+            self._refer(self.turn.refer())
+        else:
+            self._tell(refusal, None)
+
+    def _refer(self, text: str) -> None:
+        said = (self._operation, self.name, text, self._request_id.decode(), int(time.time()))
+        self._over(None, (200, "crisis_referral"))
+        if self.stream:
+            self._reply.begin(spoken_events(*said), None)
+            self.plane.answered += 1
+            self._reply.end()
+        else:
+            self._reply.whole(spoken(*said), None)
+        self._close_pair()
+
+    def spared(self) -> bool:
+        """Whether it goes on though its key has nothing left for it: its player may be in danger."""
+        return self.turn is not None and self.turn.spared(self.plane.shares)
 
     # The client's side.
 

@@ -47,7 +47,7 @@ class Means:
             admitted, fields = plane.admit(self._key, self._demand, plane.clock())
             exchange.add_fields(fields)
             if isinstance(admitted, Refusal):
-                exchange.refuse(admitted)
+                self._lacks(exchange, admitted)
                 return
             self._lease = admitted
         self._afford(exchange)
@@ -67,10 +67,17 @@ class Means:
         if exchange is None:
             return
         if isinstance(found, Refusal):
-            exchange.refuse(found)
+            self._lacks(exchange, found)
         else:
             self._holds.append(found)
             self._afford(exchange)
+
+    def _lacks(self, exchange: "Exchange", refusal: Refusal) -> None:
+        """There is not enough for it: what it takes all the same is nobody's."""
+        if exchange.spared():
+            exchange.set_out()
+        else:
+            exchange.refuse(refusal)
 
     def pay(self, attempt: Attempt | None, *, whole: bool) -> None:
         """What the answer of `attempt` has cost is known now; without one it has cost nothing."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +35,7 @@ from understudy.gateway.wire.upstream import Pool
 from understudy.gateway.world import World
 
 if TYPE_CHECKING:
+    from understudy.gateway.players import Players
     from understudy.gateway.requestlog import RequestLog
     from understudy.gateway.spool import Spool
     from understudy.gateway.wire.connection import Connection
@@ -87,7 +88,7 @@ class Limits:
 
 class Plane:
     """One worker's shared state. `open_access` serves everybody without a key; `spool` keeps pairs of texts, `log` the
-    stories of requests; `ledger` is asked about budgets.
+    stories of requests; `ledger` is asked about budgets; `players` knows where they stand, None where nobody does.
 
     `engine_tls` is how engines are spoken to that speak TLS; None trusts none of them.
     Of what is bounded for the whole gateway it has its `part`; `samples` and `lots` remember which conversations have
@@ -96,10 +97,10 @@ class Plane:
     """
 
     __slots__ = (
-        "_empty", "_workers", "answered", "bodies", "budget", "budgets", "clients", "clock", "connections",
+        "_empty", "_tasks", "_workers", "answered", "bodies", "budget", "budgets", "clients", "clock", "connections",
         "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits",
-        "log", "meters", "open_access", "panel", "pins", "poisons", "pool", "queue", "random", "refused", "retries",
-        "samples", "settled", "shadows", "world",
+        "log", "meters", "open_access", "panel", "pins", "players", "poisons", "pool", "queue", "random", "refused",
+        "retries", "samples", "settled", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +113,7 @@ class Plane:
         log: "RequestLog | None" = None,
         engine_tls: UpstreamTls | None = None,
         ledger: Ledger | None = None,
+        players: "Players | None" = None,
         part: Part = WHOLE,
         samples: Taking | None = None,
         lots: Taking | None = None,
@@ -119,6 +121,8 @@ class Plane:
         self.world = world
         self.limits = limits = limits.divided(part)
         self.open_access = open_access
+        self.players = players
+        self._tasks: set[asyncio.Future[None]] = set()
         self.log = log
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
         self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds, engine_tls or UpstreamTls())
@@ -163,8 +167,13 @@ class Plane:
         self.shadows.rerouted()
         self.queue.rerouted()
 
+    @property
+    def shares(self) -> int:
+        """Among how many workers of all gateways is divided what a key has of all of them together."""
+        return self.world.gateways * self._workers
+
     def _measure(self) -> None:
-        self.meters.follow(self.world.routes.keys, self.world.gateways * self._workers, self.clock())
+        self.meters.follow(self.world.routes.keys, self.shares, self.clock())
 
     def admit(self, key: AccessKey, demand: Demand, now: float) -> tuple[Lease | Refusal | None, bytes]:
         """What a request of a key with limits gets to hold, or why it is refused, and header lines for its answer."""
@@ -206,6 +215,12 @@ class Plane:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.sweep()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done beside the requests."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def count_refusal(self, code: str) -> None:
         """A request is refused."""

@@ -17,6 +17,7 @@ from understudy.gateway.policy.responses import make_stateless
 from understudy.gateway.table import Entry, Routes
 from understudy.gateway.wire.exchange import Exchange
 from understudy.gateway.wire.means import Means
+from understudy.gateway.wire.playing import who_plays
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -48,6 +49,9 @@ def open_exchange(
         refusal = make_stateless(document)
         if refusal is not None:
             return refusal
+    playing = who_plays(plane.players, operation, key, head)
+    if isinstance(playing, Refusal):
+        return playing
     direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
     if isinstance(direct, Refusal):
         return direct
@@ -58,7 +62,9 @@ def open_exchange(
         if isinstance(charges, Refusal):
             return charges
         means = Means(connection, key, demand, charges)
-    return Exchange(connection, operation, head, document, entry, key, means, size=len(body), direct=direct)
+    exchange = Exchange(connection, operation, head, document, entry, key, means, size=len(body), direct=direct)
+    exchange.turn = playing
+    return exchange
 
 
 def list_models(routes: Routes, key: AccessKey) -> bytes:

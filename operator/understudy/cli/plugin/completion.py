@@ -77,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=sorted(_SCRIPTS), help="whose script is printed")
 
 
+def text(args: argparse.Namespace) -> str:
+    """What is printed."""
+    return script(args.shell)
+
+
 def script(shell: str) -> str:
     """What a shell must read to complete `kubectl-understudy`."""
     return _SCRIPTS[shell]

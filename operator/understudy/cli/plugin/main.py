@@ -23,7 +23,7 @@ _INTERRUPTED: Final = 130
 class Command:
     """A module of this package with `add_arguments(parser)`, `EPILOG` and `run(session, args)`.
 
-    `failed` is the exit status after a failure. One without a cluster has `script(shell)` instead of `run`.
+    `failed` is the exit status after a failure. One without a cluster has `text(args)` instead of `run`.
     """
 
     name: str
@@ -44,6 +44,7 @@ COMMANDS: Final = (
     Command("unkeep", "keep", "let the record of a revision go when its turn comes"),
     *(Command(verb, "request", summary) for verb, summary in VERBS.items()),
     Command("rollback", "rollback", "let what was promoted under a number serve again"),
+    Command("engagement", "engagement", "show where a player stands", cluster=False),
     Command("completion", "completion", "print a script that completes words in your shell", cluster=False),
 )
 
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     command = next(c for c in COMMANDS if c.name == args.command)
     try:
-        status = asyncio.run(_run(command, args)) if command.cluster else _print(module_of(command).script(args.shell))
+        status = asyncio.run(_run(command, args)) if command.cluster else _print(module_of(command).text(args))
         stdout().flush()
         return status
     except PluginError as error:

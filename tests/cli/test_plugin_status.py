@@ -12,6 +12,7 @@ from tests.cli.conftest import Plugin
 from tests.cli.plugin_world import NAME, Cluster, children, rolling, seen, served_by, stamped, worded
 from tests.engine.fake_api import status_error
 from tests.plan.parts import Behaviour
+from tests.plan.test_ladder import SLOW, guardrail, rung, trying
 from tests.plan.world import rollout, serving
 from understudy.cli.plugin import main, session, status_view
 from understudy.cli.plugin.cluster import of
@@ -102,6 +103,14 @@ def test_a_paused_rollout_with_a_refused_request_shows_both() -> None:
     said = screen(cluster)
     assert "Canary, step 1 of 3, paused" in said
     assert "request    promote@00000000: it must name the candidate that it is for" in said
+
+
+def test_too_many_findings_are_told_with_what_came_of_it() -> None:
+    cluster = trying(guardrail(rung("PauseRollout")), steps=SLOW)
+    said = screen(cluster.until(lambda c: c.status["paused"]).turns(6))
+    assert "Canary, step 1 of 2, paused" in said
+    assert "GuardrailBreached=True (TooManyFindings)\n  findings (Guardrail safety, ladder[0]): " in said
+    assert "10.00% are too many; the rollout was paused for it" in said
 
 
 @pytest.mark.parametrize(

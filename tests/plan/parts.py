@@ -29,6 +29,8 @@ class Behaviour:
     unhealthy: bool = False  # the readiness probe fails
     error_rate: float = 0.0
     bad: dict[str, float] = field(default_factory=dict)  # share of bad attempts, by metric but for errors
+    findings: dict[str, float] = field(default_factory=dict)  # share of turns in which a Guardrail finds this
+    acted: float = 0.0  # share of turns in which it changes the answer
     image_id: str = ""  # what a pull comes to now; the image's own by default
 
 
@@ -72,6 +74,9 @@ class Gateway:
     open: dict[str, int] = field(default_factory=dict)
     pairs: dict[str, int] = field(default_factory=dict)  # by shadow
     bad_pairs: dict[tuple[str, str, str], int] = field(default_factory=dict)  # by shadow, who was bad, and metric
+    turns: dict[str, int] = field(default_factory=dict)
+    found: dict[tuple[str, str], int] = field(default_factory=dict)  # by revision and what was found
+    acted: dict[str, int] = field(default_factory=dict)
     cut: int = 0  # streams that were ended because the table said so
     cuts: bool = True
     answered: tuple[float, GatewayState] | None = None

@@ -213,7 +213,15 @@ class History:
         image = self.cluster.image("candidate") or self.cluster.image("stable")
         good = Behaviour()
         worse = {"errs": Behaviour(error_rate=1.0), "mute": Behaviour(fails_prompt=True), "worse": IMAGES["worse"]}
+        worse["rude"] = Behaviour(findings={"safety/hate/6": 1.0}, acted=1.0)
         self.cluster.behaviours[image] = worse.get(how, Behaviour(unhealthy=True) if how == "unhealthy" else good)
+
+    def guardrail(self, action: str) -> None:
+        """A Guardrail holds whose ladder has a rung that says so, or none does."""
+        rung = {"per": "revision", "rate": 0.3, "minTurns": 10, "action": action}
+        meta = {"name": "safety", "namespace": self.cluster.deployment["metadata"].get("namespace"), "uid": "safety"}
+        spec = {"selector": {}, "failurePolicy": "Open", "ladder": [rung]}
+        self.cluster.guardrails = ({"metadata": meta, "spec": spec},) if action else ()
 
     def model(self, there: int) -> None:
         if there:
@@ -237,6 +245,7 @@ class History:
         """All faults stop."""
         cluster = self.cluster
         cluster.behaviours = {"slow": Behaviour(start=20.0)}
+        cluster.guardrails = ()
         cluster.nodes = dict.fromkeys(cluster.nodes, True)
         cluster.capacity, cluster.rate, cluster.long_streams = 20, 20.0, False
         cluster.pod_rate = 100.0
@@ -301,7 +310,8 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.vandal, ("RoutingTable", "Deployment", "Service", "Secret", "ModelSnapshot")),
     (History.loses, ("stable", "candidate", "previous")),
     (History.scaled_by_hand, (0, 1, 5)),
-    (History.turns_bad, ("errs", "mute", "unhealthy", "worse", "good")),
+    (History.turns_bad, ("errs", "mute", "unhealthy", "worse", "rude", "good")),
+    (History.guardrail, ("Rollback", "PauseRollout", "Quarantine", "Notify", "")),
     (History.model, (0, 1)),
     (History.traffic, (0, 1, 50)),
     (History.testers, (0, 5)),

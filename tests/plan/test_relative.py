@@ -20,17 +20,21 @@ METRICS = [
     ("timeToFirstToken", "SlowerFirstToken", "slow first tokens"),
     ("interTokenLatency", "SlowerTokens", "slow tokens"),
     ("emptyOutput", "MoreEmptyAnswers", "empty answers"),
+    ("guardrailBlocks", "MoreBlocks", "answers that Guardrails changed"),
 ]
+GUARDRAIL = {"metadata": {"name": "safety", "namespace": "tales"}, "spec": {"selector": {}, "failurePolicy": "Open"}}
 
 
 def shows(metric: str, rate: float) -> Behaviour:
     """An image of which so many attempts are bad by this metric, too few for the ceiling of errors."""
-    return Behaviour(error_rate=rate) if metric == "errors" else Behaviour(bad={metric: rate})
+    found = {"errors": Behaviour(error_rate=rate), "guardrailBlocks": Behaviour(acted=rate)}
+    return found.get(metric) or Behaviour(bad={metric: rate})
 
 
 def rolling(weight: int = 10, stable: Behaviour | None = None, terms: dict[str, Any] = TERMS) -> Cluster:
-    """v2 has `weight` percent of a hundred requests a second, in force; v1 fails as `stable` says."""
+    """v2 has `weight` percent of a hundred requests a second, in force; v1 fails as `stable` says; both are guarded."""
     cluster = serving("v1", rollout=terms)
+    cluster.guardrails = (GUARDRAIL,)
     cluster.rate = 100.0
     cluster.behaviours["v1"] = stable or Behaviour()
     cluster.apply("v2", rollout=terms)
@@ -67,7 +71,7 @@ def test_one_that_is_worse_by_any_metric_goes_back_and_says_by_how_much(
 
 
 def test_one_that_is_as_bad_as_stable_passes_every_step() -> None:
-    as_bad = Behaviour(error_rate=0.1, bad={metric: 0.1 for metric, _, _ in METRICS if metric != "errors"})
+    as_bad = Behaviour(error_rate=0.1, acted=0.1, bad={metric: 0.1 for metric, _, _ in METRICS[1:-1]})
     cluster = rolling(10, as_bad)
     cluster.behaviours["v2"] = as_bad
     cluster.until_phase("Stable", limit=800)
@@ -79,9 +83,8 @@ def test_one_that_is_as_bad_as_stable_passes_every_step() -> None:
         ("watch", "Pass"),
     ]
     lines = report(cluster)[1]["compared"]
-    assert [line.split(": ")[0] for line in lines] == [*(words for _, _, words in METRICS), "blocked answers"]
-    assert all("on its comparator; evidence" in line for line in lines[:-1])
-    assert lines[-1] == "blocked answers: not counted by this release"
+    assert [line.split(": ")[0] for line in lines] == [words for _, _, words in METRICS]
+    assert all("on its comparator; evidence" in line for line in lines)
 
 
 @pytest.mark.parametrize("check", RELATIVE_CHECKS)

@@ -7,17 +7,18 @@ import pytest
 
 from tests.plan.desired.specs import deployment
 from tests.plan.world import KEY, NAME
-from understudy.api.v1alpha1.rollout import Metric, Rollout
-from understudy.domain.state import DeploymentState, GatewayState, Pairs, RevisionState, Sample
+from understudy.api.v1alpha1.rollout import METRICS, Metric, Rollout
+from understudy.domain.state import DeploymentState, GatewayState, Guarded, Pairs, RevisionState, Sample
 from understudy.plan import clocks
 from understudy.plan.actions import Apply, Plan
 from understudy.plan.analysis import differ
+from understudy.plan.counts import Tally
 from understudy.plan.desired.children import configmap_copy_manifest
 from understudy.plan.evidence import MAX_BLOCKS, Record, alongside, count, read_record, record_fields, slide, totals
 from understudy.plan.gone import plan_gone
 from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.memory import Block, Clock, Cursor, Evidence, Memory
-from understudy.plan.metrics import COUNTED, Measures, Paired, measured, slower
+from understudy.plan.metrics import Measures, Paired, measured, slower
 from understudy.plan.model import plan_model
 from understudy.plan.observed import GatewayPod, Now, Observed
 from understudy.plan.programmed import describe, programmed, view_fleet, view_table
@@ -91,7 +92,7 @@ AGREED = terms(Rollout(), {})
 
 
 def measure(state: RevisionState) -> Measures:
-    return measured(state, AGREED)
+    return measured(state, AGREED, guarded=True)
 
 
 def gateway(uid: str = "g", start: str = "s", uptime: float = 100.0, age: float = 0.0, **counts: int) -> GatewayPod:
@@ -138,12 +139,13 @@ def test_evidence_survives_the_snapshot() -> None:
     pairs: Paired = {"errors": ((7, 2), (7, 1))}
     cursors = {"g": Cursor("s", {"new": (20, 1)}, {"new": {"errors": (9, 1), "rejected": (9, 0)}}, pairs)}
     comparisons: dict[Metric, Comparison] = {"errors": Comparison(step="3/50", subject=(9, 1))}
-    record = read_record(record_fields(evidence, cursors, comparisons, 1000.0))
-    assert record == Record(evidence, cursors, comparisons, 1000.0)
+    tallies: dict[str, Tally] = {"rung:1": ((20, 3), (180, 2))}
+    record = read_record(record_fields(evidence, cursors, comparisons, tallies, 1000.0))
+    assert record == Record(evidence, cursors, comparisons, tallies, 1000.0)
 
 
 def test_a_record_of_an_older_version_has_no_comparisons_and_begins_them_with_the_next_look() -> None:
-    status = record_fields(Evidence("1/10"), {"g": Cursor("s", {"new": (20, 1)})}, {}, 1000.0)
+    status = record_fields(Evidence("1/10"), {"g": Cursor("s", {"new": (20, 1)})}, {}, {}, 1000.0)
     del status["cursors"]["g"]["samples"], status["evidence"]["comparisons"]
     record = read_record(status)
     assert record is not None
@@ -197,14 +199,16 @@ def test_only_what_is_surely_slower_than_the_objective_counts(objective: float, 
 
 def test_every_metric_that_gateways_count_is_read_from_samples() -> None:
     sample = Sample(10, errors=3, rejected_4xx=2, empty=1, ttft=(0,) * 10 + (4,), slowest=(5,) + (0,) * 9 + (1,))
-    assert measured(RevisionState(attempts=99, sample=sample), AGREED) == {
+    assert measured(RevisionState(attempts=99, sample=sample, guard=Guarded(8, {}, 2)), AGREED, guarded=True) == {
         "errors": (10, 3),
         "rejected": (10, 2),
         "timeToFirstToken": (4, 4),
         "interTokenLatency": (6, 1),
         "emptyOutput": (10, 1),
+        "guardrailBlocks": (8, 2),
     }
-    assert set(measured(RevisionState(), AGREED)) == set(COUNTED)
+    assert set(measured(RevisionState(), AGREED, guarded=True)) == set(METRICS)
+    assert set(METRICS) - set(measured(RevisionState(), AGREED, guarded=False)) == {"guardrailBlocks"}
 
 
 @pytest.mark.parametrize("status", [{}, {"evidence": {"tag": "1/10"}}, {"evidence": {"tag": "1", "subject": "x"}}])

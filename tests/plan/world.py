@@ -21,6 +21,7 @@ from understudy.domain.state import (
     TTFT_BOUNDS,
     DeploymentState,
     GatewayState,
+    Guarded,
     Pairs,
     RevisionState,
     Sample,
@@ -206,6 +207,7 @@ class Cluster:
         gateway.start_id, gateway.began = f"start-{next(self._ids)}", self.true_time
         gateway.attempts, gateway.failed, gateway.open, gateway.bad = {}, {}, {}, {}
         gateway.pairs, gateway.bad_pairs = {}, {}
+        gateway.turns, gateway.found, gateway.acted = {}, {}, {}
 
     def delete_pod(self, pod: Pod, *, evicted: bool = False) -> None:
         """The pod is deleted; evicted: with the condition that says so."""
@@ -566,12 +568,23 @@ class Cluster:
             for metric, rate in behaviour.bad.items():
                 where = (variant.revision, metric)
                 gateway.bad[where] = gateway.bad.get(where, 0) + self._part((*key, metric), count, rate)
+            if self.guardrails:
+                self._judge(gateway, variant.revision, count - bad, behaviour)
             gateway.attempts[variant.revision] = gateway.attempts.get(variant.revision, 0) + count
             gateway.failed[variant.revision] = gateway.failed.get(variant.revision, 0) + bad
             gateway.open[variant.revision] = gateway.open.get(variant.revision, 0) + count - bad
         if table is not None and table.shadow is not None:
             shadow, stable = (next(v.revision for v in variants if v.track == t) for t in ("shadow", "stable"))
             self._copy(gateway, shadow, stable, self.rate * seconds / len(self.gateways) * table.shadow.percent / 100)
+
+    def _judge(self, gateway: Gateway, revision: str, answers: int, behaviour: Behaviour) -> None:
+        """Guardrails are asked about every answer."""
+        gateway.turns[revision] = gateway.turns.get(revision, 0) + answers
+        for what, rate in behaviour.findings.items():
+            where = (revision, what)
+            gateway.found[where] = gateway.found.get(where, 0) + self._part((gateway.uid, *where), answers, rate)
+        acted = self._part((gateway.uid, revision, "acted"), answers, behaviour.acted)
+        gateway.acted[revision] = gateway.acted.get(revision, 0) + acted
 
     def _copy(self, gateway: Gateway, shadow: str, stable: str, due: float) -> None:
         """Requests that stable answers are sent to the shadow as well: what is hard for one is easy for the other."""
@@ -614,6 +627,7 @@ class Cluster:
                 ttft=_first_tokens(gateway, r),
                 sample=_sample(gateway, r),
                 pairs=_pairs(gateway, r),
+                guard=_guarded(gateway, r),
             )
             for r in self.images()
         }
@@ -663,6 +677,11 @@ def _pairs(gateway: Gateway, revision: str) -> Pairs:
         return {metric: gateway.bad_pairs.get((revision, who, metric), 0) for metric in PAIR_METRICS}
 
     return Pairs(gateway.pairs.get(revision, 0), bad("worse"), bad("better"), bad("both"))
+
+
+def _guarded(gateway: Gateway, revision: str) -> Guarded:
+    found = {what: count for (r, what), count in gateway.found.items() if r == revision}
+    return Guarded(gateway.turns.get(revision, 0), found, gateway.acted.get(revision, 0))
 
 
 def _first_tokens(gateway: Gateway, revision: str) -> tuple[int, ...]:

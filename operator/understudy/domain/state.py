@@ -63,6 +63,20 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
+class Guarded:
+    """What the Guardrails of a deployment said of one revision's answers.
+
+    `turns` are answers that were judged, `acted` those of which a rule redacted, replaced or blocked something. `found`
+    counts turns by what was found in them, `<guardrail>/<category>/<severity>`, each key once a turn. A detector that
+    failed has found nothing, and is counted nowhere here.
+    """
+
+    turns: int = 0
+    found: Mapping[str, int] = field(default_factory=dict)
+    acted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionState:
     """Counters of one revision on one gateway.
 
@@ -83,6 +97,7 @@ class RevisionState:
     usable_endpoints: int = 0
     sample: Sample = Sample()
     pairs: Pairs = Pairs()
+    guard: Guarded = Guarded()
 
     @property
     def failed(self) -> int:
@@ -165,6 +180,8 @@ def _dump_deployment(value: DeploymentState) -> dict[str, Any]:
                 "usableEndpoints": r.usable_endpoints,
                 "sample": _dump_sample(r.sample),
                 "pairs": _dump_pairs(r.pairs),
+                # Most deployments have no Guardrail.
+                **({"guard": _dump_guarded(r.guard)} if r.guard.turns else {}),
             }
             for revision, r in value.revisions.items()
         },
@@ -200,6 +217,7 @@ def _parse_revision(raw: Mapping[str, Any]) -> RevisionState:
         # Gateways of an older version take no samples, or make no pairs.
         sample=_parse_sample(raw["sample"]) if "sample" in raw else Sample(),
         pairs=_parse_pairs(raw["pairs"]) if "pairs" in raw else Pairs(),
+        guard=_parse_guarded(raw["guard"]) if "guard" in raw else Guarded(),
     )
 
 
@@ -248,4 +266,16 @@ def _parse_pairs(raw: Mapping[str, Any]) -> Pairs:
         other_finish=int(raw["otherFinish"]),
         other_tools=int(raw["otherTools"]),
         similarity=tuple(int(n) for n in raw["similarity"]),
+    )
+
+
+def _dump_guarded(value: Guarded) -> dict[str, Any]:
+    return {"turns": value.turns, "found": dict(value.found), "acted": value.acted}
+
+
+def _parse_guarded(raw: Mapping[str, Any]) -> Guarded:
+    return Guarded(
+        turns=int(raw["turns"]),
+        found={str(what): int(count) for what, count in raw.get("found", {}).items()},
+        acted=int(raw.get("acted", 0)),
     )

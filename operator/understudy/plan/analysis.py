@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from understudy.plan.breaches import too_many_findings
 from understudy.plan.counts import Counts
 from understudy.plan.evidence import alongside, totals
 from understudy.plan.faults import Fault
@@ -95,7 +96,14 @@ def error_ceiling(world: World, bench: Bench) -> Fault | None:
     )
 
 
-HARD_CHECKS: Final[tuple[Check, ...]] = (wrong_identity, pod_fault, image_moved, probe_prompts, error_ceiling)
+HARD_CHECKS: Final[tuple[Check, ...]] = (
+    wrong_identity,
+    too_many_findings,
+    pod_fault,
+    image_moved,
+    probe_prompts,
+    error_ceiling,
+)
 
 
 def hard_fault(world: World) -> Fault | None:

@@ -3,19 +3,20 @@
 kstatus reads Reconciling before Stalled, so at most one of the two is True.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from understudy.domain.conditions import Condition, find
 from understudy.plan.analysis import differ, hard_fault, moved
+from understudy.plan.breaches import told
 from understudy.plan.decision import Decision, asked
 from understudy.plan.guards import guarding
 from understudy.plan.names import taken
 from understudy.plan.probing import ANSWERED
 from understudy.plan.programmed import describe
 from understudy.plan.snapshots import drifted
-from understudy.plan.state import State
+from understudy.plan.state import BREACHED, State
 from understudy.plan.trial import trial_of
 from understudy.plan.volumes import unserved
 from understudy.plan.wanted import Blocked
@@ -214,7 +215,17 @@ def alerts(world: World) -> tuple[Condition, ...]:
         found.append(Condition("ImageVolumesDropped", "True", "ImageVolumesDropped", what))
     if differ(world.stable.image_ids):
         found.append(Condition("ImageMoved", "True", "ImageMoved", moved(world.stable.name, world.stable.image_ids)))
+    found.extend(_breached(world))
     return tuple(found)
+
+
+def _breached(world: World) -> Iterator[Condition]:
+    """A rung of a Guardrail's ladder is exceeded. While a gateway is silent, what was said before holds."""
+    said, before = told(world), find(world.before.get("conditions") or (), BREACHED)
+    if said:
+        yield Condition(BREACHED, "True", "TooManyFindings", said)
+    elif before is not None and world.rungs and world.fleet.silent:
+        yield Condition(BREACHED, before["status"], before["reason"], before.get("message", ""))
 
 
 def conditions(case: Case) -> list[Condition]:

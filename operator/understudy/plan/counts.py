@@ -3,6 +3,8 @@
 from typing import Any, Final
 
 Counts = tuple[int, int]
+# What was counted of the revision on trial, and of its comparator.
+Tally = tuple[Counts, Counts]
 NOTHING: Final[Counts] = (0, 0)
 
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from understudy.api.v1alpha1.rollout import Metric
+from understudy.api.v1alpha1.rollout import METRICS, Metric
 from understudy.domain.duration import instant, stamp
 from understudy.domain.key import Key
 from understudy.domain.state import RevisionState
 from understudy.plan import sequential
-from understudy.plan.counts import NOTHING, Counts, add, pair, since
+from understudy.plan.counts import NOTHING, Counts, Tally, add, pair, since
 from understudy.plan.memory import Block, Cursor, Evidence
-from understudy.plan.metrics import COUNTED, Measures, Paired, paired
+from understudy.plan.metrics import Measures, Paired, paired
 from understudy.plan.observed import GatewayPod
 from understudy.plan.sequential import Comparison
 
@@ -31,11 +31,12 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Evidence as a snapshot's status holds it: counts, cursors, and when they were read (Unix seconds)."""
+    """Evidence as a snapshot's status holds it: counts, cursors, tallies, and when they were read (Unix seconds)."""
 
     evidence: Evidence
     cursors: Mapping[str, Cursor]
     comparisons: Mapping[Metric, Comparison]
+    tallies: Mapping[str, Tally]
     polled: float
 
 
@@ -43,13 +44,13 @@ class Record:
 class Counted:
     """The outcome of one reading of all gateways: new cursors, and what was added since the last.
 
-    `samples` has what was added of each metric, of the subject and of its comparator; `pairs` the same of pairs.
+    `samples` has what was added of each metric or rung, of the subject and its comparator; `pairs` the same of pairs.
     """
 
     cursors: Mapping[str, Cursor]
     subject: Counts
     other: Counts
-    samples: Mapping[Metric, tuple[Counts, Counts]]
+    samples: Mapping[str, Tally]
     pairs: Paired
 
     def of_pairs(self) -> "Counted":
@@ -75,19 +76,27 @@ def read_record(status: Mapping[str, Any]) -> Record | None:
             str(uid): Cursor(
                 str(c["startId"]),
                 {str(r): pair(n) for r, n in c["counts"].items()},
-                {str(r): _by_metric(counts, pair) for r, counts in (c.get("samples") or {}).items()},
-                _by_metric(c.get("pairs") or {}, _halves),
+                {
+                    str(r): {str(what): pair(n) for what, n in counts.items()}
+                    for r, counts in (c.get("samples") or {}).items()
+                },
+                {str(what): _halves(n) for what, n in (c.get("pairs") or {}).items()},
             )
             for uid, c in (status.get("cursors") or {}).items()
         }
         comparisons = _by_metric(raw.get("comparisons") or {}, sequential.parse)
-        return Record(evidence, cursors, comparisons, instant(raw["polled"]))
+        tallies = {str(what): _halves(n) for what, n in (raw.get("tallies") or {}).items()}
+        return Record(evidence, cursors, comparisons, tallies, instant(raw["polled"]))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
 def record_fields(
-    evidence: Evidence, cursors: Mapping[str, Cursor], comparisons: Mapping[Metric, Comparison], wall: float
+    evidence: Evidence,
+    cursors: Mapping[str, Cursor],
+    comparisons: Mapping[Metric, Comparison],
+    tallies: Mapping[str, Tally],
+    wall: float,
 ) -> dict[str, Any]:
     """Inverse of `read_record`: the fields of a snapshot's status; `wall` is when the gateways were read."""
     return {
@@ -101,6 +110,7 @@ def record_fields(
             "subject": list(evidence.subject),
             "other": list(evidence.other),
             "comparisons": {metric: sequential.dump(comparison) for metric, comparison in comparisons.items()},
+            **({"tallies": {what: [*own, *others] for what, (own, others) in tallies.items()}} if tallies else {}),
         },
         "cursors": {
             uid: {
@@ -125,16 +135,17 @@ def count(
     *,
     copies: bool = False,
 ) -> Counted:
-    """Add up what each gateway has counted since its cursor; `measure` reads the metrics of a revision's samples.
+    """Add up what each gateway has counted since its cursor; `measure` reads what is to be compared of a revision.
 
-    Pairs are counted while there are `copies`.
+    Pairs are counted while there are `copies`. What is measured for the first time is only a baseline.
 
     `since_looked` is the seconds since the cursors were taken, None if never: a process that is
     unknown counts from zero only if it began after that, otherwise its counters are a baseline.
     """
     new: dict[str, Cursor] = {}
     totals = {subject: NOTHING, other: NOTHING}
-    sampled = {(r, metric): NOTHING for r in totals for metric in COUNTED}
+    kinds = tuple(measure(_UNSEEN))
+    sampled = {(r, kind): NOTHING for r in totals for kind in kinds}
     compared = dict(_UNPAIRED)
     for pod in gateways:
         old = cursors.get(pod.uid)
@@ -156,15 +167,15 @@ def count(
         for revision, before in base.counts.items():
             totals[revision] = add(totals[revision], since(cursor.counts[revision], before))
         for revision, measures in base.samples.items():
-            for metric, before in measures.items():
-                now = cursor.samples[revision][metric]
-                sampled[revision, metric] = add(sampled[revision, metric], since(now, before))
+            for kind in kinds:
+                now = cursor.samples[revision][kind]
+                sampled[revision, kind] = add(sampled[revision, kind], since(now, measures.get(kind, now)))
         for metric, halves in cursor.pairs.items():
             # What began to be looked at just now is only a baseline.
             (own, others), (own_sum, others_sum) = base.pairs.get(metric, halves), compared[metric]
             compared[metric] = add(own_sum, since(halves[0], own)), add(others_sum, since(halves[1], others))
         new[pod.uid] = cursor
-    samples = {metric: (sampled[subject, metric], sampled[other, metric]) for metric in COUNTED}
+    samples = {kind: (sampled[subject, kind], sampled[other, kind]) for kind in kinds}
     return Counted(new, totals[subject], totals[other] if other else NOTHING, samples, compared)
 
 
@@ -217,15 +228,15 @@ def _base(old: Cursor | None, now: Cursor, young: bool) -> Cursor:
         )
     if not young:
         return Cursor(now.start_id)
-    nothing: Measures = dict.fromkeys(COUNTED, NOTHING)
-    return Cursor(now.start_id, dict.fromkeys(now.counts, NOTHING), dict.fromkeys(now.samples, nothing), _UNPAIRED)
+    zeros = {revision: dict.fromkeys(measures, NOTHING) for revision, measures in now.samples.items()}
+    return Cursor(now.start_id, dict.fromkeys(now.counts, NOTHING), zeros, _UNPAIRED)
 
 
 def _halves(raw: Any) -> tuple[Counts, Counts]:
-    """Both halves of pairs as a record keeps them."""
+    """Both halves of pairs, or a tally, as a record keeps them."""
     return pair(raw[:2]), pair(raw[2:])
 
 
 def _by_metric(raw: Mapping[str, Any], read: Callable[[Any], _Value]) -> dict[Metric, _Value]:
     """Values by metric; of a metric that this version does not know there is none."""
-    return {metric: read(raw[metric]) for metric in COUNTED if metric in raw}
+    return {metric: read(raw[metric]) for metric in METRICS if metric in raw}

@@ -14,7 +14,7 @@ from understudy.domain.table import InvalidTableError, parse_table
 from understudy.plan.actions import Action, Apply, Delete
 from understudy.plan.capacity import BORROWING
 from understudy.plan.observed import Object
-from understudy.plan.routes import wrong_model
+from understudy.plan.routes import unsafe
 from understudy.plan.world import World
 
 
@@ -98,7 +98,7 @@ def i5_streams_end_first(draft: Draft) -> str:
     for revision in (*_stopped(draft), *_deleted(draft)):
         opened = draft.world.fleet.open_requests(revision)
         over = draft.world.elapsed(f"drain:{revision}") >= draft.world.drain
-        if opened and draft.world.revision(revision).pods and not over and not wrong_model(draft.after.state, revision):
+        if opened and draft.world.revision(revision).pods and not over and not unsafe(draft.after.state, revision):
             return f"{revision} would stop with {opened} open requests"
     return ""
 
@@ -110,7 +110,7 @@ def i6_share_rises_on_ready_pods(draft: Draft) -> str:
         return ""
     for revision, weight in _weights(draft).items():
         others = [r for r in draft.after.state.live() if r != revision and world.revision(r).serving]
-        bad = any(wrong_model(draft.after.state, r) for r in others)
+        bad = any(unsafe(draft.after.state, r) for r in others)
         rises = weight > world.written(revision) and not world.revision(revision).serving
         if rises and not bad and any(world.written(r) for r in others):
             return f"{revision} would rise to {weight} % without a ready pod"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from understudy.api.v1alpha1.rollout import Metric
-from understudy.plan.counts import Counts
+from understudy.plan.counts import Counts, Tally
 from understudy.plan.load import Glance
 from understudy.plan.sequential import Comparison
 from understudy.plan.wanted import Reading
@@ -22,12 +22,12 @@ WATCH: Final = "watch"
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far one gateway process's counters are already in the evidence: attempts, samples by metric, pairs."""
+    """How far one gateway process's counters are in the evidence: attempts, samples by metric or rung, pairs."""
 
     start_id: str
     counts: Mapping[str, Counts] = field(default_factory=dict)
-    samples: Mapping[str, Mapping[Metric, Counts]] = field(default_factory=dict)
-    pairs: Mapping[Metric, tuple[Counts, Counts]] = field(default_factory=dict)
+    samples: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
+    pairs: Mapping[str, Tally] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Memory:
     """Everything that one pass leaves to the next; only read back by the same `process`.
 
     `monotonic` is the time of the pass, `persisted` that of the last one that wrote evidence into the
-    snapshot, `told` that of the last one that changed the status's sentences. Cursors, window and
-    comparisons belong to the trial named `trial`.
+    snapshot, `told` that of the last one that changed the status's sentences. Cursors, window, comparisons and
+    tallies belong to the trial named `trial`.
     """
 
     process: str
@@ -86,6 +86,7 @@ class Memory:
     cursors: Mapping[str, Cursor] = field(default_factory=dict)
     window: tuple[Block, ...] = ()
     comparisons: Mapping[Metric, Comparison] = field(default_factory=dict)
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
     glances: tuple[Glance, ...] = ()
     persisted: float = float("-inf")
     told: float = float("-inf")

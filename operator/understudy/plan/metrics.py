@@ -4,29 +4,36 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from understudy.api.v1alpha1.rollout import Metric
-from understudy.domain.state import ITL_BOUNDS, TTFT_BOUNDS, RevisionState
-from understudy.plan.counts import Counts
+from understudy.api.v1alpha1.rollout import METRICS, Metric
+from understudy.domain.state import ITL_BOUNDS, PAIR_METRICS, TTFT_BOUNDS, RevisionState
+from understudy.plan.counts import Counts, Tally
 from understudy.plan.strategy import Terms
 
-Measures = Mapping[Metric, Counts]
-Paired = Mapping[Metric, tuple[Counts, Counts]]
-# Metrics that gateways count. Blocks of guardrails are not among them yet.
-COUNTED: Final[tuple[Metric, ...]] = ("errors", "rejected", "timeToFirstToken", "interTokenLatency", "emptyOutput")
+# By metric, or by rung of a ladder (`ladder.Rung.key`).
+Measures = Mapping[str, Counts]
+Paired = Mapping[str, Tally]
+# Metrics of which both halves of a pair can tell. A copy's answer reaches nobody, so no Guardrail is asked about it.
+PAIRED: Final[tuple[Metric, ...]] = tuple(metric for metric in METRICS if metric in PAIR_METRICS)
 # What can be judged without stable beside it. How many bad requests clients send, and how long they wait for an
 # answer, changes with the day; what fails to be answered does not.
 JUDGED_ALONE: Final[tuple[Metric, ...]] = ("errors",)
 
 
-def measured(state: RevisionState, terms: Terms) -> dict[Metric, Counts]:
-    """What one gateway has counted of one revision's samples; a stream is bad by its longest gap."""
+def measured(state: RevisionState, terms: Terms, *, guarded: bool) -> Measures:
+    """What one gateway has counted of one revision's samples; a stream is bad by its longest gap.
+
+    While it is `guarded`, answers that a Guardrail changed are counted of all turns; those of one conversation are
+    seconds apart.
+    """
     sample = state.sample
+    blocks: Measures = {"guardrailBlocks": (state.guard.turns, state.guard.acted)} if guarded else {}
     return {
         "errors": (sample.attempts, sample.errors),
         "rejected": (sample.attempts, sample.rejected_4xx),
         "timeToFirstToken": slower(sample.ttft, TTFT_BOUNDS, terms.first_token),
         "interTokenLatency": slower(sample.slowest, ITL_BOUNDS, terms.between_tokens),
         "emptyOutput": (sample.attempts, sample.empty),
+        **blocks,
     }
 
 
@@ -40,8 +47,8 @@ def paired(state: RevisionState) -> Paired:
     of t / (1 + t) on the shadow would not follow from that.
     """
     pairs = state.pairs
-    found: dict[Metric, tuple[Counts, Counts]] = {}
-    for metric in COUNTED:
+    found: dict[str, Tally] = {}
+    for metric in PAIRED:
         both = pairs.both.get(metric, 0)
         own, others = pairs.worse.get(metric, 0) + both, pairs.better.get(metric, 0) + both
         found[metric] = (pairs.count, own), (pairs.count, others)
@@ -51,8 +58,3 @@ def paired(state: RevisionState) -> Paired:
 def slower(buckets: Sequence[int], bounds: Sequence[float], objective: float) -> Counts:
     """All values of a histogram, and those surely above `objective` seconds: of a bucket that holds it, none."""
     return sum(buckets), sum(buckets[bisect_left(bounds, objective) + 1 :])
-
-
-def judged(terms: Terms) -> tuple[Metric, ...]:
-    """The metrics that a verdict may be based on."""
-    return tuple(metric for metric in terms.metrics if metric in COUNTED)

@@ -18,6 +18,7 @@ from understudy.plan import clocks, guards, trial
 from understudy.plan.capacity import followed
 from understudy.plan.desired.pod import START_MARGIN
 from understudy.plan.faults import PodFacts, condition, fault_of
+from understudy.plan.ladder import rungs_of
 from understudy.plan.memory import Clock
 from understudy.plan.observed import Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView, programmed, view_fleet, view_table
@@ -42,6 +43,7 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
     table = view_table(observed.key.name, observed.table)
     fleet = view_fleet(observed.key, table, observed.gateways)
     grouped = _by_revision(observed.pods)
+    holding = guards.guarding(observed, spec)
     unguarded, unknown = guards.unguarded(observed, spec)
     kept = clocks.read_starts(deployment.get("status") or {})
     agreed = terms(spec.rollout, state.frozen if state.candidate or state.previous else {})
@@ -67,8 +69,11 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
         cursors={},
         window=(),
         comparisons={},
+        tallies={},
         judged="",
         glances=(),
+        guarded=bool(holding),
+        rungs=rungs_of(holding),
         unguarded=unguarded,
         unknown_guardrails=unknown,
     )

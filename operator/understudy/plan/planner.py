@@ -146,6 +146,7 @@ def _memory(after: World, persist: bool, *, fresh: bool, told: float, moving: bo
         cursors=after.cursors,
         window=after.window,
         comparisons=after.comparisons,
+        tallies=after.tallies,
         glances=after.glances,
         persisted=now.monotonic if wrote else (own.persisted if own is not None else float("-inf")),
         told=now.monotonic if fresh else told,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from understudy.api.v1alpha1.rollout import Metric
-from understudy.plan.counts import Counts
+from understudy.plan.counts import Counts, Tally
 from understudy.plan.faults import Fault
 from understudy.plan.memory import SHADOW
-from understudy.plan.metrics import COUNTED, JUDGED_ALONE, judged
+from understudy.plan.metrics import JUDGED_ALONE, PAIRED
 from understudy.plan.rulebook import Check
 from understudy.plan.sequential import ALONE, Comparison, Standard, at_step, counted, divided, evidence, pod_luck
 from understudy.plan.world import World
@@ -29,7 +29,7 @@ WORDS: Final[dict[Metric, str]] = {
     "timeToFirstToken": "slow first tokens",
     "interTokenLatency": "slow tokens",
     "emptyOutput": "empty answers",
-    "guardrailBlocks": "blocked answers",
+    "guardrailBlocks": "answers that Guardrails changed",
 }
 
 
@@ -53,6 +53,11 @@ def slower_tokens(world: World, bench: "Bench") -> Fault | None:
     return _worse(world, bench, "interTokenLatency", "SlowerTokens")
 
 
+def more_blocks(world: World, bench: "Bench") -> Fault | None:
+    """More answers have to be changed or blocked by Guardrails."""
+    return _worse(world, bench, "guardrailBlocks", "MoreBlocks")
+
+
 def more_empty(world: World, bench: "Bench") -> Fault | None:
     """More answers say nothing."""
     return _worse(world, bench, "emptyOutput", "MoreEmptyAnswers")
@@ -64,12 +69,11 @@ RELATIVE_CHECKS: Final[tuple[Check, ...]] = (
     slower_first_token,
     slower_tokens,
     more_empty,
+    more_blocks,
 )
 
 
-def compare(
-    world: World, step: str, samples: "Mapping[Metric, tuple[Counts, Counts]]", seconds: float
-) -> dict[Metric, Comparison]:
+def compare(world: World, step: str, samples: "Mapping[str, Tally]", seconds: float) -> dict[Metric, Comparison]:
     """The comparisons with `samples` of the last `seconds` added, which were counted at `step`.
 
     From a weight of 95 % on the candidate is alone: then only some metrics go on, and none does while nothing shows
@@ -77,7 +81,8 @@ def compare(
     """
     phase, weight = world.state.phase, world.state.weight
     mixed = phase == "Shadow" or (phase == "Canary" and weight < 100 * ALONE)
-    metrics = judged(world.terms) if mixed else [m for m in judged(world.terms) if m in JUDGED_ALONE]
+    telling = PAIRED if phase == "Shadow" else judged(world) if mixed else JUDGED_ALONE
+    metrics = [metric for metric in judged(world) if metric in telling]
     comparator = world.state.previous if phase == "Watching" else world.state.stable
     if not mixed and world.revision(comparator).proven == 0:
         return dict(world.comparisons)
@@ -89,6 +94,11 @@ def compare(
     return grown
 
 
+def judged(world: World) -> tuple[Metric, ...]:
+    """The metrics that a verdict may be based on. Without a Guardrail there are no blocks to spend any of alpha on."""
+    return tuple(metric for metric in world.terms.metrics if world.guarded or metric != "guardrailBlocks")
+
+
 def standard_of(world: World, metric: Metric) -> Standard:
     """What is tolerated of a metric. Pods are those of the first step throughout: more come, but later.
 
@@ -97,7 +107,7 @@ def standard_of(world: World, metric: Metric) -> Standard:
     terms = world.terms
     return Standard(
         tolerance=terms.tolerance,
-        alpha=divided(terms.alpha, judged(terms))[metric],
+        alpha=divided(terms.alpha, judged(world))[metric],
         luck=pod_luck(world.need(terms.next_weight(0)), world.replicas, copied=terms.shadow_percent > 0),
     )
 
@@ -114,18 +124,16 @@ def doubtful(world: World) -> str:
 
 def compared(world: World, step: str) -> list[str]:
     """What was compared at `step`, a sentence for each metric."""
-    found = {
-        metric: f"{_sides(world, metric, comparison)}; evidence {value:.2g}, a verdict from {limit:.0f}"
+    return [
+        f"{_sides(world, metric, comparison)}; evidence {value:.2g}, a verdict from {limit:.0f}"
         for metric, comparison, value, limit in _weighed(world)
         if comparison.step == step
-    }
-    missing = [m for m in world.terms.metrics if m not in COUNTED]
-    return [*found.values(), *(f"{WORDS[metric]}: not counted by this release" for metric in missing)]
+    ]
 
 
 def _weighed(world: World) -> Iterator[tuple[Metric, Comparison, float, float]]:
     """Each comparison with its evidence, and the evidence from which it is a verdict."""
-    for metric in judged(world.terms):
+    for metric in judged(world):
         comparison = world.comparisons.get(metric)
         if comparison is not None:
             standard = standard_of(world, metric)
@@ -134,7 +142,7 @@ def _weighed(world: World) -> Iterator[tuple[Metric, Comparison, float, float]]:
 
 def _worse(world: World, bench: "Bench", metric: Metric, reason: str) -> Fault | None:
     comparison = world.comparisons.get(metric)
-    if comparison is None or metric not in judged(world.terms) or bench.subject.name != world.judged:
+    if comparison is None or metric not in judged(world) or bench.subject.name != world.judged:
         return None
     standard = standard_of(world, metric)
     value = evidence(comparison, standard)

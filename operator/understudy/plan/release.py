@@ -4,7 +4,7 @@ from typing import Final
 
 from understudy.domain.duration import words
 from understudy.plan.programmed import describe
-from understudy.plan.routes import shares, wrong_model
+from understudy.plan.routes import shares, unsafe
 from understudy.plan.rulebook import Guard
 from understudy.plan.world import World
 
@@ -28,7 +28,7 @@ def streaming(world: World, revision: str) -> str:
     opened = world.fleet.open_requests(revision)
     if world.elapsed(f"drain:{revision}") >= world.drain or (opened == 0 and world.fleet.size > 0):
         return ""
-    if wrong_model(world.state, revision):
+    if unsafe(world.state, revision):
         return ""  # every further token would be another model's
     left = words(max(0.0, world.drain - world.elapsed(f"drain:{revision}")))
     what = f"{opened} open requests" if world.fleet.size else "no gateway to ask for open requests"

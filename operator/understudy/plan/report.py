@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from understudy.plan import breaches
 from understudy.plan.analysis import lacking
 from understudy.plan.likeness import likeness
 from understudy.plan.memory import SHADOW, WATCH, Evidence
@@ -20,7 +21,7 @@ def reported(world: World, evidence: Evidence, before: Iterable[Mapping[str, Any
     A report is of one rollout: another one begins it anew.
     """
     run, _, step = evidence.tag.partition("/")
-    besides = likeness(world) if step == SHADOW else []
+    besides = likeness(world) if step == SHADOW else breaches.compared(world)
     entry = {
         "run": int(run),
         "step": step if step in (SHADOW, WATCH) else f"{step} %",

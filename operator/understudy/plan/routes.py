@@ -11,7 +11,7 @@ from understudy.domain.names import child_name
 from understudy.domain.table import Logging, Queue, Shadow, Table, Timeouts, Track, Variant
 from understudy.plan.names import served
 from understudy.plan.rulebook import Guard
-from understudy.plan.state import State
+from understudy.plan.state import UNSAFE, State
 from understudy.plan.world import Revision, World
 
 
@@ -90,22 +90,22 @@ def keeps_weights(world: World) -> bool:
         and world.stable.serving == 0
         and world.candidate.serving > 0
         and world.written(state.candidate) > 0
-        and not wrong_model(state, state.candidate)
+        and not unsafe(state, state.candidate)
     )
 
 
 def is_warm(world: World) -> bool:
     """The restored revision can take everything, or at least more than a stable one that has nothing good."""
     state, candidate = world.state, world.candidate
-    if world.stable.serving == 0 or wrong_model(state, state.stable):
+    if world.stable.serving == 0 or unsafe(state, state.stable):
         return candidate.serving > 0
     return candidate.serving >= world.need(100)
 
 
-def wrong_model(state: State, revision: str) -> bool:
-    """The revision failed because it answered as another model: nobody may be left with it."""
+def unsafe(state: State, revision: str) -> bool:
+    """The revision failed by what it answers: as another model, or what Guardrails forbid. Nobody is left with it."""
     entry = state.failure(revision)
-    return entry is not None and entry.reason == "WrongModelIdentity"
+    return entry is not None and entry.reason in UNSAFE
 
 
 def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
@@ -177,15 +177,15 @@ def _on_trial(state: State) -> str:
 
 
 def _is_cut(world: World, revision: Revision) -> bool:
-    """Its pods still speak, and every further word of them would be another model's."""
-    return revision.exists and wrong_model(world.state, revision.name)
+    """Its pods still speak, and every further word of them is one too many."""
+    return revision.exists and unsafe(world.state, revision.name)
 
 
 def _split(world: World, weight: int) -> tuple[Share, ...]:
     state = world.state
     stable = Share(state.stable, "stable", 100 - weight)
-    # Without a share stable is where failures of the candidate go: not to another model.
-    kept = () if weight == 100 and wrong_model(state, state.stable) else (stable,)
+    # Without a share stable is where failures of the candidate go: not to what must not be heard.
+    kept = () if weight == 100 and unsafe(state, state.stable) else (stable,)
     return (Share(state.candidate, "canary", weight), *kept)
 
 

@@ -127,7 +127,7 @@ def _status(world: World, revision: Revision, snapshot: Object, persist: bool) -
     # Evidence of another weight than the registers now ask for would be dropped when read.
     current = world.evidence is not None and world.evidence.tag == tag_of(world.state)
     if persist and current and world.evidence is not None and revision.name == trial_of(world.state).subject:
-        status.update(record_fields(world.evidence, world.cursors, world.comparisons, world.now.wall))
+        status.update(record_fields(world.evidence, world.cursors, world.comparisons, world.tallies, world.now.wall))
         status["step"] = world.terms.position(world.state.weight)
         status["verdict"] = f"Inconclusive: {wait}" if (wait := lacking(world)) else "Pass"
     evidence = world.evidence if revision.name == world.judged else None

@@ -14,6 +14,12 @@ from understudy.domain.duration import stamp
 MAX_FAILED: Final = 10
 # Class of a failure that is nothing but the user's word.
 ROLLED_BACK: Final = "RolledBackByUser"
+# Classes of failures of a revision whose answers were found to be what must not be said. The second is let go by
+# `retry` alone.
+BREACHED: Final = "GuardrailBreached"
+QUARANTINED: Final = "Quarantined"
+# What a revision with such a failure says is not to be heard any more.
+UNSAFE: Final = ("WrongModelIdentity", BREACHED, QUARANTINED)
 MAX_HISTORY: Final = 5
 # Phases in which no revision is a candidate.
 _RESTING: Final = ("Stable", "Watching", "RolledBack")
@@ -61,8 +67,9 @@ class State:
     uid) is what had happened before this one, and is not held against it. `exposed` is True once this
     candidate may have had requests. `skip_to` is the weight up to which samples and
     soak are waived; 1 or more in Shadow waives pairs. `lent` of stable's pods make way for the candidate, and
-    `kept` stay: so many were found to carry the load. `recalled` is True once those had to be called back. `frozen` is
-    the rollout's configuration as it was when the candidate was chosen.
+    `kept` stay: so many were found to carry the load. `recalled` is True once those had to be called back. `acted`
+    are the rungs of Guardrails' ladders that have paused this rollout: each does so once. `frozen` is the rollout's
+    configuration as it was when the candidate was chosen.
     """
 
     phase: Phase = "Preparing"
@@ -82,6 +89,7 @@ class State:
     lent: int = 0
     kept: int = 0
     recalled: bool = False
+    acted: tuple[str, ...] = ()
     frozen: Mapping[str, Any] = field(default_factory=dict)
 
     def failure(self, revision: str) -> Failure | None:
@@ -117,10 +125,13 @@ def forgive(state: State, revision: str) -> State:
 
 
 def relent(state: State, asked: str) -> State:
-    """A failed revision that the spec left and asks for again may start; `asked` is the spec's revision."""
+    """A failed revision that the spec left and asks for again may start; `asked` is the spec's revision.
+
+    One in quarantine may not: who takes it out of it says so (`retry`).
+    """
     if not asked:
         return state
-    kept = (f for f in state.failed if not (f.left and f.revision == asked))
+    kept = (f for f in state.failed if f.reason == QUARANTINED or not (f.left and f.revision == asked))
     return replace(state, failed=tuple(replace(f, left=f.left or f.revision != asked) for f in kept))
 
 
@@ -160,6 +171,7 @@ def read_state(status: Mapping[str, Any]) -> State | None:
         lent=int(own.get("lent", 0)),
         kept=int(own.get("kept", 0)),
         recalled=bool(own.get("recalled", False)),
+        acted=tuple(str(key) for key in own.get("acted") or ()),
         frozen=own.get("frozen") or {},
     )
 
@@ -199,6 +211,7 @@ def state_fields(state: State) -> dict[str, Any]:
             "lent": state.lent,
             "kept": state.kept,
             "recalled": state.recalled,
+            **({"acted": list(state.acted)} if state.acted else {}),
             "frozen": dict(state.frozen),
             "left": [f.revision for f in state.failed if f.left],
             "request": {"applied": state.request.applied, "message": state.request.message},

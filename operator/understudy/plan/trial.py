@@ -1,13 +1,14 @@
 """Who is on trial against whom, and the evidence that counts for the current weight."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from understudy.api.v1alpha1.rollout import Metric
 from understudy.plan import evidence as counting
 from understudy.plan.clocks import since_last_pass
-from understudy.plan.counts import add
+from understudy.plan.counts import NOTHING, Tally, add
 from understudy.plan.evidence import Record
+from understudy.plan.ladder import Rung, found_on
 from understudy.plan.memory import SHADOW, WATCH, Block, Cursor, Evidence, Memory
 from understudy.plan.metrics import measured
 from understudy.plan.relative import compare
@@ -61,7 +62,7 @@ def weigh(world: World) -> World:
     if record is not None and not record.evidence.tag.startswith(f"{state.run}/"):
         record = None
     cursors, looked = _where_from(own, record, passed, now.wall)
-    terms, gateways = world.terms, world.observed.gateways
+    terms, gateways, guarded, rungs = world.terms, world.observed.gateways, world.guarded, world.rungs
     counted = counting.count(
         world.observed.key,
         who.subject,
@@ -69,9 +70,10 @@ def weigh(world: World) -> World:
         gateways,
         cursors,
         looked,
-        lambda state: measured(state, terms),
+        lambda seen: {**measured(seen, terms, guarded=guarded), **{rung.key: found_on(seen, rung) for rung in rungs}},
         copies=state.phase == "Shadow",
     )
+    tallies = _tallied(_kept(own, record), rungs, counted.samples)
     if state.phase == "Shadow":
         counted = counted.of_pairs()
     evidence = _carried(own, record, tag_of(state), looked)
@@ -82,7 +84,7 @@ def weigh(world: World) -> World:
     if complete:
         old = own.window if own is not None else ()
         window = counting.slide(old, counted.subject, counted.other, now.monotonic, world.terms.min_requests)
-    world = replace(world, judged=who.subject, comparisons=_compared(own, record))
+    world = replace(world, judged=who.subject, comparisons=_compared(own, record), tallies=tallies)
     if evidence is not None:
         seen = evidence.counted and complete and _in_force(world)
         evidence = _grown(world, replace(evidence, disturbed=disturbed), counted, passed)
@@ -132,6 +134,22 @@ def _compared(own: Memory | None, record: Record | None) -> Mapping[Metric, Comp
     if own is not None:
         return own.comparisons
     return record.comparisons if record is not None else {}
+
+
+def _kept(own: Memory | None, record: Record | None) -> Mapping[str, Tally]:
+    """The tallies of this rollout so far, from memory before the snapshot."""
+    if own is not None:
+        return own.tallies
+    return record.tallies if record is not None else {}
+
+
+def _tallied(before: Mapping[str, Tally], rungs: Iterable[Rung], counted: Mapping[str, Tally]) -> dict[str, Tally]:
+    """The tallies of today's rungs with what was just counted: an answer that is out is out, whatever the step."""
+    found = {}
+    for key in (rung.key for rung in rungs):
+        (own, others), (more, more_others) = before.get(key, (NOTHING, NOTHING)), counted[key]
+        found[key] = add(own, more), add(others, more_others)
+    return found
 
 
 def _in_force(world: World) -> bool:

@@ -13,8 +13,10 @@ from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.api.v1alpha1.rollout import Metric
 from understudy.domain.duration import seconds
 from understudy.domain.names import child_name
+from understudy.plan.counts import Tally
 from understudy.plan.desired.tls import speaks_tls
 from understudy.plan.faults import Fault
+from understudy.plan.ladder import Rung
 from understudy.plan.load import Glance
 from understudy.plan.memory import Block, Clock, Cursor, Evidence
 from understudy.plan.observed import Now, Object, Observed, ProbeReport
@@ -144,8 +146,9 @@ class World:
 
     `reading` is the spec and what it asks for; `terms` how a rollout goes (frozen ones while one is in
     progress); `unguarded` says why nothing may be served newly ("" = it may); `evidence` belongs to
-    the current weight, `window` to the last half minute, `comparisons` to the whole rollout; `judged` is
-    the revision that they are about, "" if none is on trial. `glances` are at stable while the candidate wants its
+    the current weight, `window` to the last half minute, `comparisons` to the whole rollout; `tallies`
+    are the same, by rung, for the `rungs` of the Guardrails that hold (`guarded`: there are some); `judged` is the
+    revision that they are about, "" if none is on trial. `glances` are at stable while the candidate wants its
     pods.
     """
 
@@ -163,8 +166,11 @@ class World:
     cursors: Mapping[str, Cursor]
     window: tuple[Block, ...]
     comparisons: Mapping[Metric, Comparison]
+    tallies: Mapping[str, Tally]
     judged: str
     glances: tuple[Glance, ...]
+    guarded: bool
+    rungs: tuple[Rung, ...]
     unguarded: str
     unknown_guardrails: tuple[str, ...]
 

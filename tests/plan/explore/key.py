@@ -20,7 +20,7 @@ from understudy.plan.evidence import read_record
 from understudy.plan.load import SPAN, load, part
 from understudy.plan.memory import Evidence, Memory
 from understudy.plan.observed import Object
-from understudy.plan.state import ROLLED_BACK, State, read_state
+from understudy.plan.state import ROLLED_BACK, UNSAFE, State, read_state
 from understudy.plan.trial import tag_of, trial_name
 
 # Seconds: the patience with lost pods, the drain and the scheduling deadline of these worlds are all this long.
@@ -80,22 +80,13 @@ def _spec(deployment: Object) -> Hashable:
 
 
 def _registers(state: State) -> Hashable:
-    telling = ("WrongModelIdentity", ROLLED_BACK)
+    telling = (*UNSAFE, ROLLED_BACK)
     failed = sorted((f.revision, f.reason if f.reason in telling else "", f.left) for f in state.failed)
     frozen = state.frozen.get("strategy", ""), (state.frozen.get("capacity") or {}).get("mode", "")
     place = (state.phase, state.stable, state.candidate, state.previous, state.weight)
-    return (
-        *place,
-        state.lent,
-        state.kept,
-        state.recalled,
-        state.pinned,
-        state.paused,
-        state.exposed,
-        state.skip_to,
-        frozen,
-        tuple(failed),
-    )
+    loan = (state.lent, state.kept, state.recalled)
+    orders = (state.pinned, state.paused, state.acted, state.exposed, state.skip_to)
+    return (*place, *loan, *orders, frozen, tuple(failed))
 
 
 def _since(cluster: Cluster, status: Mapping[str, Any]) -> Hashable:

@@ -35,9 +35,8 @@ def terms(**fields: Any) -> dict[str, Any]:
             "drain": "30s",
             "deadlines": {"scheduling": "30s"},
             "analysis": {
-                "metrics": [
-                    "guardrailBlocks"
-                ],  # nothing is compared: what comparisons say is bench/verdict.py's to show
+                # Without a Guardrail nothing is compared: what comparisons say is bench/verdict.py's to show.
+                "metrics": ["guardrailBlocks"],
                 "minSamples": SAMPLES,
                 "ceilings": {"errorRate": 0.2, "minRequests": SAMPLES},
                 "noData": {"timeout": "30s", "then": "Revert"},

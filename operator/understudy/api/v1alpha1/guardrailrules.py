@@ -146,9 +146,9 @@ class Rung(BaseModel):
     within: Duration | None = None
     """In this time."""
     rate: Annotated[float, Field(ge=0.000001, le=1)] | None = None
-    """Share of turns with a finding, 0 to 1."""
+    """Share of turns with a finding, 0 to 1, that is too many."""
     min_turns: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Judges from so many turns on."""
+    """Judges from so many turns on; a candidate by those of its rollout."""
     test: Literal["threshold", "sequential"] | None = None
     """Compare with the rate as it stands (threshold, the default), or with a sequential test."""
     alpha: Annotated[float, Field(ge=0.000001, le=0.5)] | None = None
@@ -156,7 +156,8 @@ class Rung(BaseModel):
     action: Literal[
         "Remind", "SuppressHooks", "CoolDown", "SwitchModel", "Notify", "PauseRollout", "Rollback", "Quarantine"
     ]
-    """What to do."""
+    """What to do. PauseRollout holds a candidate until `resume`; Rollback turns one back, or what is watched after its
+    promotion; after Quarantine it starts again by `retry` alone. Of what serves it is told (GuardrailBreached)."""
     to: ServedName | None = None
     """Served name for SwitchModel."""
 

@@ -118,7 +118,7 @@ class Analysis(BaseModel):
     objectives: Objectives = Objectives()
     """Response times that count as good."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=6), LIST_SET] = METRICS
-    """What is compared with stable; guardrailBlocks is not counted yet."""
+    """What is compared with stable; guardrailBlocks, answers that Guardrails changed or blocked, where some hold."""
     ceilings: Ceilings = Ceilings()
     """Absolute limits."""
     no_data: NoData = NoData()

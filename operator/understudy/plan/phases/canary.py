@@ -9,6 +9,7 @@ from understudy.plan.faults import Fault
 from understudy.plan.phases.resting import unguarded
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
+    breached,
     call_back,
     distrusted,
     failing,
@@ -132,6 +133,7 @@ CANARY: Final[tuple[Rule, ...]] = (
     superseded,
     call_back,
     resize,
+    breached,
     thinned,
     starved,
     stable_down,

@@ -7,6 +7,7 @@ from understudy.plan.analysis import hard_fault
 from understudy.plan.decision import Decision, hold, move
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
+    breached,
     call_back,
     distrusted,
     failing,
@@ -166,6 +167,7 @@ PREPARING: Final[tuple[Rule, ...]] = (
     starting,
     unsettled,
     show,
+    breached,
     paused,
     unpromoted,
     shadow,

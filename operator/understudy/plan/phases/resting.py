@@ -102,6 +102,7 @@ def choose(world: World) -> Decision | None:
         exposed=world.revision(wish).exists,
         skip_to=0,
         run=run,
+        acted=(),
         restarts=world.revision(wish).restarts(),
         frozen=freeze(world.spec.rollout, proved=wish == world.state.pinned),
     )

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from understudy.plan.analysis import hard_fault, suspicion
+from understudy.plan.breaches import exceeding, pausing
 from understudy.plan.capacity import notice, short, why_no_loan, why_recalled
 from understudy.plan.decision import (
     PATIENCE,
@@ -16,6 +17,7 @@ from understudy.plan.decision import (
     turned_back,
 )
 from understudy.plan.faults import Fault
+from understudy.plan.state import BREACHED
 from understudy.plan.world import Revision, World
 
 # So long must stable have no pod before a candidate that has proved itself takes everything, in seconds.
@@ -72,6 +74,19 @@ def paused(world: World) -> Decision | None:
     if not state.paused or state.candidate == state.pinned:
         return None
     return hold(world, "Paused", "paused; request `resume` to go on")
+
+
+def breached(world: World) -> Decision | None:
+    """Guardrails find too much in its answers for a rung that says PauseRollout: no further until somebody says so.
+
+    A rung does so once in a rollout: who resumes has seen it.
+    """
+    rungs = pausing(world)
+    if not rungs or world.state.paused:
+        return None
+    message = f"paused: {exceeding(world, rungs[0])}; request `resume` to go on, or `abort`"
+    acted = (*world.state.acted, *(rung.key for rung in rungs))
+    return move(world, BREACHED, message, warn=True, paused=True, acted=acted)
 
 
 def lend(world: World) -> Decision | None:

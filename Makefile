@@ -68,7 +68,7 @@ for-cluster: $(VENV)/ready images
 	$(LOCAL) install
 
 .PHONY: fuzz
-fuzz: $(VENV)/ready ## Breed inputs that break the gateway's readers, a minute for each (FUZZ="--seconds 600 --target head")
+fuzz: $(VENV)/ready ## Breed inputs that break readers and guardrails, a minute for each (FUZZ="--seconds 600 --target head")
 	$(BIN)/python -m bench.fuzz $(FUZZ)
 
 .PHONY: proof

@@ -1,4 +1,4 @@
-"""`make fuzz`: new inputs for the gateway's readers, bred from the corpus by the code that each one reaches.
+"""`make fuzz`: new inputs for readers and guardrails, bred from the corpus by the code that each one reaches.
 
 What reaches something new joins the corpus, which `make test` replays. An input that breaks a property is shown, and
 kept too: the test fails until that is mended.
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from bench.fuzz import inputs
+from bench.fuzz.guard_targets import chunkings
 from bench.fuzz.targets import TARGETS
 from local.environments import install_file
 
@@ -21,7 +22,7 @@ _MAX_LENGTH = 1024
 
 def fuzz(python: Path, target: str, seconds: int) -> list[bytes]:
     """Fuzz one target for so many seconds and renew its corpus; the inputs that break something."""
-    child = [python, "-m", "bench.fuzz.child", target]
+    child: list[str | Path] = [python, "-m", "bench.fuzz.child", target]
     with tempfile.TemporaryDirectory() as name:
         old, new, least, broken = (Path(name) / part for part in ("old", "new", "least", "broken"))
         for folder in (old, new, least, broken):
@@ -45,6 +46,7 @@ def _run(command: list[str | Path], *flags: str | Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--chunkings", type=int, default=1_000_000, help="of texts for the target guard")
     parser.add_argument("--target", choices=TARGETS, action="append", help="only these")
     args = parser.parse_args()
     python = install_file(ROOT / "requirements" / "fuzz.txt") / "bin" / "python"
@@ -53,6 +55,8 @@ def main() -> int:
         for data in fuzz(python, target, args.seconds):
             print(f"{target}: broken by {data!r}")
             failed = 1
+    if "guard" in (args.target or TARGETS):
+        print(f"guard: {chunkings(inputs.read('guard'), args.chunkings)} chunkings of random texts broke nothing")
     return failed
 
 

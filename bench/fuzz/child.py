@@ -4,7 +4,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["understudy.gateway.policy", "bench.fuzz.targets"]):
+with atheris.instrument_imports(include=["understudy.gateway.policy", "understudy.guard", "bench.fuzz"]):
     from bench.fuzz.targets import TARGETS
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What must hold for every sequence of bytes that reaches one of the gateway's readers.
+"""What must hold for every sequence of bytes that reaches one of the gateway's readers, or a guardrail.
 
 Each target takes one input and raises AssertionError when a property is broken. Where somebody else's reader is at
 hand it is asked too: what ours takes, theirs must take for the same thing. Ours may refuse more.
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httptools
 
+from bench.fuzz.guard_targets import guard, policy
 from understudy.gateway.policy.chunks import ChunkReader
 from understudy.gateway.policy.document import MAX_DEPTH, read_object
 from understudy.gateway.policy.events import EventSplitter
@@ -142,5 +143,5 @@ def _events(data: bytes) -> list[bytes]:
 
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
-    target.__name__: target for target in (head, chunks, document, events)
+    target.__name__: target for target in (head, chunks, document, events, guard, policy)
 }

@@ -198,3 +198,24 @@ def test_a_match_at_the_end_of_a_piece_is_found_however_long_the_piece_is(
     engine = make([prepare(Pattern("d", "n", "c", 6, regex=source), 100)])
     for length in range(80):
         assert engine.open().scan("z" * length + end) == [(0, length + 2)]
+
+
+@pytest.mark.slow
+def test_the_pinned_binding_dies_when_a_closed_stream_is_asked() -> None:
+    died = crash(
+        """
+        stream = db.stream(match_event_handler=lambda *_: None)
+        stream.__enter__()
+        stream.__exit__(None, None, None)
+        stream.scan(b"xa")
+        """
+    )
+    assert died.returncode == -signal.SIGSEGV
+
+
+@pytest.mark.parametrize("make", [hyperscan_engine, PortableEngine])
+def test_a_stream_that_was_closed_fails_and_does_not_answer(make: MakeEngine) -> None:
+    matcher = make([literal("ab")]).open()
+    matcher.close()
+    with pytest.raises(EngineError, match="was asked about a stream that was closed"):
+        matcher.scan("ab")

@@ -14,6 +14,10 @@ from understudy.guard.expression import ENDLESS, ExpressionError, parse, spelled
 from understudy.guard.positions import count, positions
 from understudy.guard.views import PLAIN, fold
 
+NONE = (
+    "a class without any character that can be seen and is read as one (syllables of Hangul are read as several): "
+    "name some, or write (?:…|…)"
+)
 # Written in small letters without marks, so that RE2 can be asked about the same text.
 UNDERSTOOD = [
     "abc",
@@ -127,7 +131,8 @@ def test_a_word_boundary_at_either_end_is_a_condition_on_the_text_around(source:
         ("\u200b", "'\\u200b' cannot be seen and is never looked at: leave it out"),
         ("[ß]", "'ß' in a class is read as 'ss': write it as (?:…|ss)"),
         ("[\u0301]", "'\u0301' in a class cannot be seen: leave it out"),
-        ("[\u200b-\u200d]", "a class without any character that can be seen: name some"),
+        ("[\u200b-\u200d]", NONE),
+        ("[가-갛]", NONE),
         ("(" * 40 + "a" + ")" * 40, "more than 32 groups within each other: write fewer"),
     ],
 )
@@ -232,3 +237,11 @@ def test_characters_of_texts_are_not_kept_without_end() -> None:
     for point in range(0x4E00, 0x4E00 + 3000):
         assert made.starts("a" + chr(point), 2) == [0]
     assert len(made._at) <= 1024
+
+
+def test_ranges_of_whole_blocks_are_read_once_and_others_only_so_often() -> None:
+    ideographs = charset.of(parse("[一-鿿]").node.chars.ranges)  # type: ignore[union-attr]
+    assert "一" in ideographs
+    assert parse("[一-鿿]{2,4}" * 60)
+    with pytest.raises(ExpressionError, match="too many ranges of a class: write fewer, or several patterns"):
+        parse("[一-鿿]" * 129)

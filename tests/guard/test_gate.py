@@ -14,8 +14,10 @@ from understudy.guard.detectors import Detector
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import End, Failure, Gate, Judged, Release
 from understudy.guard.hyperscan_engine import hyperscan_engine
+from understudy.guard.needles import Pattern, prepare
 from understudy.guard.plan import FailurePolicy, Plan
 from understudy.guard.scan import Scanner
+from understudy.guard.surrogates import joined
 from understudy.guard.windows import Window
 
 NEEDLES = needles()
@@ -55,6 +57,7 @@ def whole(text: str, judge: Plan) -> Out:
 
 @pytest.mark.parametrize("text", SHORT + LONG)
 def test_under_block_nothing_comes_out_from_the_first_forbidden_character_on(text: str) -> None:
+    text = joined(text)
     starts = [start for _, start, _ in expected(text, NEEDLES)]
     out, _, end = whole(text, plan("Block", "Block"))
     assert text.startswith(out)
@@ -66,6 +69,7 @@ def test_under_block_nothing_comes_out_from_the_first_forbidden_character_on(tex
 
 @pytest.mark.parametrize("text", SHORT + LONG)
 def test_under_redact_exactly_the_forbidden_characters_are_missing(text: str) -> None:
+    text = joined(text)
     gone = {at for _, start, end in expected(text, NEEDLES) for at in range(start, end)}
     out, _, end = whole(text, plan("Redact", "Redact"))
     assert end is None
@@ -366,3 +370,100 @@ def test_a_reader_that_has_gone_frees_the_engine() -> None:
     gate = Gate(plan(detector=Scanner(NEEDLES[:1], make, {})))
     gate.close()
     assert made[0].closed == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["ok \ud835\udd86\ud835\udd98\ud835\udd98 ok", "\ud835", "da\udd86rn", "\U0001f600\ud83d ass"]
+)
+def test_a_character_that_comes_in_two_halves_is_judged_as_it_will_be_read(text: str) -> None:
+    judge = plan("Redact", "Redact")
+    once = whole(joined(text), judge)
+    assert once[0].encode().decode() == once[0]
+    for cuts in itertools.combinations(range(len(text) + 1), 2):
+        assert run(Gate(judge), pieces(text, cuts)) == once
+    assert whole("ok \ud835\udd86\ud835\udd98\ud835\udd98 ok", judge)[0] == "ok [rude] ok"
+
+
+def test_half_a_character_at_the_end_may_end_the_answer() -> None:
+    judge = Plan("output", Scanner([LOST], hyperscan_engine, {}), {"lost": (rule("rude", "Block"),)})
+    gate = Gate(judge)
+    assert gate.feed("x\ud83d") == Release("x")
+    assert gate.finish().end == End("blocked", Decision(Content.BLOCK))
+
+
+LOST = prepare(Pattern("lost", "half", "rude", 6, regex="\ufffd"), 100)
+
+
+def test_a_gate_takes_no_more_after_the_end_of_its_text() -> None:
+    gate = Gate(plan())
+    gate.feed("oh da")
+    assert gate.finish().text == "da"
+    with pytest.raises(ValueError, match=r"a gate was fed after finish\(\): open another one for another text"):
+        gate.feed("rn")
+
+
+def test_nothing_comes_out_once_the_reader_has_gone() -> None:
+    gate = Gate(asking())
+    window = gate.feed("One. da").windows[0]
+    gate.close()
+    assert gate.done
+    assert (gate.feed("rn"), gate.heard("guard", window, harm(window)), gate.finish()) == (Release(""),) * 3
+
+
+NO_ANSWERS = {
+    "a score that is no number": {"score": float("nan")},
+    "a score beyond all": {"score": float("inf")},
+    "a score below none": {"score": -0.1},
+    "a severity that there is not": {"severity": 0},
+    "another detector's finding": {"detector": "words"},
+    "before the window": {"start": 4},
+    "after the window": {"end": 11},
+    "nothing": {"end": 5},
+}
+
+
+@pytest.mark.parametrize("wrong", NO_ANSWERS)
+def test_what_cannot_be_an_answer_is_a_failure_and_never_a_mild_one(wrong: str) -> None:
+    gate = Gate(asking())
+    one, two = gate.feed("One. Two. Three").windows
+    assert (two.start, two.end) == (5, 10)
+    said = replace(harm(two)[0], **NO_ANSWERS[wrong])  # type: ignore[arg-type]  # of several types
+    release = gate.heard("guard", two, [said])
+    assert (release.text, release.judged, release.end) == ("", (), End("failed", Decision()))
+    assert release.failures == (Failure("guard", "unparseable", "Closed"),)
+    assert gate.heard("guard", one, []) == Release("")
+
+
+def test_a_word_that_was_said_twice_or_never_asked_for_releases_nothing() -> None:
+    gate = Gate(asking())
+    one, two = gate.feed("One. Two. Three").windows
+    assert gate.heard("guard", replace(two, end=12), []) == Release("")
+    assert gate.heard("guard", one, []) == Release("One. ")
+    assert gate.heard("guard", one, []) == Release("")
+    assert gate.heard("guard", two, []) == Release("Two. ")
+
+
+def test_what_is_to_be_taken_out_when_all_of_it_has_gone_is_only_logged() -> None:
+    gate = Gate(asking(awaited=False, rules={"guard": (rule("tone", "Redact", "Notify"),)}))
+    release = gate.feed("One. Two. Th")
+    assert release.text == "One. Two. Th"
+    late = gate.heard("guard", release.windows[1], harm(release.windows[1], "tone"))
+    assert (late.text, [each.decision for each in late.judged]) == ("", [Decision(Content.LOG, notify=True)])
+    assert run(gate, ["ree."])[0] == "ree."
+
+
+def test_what_is_to_be_taken_out_when_some_of_it_has_gone_is_taken_out_from_there_on() -> None:
+    gate = Gate(asking(awaited=False, rules={"guard": (rule("tone", "Redact"),)}))
+    release = gate.feed("x" * 190 + " kick the bu")
+    assert (len(release.text), [window.end for window in release.windows]) == (191, [200])
+    late = gate.heard("guard", release.windows[0], harm(release.windows[0], "tone"))
+    assert (late.text, [each.decision for each in late.judged]) == ("", [Decision(Content.REDACT)])
+    assert run(gate, ["s!"])[0] == "[tone]bus!"
+
+
+def test_a_long_text_that_comes_whole_leaves_window_by_window() -> None:
+    gate = Gate(asking(max_hold=1 << 30))
+    text = "A sentence of no great length. " * 2_000
+    release = gate.feed(text)
+    parts = [release.text, *(gate.heard("guard", window, []).text for window in release.windows), gate.finish().text]
+    assert "".join(parts) == text

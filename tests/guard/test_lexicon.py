@@ -3,7 +3,12 @@
 import pytest
 
 from understudy.guard import lexicon
+from understudy.guard.engines import MakeEngine
+from understudy.guard.hyperscan_engine import hyperscan_engine
 from understudy.guard.lexicon import LexiconError, lexicon_patterns
+from understudy.guard.needles import prepare
+from understudy.guard.portable_engine import PortableEngine
+from understudy.guard.scan import Scanner
 
 
 def test_a_list_has_terms_with_severities_and_categories() -> None:
@@ -20,6 +25,55 @@ def test_a_list_has_terms_with_severities_and_categories() -> None:
         ("g/words", "line 6", "violence_threat", 4, "I will smite thee"),
         ("g/words", "line 8", "other", 6, "fie"),
     ]
+
+
+def test_a_star_says_that_a_word_may_go_on_there() -> None:
+    text = "knave*\n*כלב\n*mid*\nf***\n*\n**bold**\nsh*t\n"
+    said = [(each.literal, each.inside) for each in lexicon_patterns("g/words", "words", text)]
+    assert said == [
+        ("knave", (False, True)),
+        ("כלב", (True, False)),
+        ("mid", (True, True)),
+        ("f***", (False, False)),
+        ("*", (False, False)),
+        ("**bold**", (False, False)),
+        ("sh*t", (False, False)),
+    ]
+
+
+FOUND = {
+    "darn": ("Darn! undarned darns", ["Darn"]),
+    "darn*": ("Darn! undarned darns", ["Darn", "darn"]),
+    "*darn": ("Darn! undarn darns", ["Darn", "darn"]),
+    "дура*": ("Дурак и ДУРА, придурак", ["Дура", "ДУРА"]),
+    "βλάκα*": ("ΒΛΑΚΑΣ! βλάκας, βλακα", ["ΒΛΑΚΑ", "βλάκα", "βλακα"]),
+    "ճիշտ": ("Ճիշտ, ճիշտը", ["Ճիշտ"]),
+    "כלב": ("כלב, הַכֶּלֶב, כֶּלֶב.", ["כלב", "כֶּלֶב"]),
+    "*כלב*": ("כלב, הכלבים", ["כלב", "כלב"]),
+    "كلب": ("كَلْب وكلب كـــلب ﻛﻠﺐ", ["كَلْب", "كـــلب", "ﻛﻠﺐ"]),
+    "*کلب": ("كلب والكلب", ["كلب", "كلب"]),
+    "कुत्ता": ("कुत्ता! कुत्ते", ["कुत्ता"]),
+    "โง่": ("เขาโง่มาก โง", ["โง่"]),
+    "笨蛋": ("你这个笨蛋啊", ["笨蛋"]),
+    "ばか": ("このバカ! ﾊﾞｶめ", ["バカ", "ﾊﾞｶ"]),
+    "바보": ("바보야, 이 바보! 개바보", ["바보", "바보"]),
+    "*바보": ("개바보", ["바보"]),
+    "ass": ("ass를 ass가 assist 你ass的", ["ass", "ass", "ass"]),
+    "გიჟი": ("გიჟი და გიჟივით", ["გიჟი"]),
+    "aptal*": ("Aptalsın, APTAL", ["Aptal", "APTAL"]),
+}
+
+
+@pytest.mark.parametrize("make", [hyperscan_engine, PortableEngine])
+@pytest.mark.parametrize("term", FOUND)
+def test_words_are_found_in_their_script_where_words_begin_and_end_in_it(term: str, make: MakeEngine) -> None:
+    text, spans = FOUND[term]
+    needles = [prepare(each, 100) for each in lexicon_patterns("g/words", "words", term)]
+    scanner = Scanner(needles, make, {})
+    for cut in range(len(text)):
+        scan = scanner.open()
+        findings = scan.feed(text[:cut]).findings + scan.feed(text[cut:]).findings + scan.finish().findings
+        assert [text[each.start : each.end] for each in findings] == spans
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from tests.guard.corpus import LONG, SHORT, needles
 from understudy.guard import liveness
 from understudy.guard.liveness import Automaton, Follower
+from understudy.guard.lookalikes import ALIKE
 from understudy.guard.needles import Needle, Pattern, prepare
 from understudy.guard.views import PLAIN, Views
 
@@ -20,7 +21,7 @@ def expression(source: str) -> Needle:
 def begins(looked_for: list[Needle], text: str) -> list[int | None]:
     """After each character: where something may be under way."""
     view = looked_for[0].view != PLAIN
-    follower = Follower(Automaton(looked_for))
+    follower = Follower(Automaton(looked_for, ALIKE if view else {}))
     piece = Views().feed(text)[view]
     said = follower.feed(piece, list(piece.origins))
     assert follower.begins() == said[-1]
@@ -36,6 +37,7 @@ def begins(looked_for: list[Needle], text: str) -> list[int | None]:
         ([literal("a b d"), literal("b c")], "a b c.", [0, 0, 0, 0, 2, None]),
         ([literal("abc")], "abc", [0, 0, 0]),
         ([literal("ab-")], "ab-", [0, 0, None]),
+        ([literal("all"), literal("fail")], "a11 fa1| fal", [0, 0, 0, None, 4, 4, 4, 4, None, 9, 9, None]),
         ([literal("人殺")], "人人殺人", [0, 1, None, 3]),
         ([expression("ab{1,3}c")], "abbbbab", [0, 0, 0, 0, None, 5, 5]),
         ([expression("\\bab")], "aabab ab", [0, None, None, None, None, None, 6, None]),
@@ -58,7 +60,7 @@ def test_the_tables_are_forgotten_when_they_grow_too_large(monkeypatch: pytest.M
     text = " ".join(SHORT + LONG)
     whole = begins(looked_for, text)
     monkeypatch.setattr(liveness, "MAX_KEPT", 10)
-    automaton = Automaton(looked_for)
+    automaton = Automaton(looked_for, {})
     follower = Follower(automaton)
     piece = Views().feed(text)[0]
     assert follower.feed(piece, list(piece.origins)) == whole
@@ -67,7 +69,7 @@ def test_the_tables_are_forgotten_when_they_grow_too_large(monkeypatch: pytest.M
 
 def test_states_of_many_positions_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "MAX_KEPT", 1000)
-    automaton = Automaton([expression("a.{0,90}x")])
+    automaton = Automaton([expression("a.{0,90}x")], {})
     follower = Follower(automaton)
     # Where it began says which states there are: nearly each is a new one.
     for start in range(20):

@@ -52,6 +52,15 @@ def test_an_expression_is_a_word_where_it_says_so() -> None:
                 "write bounds, such as {0,40} for * and {1,40} for +"
             ),
         ),
+        (pattern("x" * 4097), " is 4097 characters long, and at most 4096 can be: write several"),
+        (pattern(regex="[ab]" * 1025), " is 4100 characters long, and at most 4096 can be: write several"),
+        (
+            pattern(regex="a?" * 400 + "b"),
+            (
+                ": more than 65536 ways from one character to the next: write fewer parts that may be left out, or "
+                "several patterns"
+            ),
+        ),
         (pattern(regex="a?"), ": 'a?' matches nothing at all, which is everywhere: name at least one character"),
         (pattern(regex=""), ": '' matches nothing at all, which is everywhere: name at least one character"),
         (

@@ -294,3 +294,30 @@ def test_a_detector_that_cannot_find_what_is_acted_on_is_neither_waited_for_nor_
     judge = plan(made(PII, GUARD, rules=rules))
     assert (judge.asked, judge.awaited, judge.on_failure) == (frozenset({"g/guard"}), frozenset(), {"g/guard": "Open"})
     assert plan(made(PII, GUARD, rules=[rules[0], {**rules[1], "where": ["input"]}])).asked == frozenset()
+
+
+def test_expressions_of_a_guardrail_are_bounded_together() -> None:
+    listed = [{"name": f"p{at}", "regex": f"p{at}" + "(?:..){1,1000}"} for at in range(17)]
+    spec = {
+        "detectors": [{"name": "shapes", "type": "patterns", "configMapRef": {"name": "shapes"}}],
+        "rules": [{"category": "shapes", "actions": {"high": ["Block"]}}],
+        "stream": {"maxHoldChars": 4096},
+    }
+    assert len(compile_policy("g", spec, {"shapes": json.dumps(listed[:16])}).needles) == 16
+    with pytest.raises(PolicyError) as refused:
+        compile_policy("g", spec, {"shapes": json.dumps(listed)})
+    [problem] = refused.value.problems
+    assert problem == (
+        "its expressions are 34041 characters long together, with all repetitions written out, and at most 32768 can "
+        "be: write smaller bounds, or several Guardrails"
+    )
+
+
+def test_a_config_map_holds_so_many_patterns_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.guard.policy.MAX_TERMS", 1)
+    spec = {
+        "detectors": [{"name": "shapes", "type": "patterns", "configMapRef": {"name": "shapes"}}],
+        "rules": [{"category": "shapes", "actions": {"high": ["Block"]}}],
+    }
+    with pytest.raises(PolicyError, match="its ConfigMap holds 2 patterns, and at most 1 can be: write fewer"):
+        compile_policy("g", spec, {"shapes": json.dumps([{"name": name, "literal": name} for name in "ab"])})

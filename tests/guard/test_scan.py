@@ -286,3 +286,26 @@ def test_a_sign_that_is_read_as_a_letter_is_one_where_the_text_has_a_letter(
         said = steps(scanner, pieces(text, [cut]))
         assert [(finding.start, finding.end) for finding in found(said)] == spans
         assert leaks(said) == 0
+
+
+@pytest.mark.parametrize("make", [hyperscan_engine, PortableEngine])
+def test_what_is_fed_after_the_end_is_an_error_and_never_clear(make: MakeEngine) -> None:
+    for end in ("finish", "close"):
+        scan = Scanner(NEEDLES, make, {}).open()
+        assert scan.feed("oh da").safe_upto == 3
+        getattr(scan, end)()
+        assert scan.feed("rn it").status == "error"
+        assert scan.finish().status == "error"
+
+
+def test_a_text_of_any_length_is_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {text: steps(BY_HYPERSCAN, [text]) for text in SHORT + LONG}
+    for longest in (1, 2, 7):
+        monkeypatch.setattr("understudy.guard.scan._LONGEST", longest)
+        assert {text: steps(BY_HYPERSCAN, [text]) for text in SHORT + LONG} == whole
+
+
+def test_of_a_text_in_which_the_engine_fails_nothing_is_said() -> None:
+    scan = Scanner(NEEDLES[:1], Broken, {}).open()
+    assert scan.feed("oh " * 2000) == Step(0, status="error")
+    assert scan.feed("well") == Step(0, status="error")

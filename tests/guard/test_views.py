@@ -1,13 +1,14 @@
 """Views: local to the code point, whatever the cuts, with a way back to the text."""
 
 import itertools
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.guard.corpus import LONG, SHORT
-from understudy.guard.views import PLAIN, WORDS, Piece, Views, fold, read
+from tests.guard.corpus import LITERALS, LONG, SHORT
+from understudy.guard.views import PLAIN, WORDS, Piece, ViewName, Views, fold, read
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,9 @@ from understudy.guard.views import PLAIN, WORDS, Piece, Views, fold, read
         ("𝕗𝖺𝓃𝘤𝐲 ⓒⓘⓡⓒⓛⓔⓢ ²³", "fancy circles 23"),
         ("ﬁne STRAßE ẞ", "fine strasse ss"),
         ("nai\u0308ve café Ångström", "naive cafe angstrom"),
+        ("d\u0e31a\u0e48r\u093en \u0e31x 1\u0902", "darn x 1"),
+        ("กั กำ กํา कि कु", "กั ก\u0e4dา กํา कि कु"),
+        ("か\u3099 ハ\u309a ﾊﾟ", "か\u3099 ハ\u309a ハ\u309a"),
         ("a\u200bb\u200dc\u2060d\ufefff\u00adg\u034fh\u180ei\u3164j", "abcdfghij"),
         ("a\x00b\x1bc\x7fd\u009fe", "abcde"),
         ("a\u0336b\u20ddc\ufe0fd\U000e0101e", "abcde"),
@@ -38,6 +42,13 @@ def test_plain_is_decomposed_small_and_without_what_cannot_be_seen(text: str, pl
     [
         ("sh!t 4ss b00b5 $€x", "shit ass boobs sex"),
         ("ВАСК раураl", "back paypal"),
+        ("he1l ki|| ѕӏυt", "he1l ki11 s1υt"),
+        ("ΗΕΛΛΑΣ Ζευς", "ηeλλaσ zeυσ"),
+        ("ᎻᎬᏞᏞ ꮋꭼꮮꮮ ꓧꓰꓡꓡ", "hell hell hell"),
+        ("バカ ﾊﾞｶ", "は\u3099か は\u3099か"),
+        ("שָׁלוֹם עֲלֵיכֶם־ךף", "שלומ עליכמ-כפ"),
+        ("کـتـاب ی", "كتاب ي"),
+        ("a \t\n  b", "a b"),
         ("🅵🅞🅾 🇦🇧", "foo ab"),
         ("don’t “quote” a‑b", 'don\'t "quote" a-b'),
         ("a\nb\tc\u2028d\u00a0e", "a b c d e"),
@@ -99,9 +110,25 @@ def test_cuts_change_nothing_in_any_text(text: str, cuts: list[int]) -> None:
 
 @settings(max_examples=30)
 @given(st.text(max_size=40))
-def test_views_are_local_to_the_code_point(text: str) -> None:
+def test_a_view_is_what_each_character_is_read_as_but_for_decoration_and_white_space(text: str) -> None:
+    without = [char for char in text if unicodedata.category(char)[0] != "M" and fold(char, WORDS) != " "]
     for at, view in enumerate((PLAIN, WORDS)):
-        assert _joined(text, [])[at][0] == "".join(fold(char, view) for char in text)
+        assert _joined("".join(without), [])[at][0] == "".join(fold(char, view) for char in without)
+
+
+@pytest.mark.parametrize("view", [PLAIN, WORDS])
+def test_what_is_looked_for_is_read_as_what_is_looked_at(view: ViewName) -> None:
+    for text in (*SHORT, *LONG, *LITERALS):
+        assert _joined(f"x{text}", [])[view == WORDS][0] == fold(f"x{text}", view)
+
+
+def test_a_mark_at_the_beginning_of_what_is_looked_for_stays_since_nobody_knows_what_it_stands_on() -> None:
+    assert fold("\u0e31ก", PLAIN) == "\u0e31ก"
+
+
+def test_of_hangul_only_a_syllable_before_a_syllable_is_before_it() -> None:
+    plain, _ = Views().feed("바보x바는")
+    assert (plain.kinds, plain.before) == ("4m4m24m4mm", "0m2m40m2mm")
 
 
 @given(st.characters())

@@ -58,3 +58,7 @@ def test_no_more_than_a_window_is_kept() -> None:
     for _ in range(100):
         windows.feed("no end in sight, ")
         assert len(windows._open) <= MAX_CHARS
+
+
+def test_a_long_text_that_comes_whole_has_all_its_windows() -> None:
+    assert len(Windows().feed("A bit. " * 20_000)) == 20_000

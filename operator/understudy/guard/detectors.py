@@ -17,11 +17,11 @@ class Session(Protocol):
         ...
 
     def finish(self) -> Step:
-        """There is no more. Everything is clear, or the detector has failed."""
+        """There is no more. Everything is clear, or the detector has failed. Closes it, too."""
         ...
 
     def close(self) -> None:
-        """The rest does not matter any more."""
+        """The rest does not matter any more. What is fed afterwards is not judged: that is an error, never ok."""
         ...
 
 

@@ -22,7 +22,7 @@ class Matcher(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the stream holds outside of Python. Nothing may be asked afterwards."""
+        """Free what the stream holds outside of Python. Nothing is answered afterwards."""
         ...
 
 

@@ -6,6 +6,7 @@ to write instead: endless repetition, anchors, anything that looks around.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from understudy.guard import charset
@@ -14,8 +15,11 @@ from understudy.guard.views import PLAIN, fold
 
 MAX_DEPTH: Final = 32
 """Groups within groups; deeper ones are no pattern that somebody wrote."""
-# Large enough for all ideographs of a block; each character of a class is folded by itself.
+# Large enough for all ideographs of a block; each character of a class is folded by itself, or 256 of them at once.
 _MAX_RANGE: Final = 32_768
+_BLOCK: Final = 256
+# Of all ranges together, those that are folded by themselves: at most two blocks of each range.
+_MAX_FOLDED: Final = 65_536
 
 
 ENDLESS: Final = 1 << 40
@@ -147,6 +151,8 @@ class _Reader:
         self.end = end
         # Whether there are alternatives outside of all groups.
         self.split = False
+        # Characters of classes that had to be folded.
+        self.folded = 0
 
     def more(self) -> bool:
         return self.at < self.end
@@ -295,7 +301,10 @@ class _Reader:
         found = charset.of(ranges)
         found = found.inverted() if inverted else found
         if not found.ranges:
-            raise self.wrong("a class without any character that can be seen: name some")
+            raise self.wrong(
+                "a class without any character that can be seen and is read as one (syllables of Hangul are read as "
+                "several): name some, or write (?:…|…)"
+            )
         return found
 
     def _member(self) -> list[tuple[int, int]]:
@@ -303,16 +312,20 @@ class _Reader:
         if isinstance(low, CharSet):
             return list(low.ranges)
         if self.peek() != "-" or self.source.startswith("-]", self.at):
-            return self._folded(ord(low), ord(low))
+            return self._single(low)
         self.skip("-")
         high = self._class_character()
         if isinstance(high, CharSet) or high < low:
             raise self.wrong(
                 "a range of a class goes from a character to a later one: write [a-z], or \\- for the sign"
             )
-        if ord(high) - ord(low) > _MAX_RANGE:
+        length = ord(high) - ord(low)
+        if length > _MAX_RANGE:
             raise self.wrong(f"a range of more than {_MAX_RANGE} characters: write [^…] with those that are not meant")
-        return self._folded(ord(low), ord(high))
+        self.folded += min(length, 2 * _BLOCK)
+        if self.folded > _MAX_FOLDED:
+            raise self.wrong("too many ranges of a class: write fewer, or several patterns")
+        return _folded(ord(low), ord(high))
 
     def _class_character(self) -> str | CharSet:
         if self.skip("[:"):
@@ -323,19 +336,32 @@ class _Reader:
         char = self.take()
         return _CLASSES[char] if char in _CLASSES else self._character(char)
 
-    def _folded(self, low: int, high: int) -> list[tuple[int, int]]:
-        ranges = []
-        for point in range(low, high + 1):
-            folded = fold(chr(point), PLAIN)
-            if len(folded) == 1:
-                ranges.append((ord(folded), ord(folded)))
-            elif low == high:
-                self._refuse_member(chr(point), folded)
-        return ranges
+    def _single(self, char: str) -> list[tuple[int, int]]:
+        folded = fold(char, PLAIN)
+        if len(folded) != 1:
+            read = f"is read as {folded!r}: write it as (?:…|{folded})" if folded else "cannot be seen: leave it out"
+            raise self.wrong(f"{char!r} in a class {read}")
+        return [(ord(folded), ord(folded))]
 
-    def _refuse_member(self, char: str, folded: str) -> None:
-        read = f"is read as {folded!r}: write it as (?:…|{folded})" if folded else "cannot be seen: leave it out"
-        raise self.wrong(f"{char!r} in a class {read}")
+
+def _folded(low: int, high: int) -> list[tuple[int, int]]:
+    """The characters of a range as they are read. Those that become several can be no member of a class."""
+    ranges: list[tuple[int, int]] = []
+    while low <= high:
+        last = min(high, low | _BLOCK - 1)
+        ranges += _folded_block(low // _BLOCK) if last - low == _BLOCK - 1 else _folded_each(low, last)
+        low = last + 1
+    return ranges
+
+
+@lru_cache(maxsize=4352)  # all that there are
+def _folded_block(number: int) -> tuple[tuple[int, int], ...]:
+    return _folded_each(number * _BLOCK, (number + 1) * _BLOCK - 1)
+
+
+def _folded_each(low: int, high: int) -> tuple[tuple[int, int], ...]:
+    read = (fold(chr(point), PLAIN) for point in range(low, high + 1))
+    return charset.of((ord(folded), ord(folded)) for folded in read if len(folded) == 1).ranges
 
 
 def _is_number(text: str) -> bool:

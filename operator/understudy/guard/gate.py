@@ -8,6 +8,8 @@ Two things do depend on when something comes: a verdict that is still out when t
 given, and more than `Plan.max_hold` characters are too many only when more text comes while they wait.
 """
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,6 +18,7 @@ from understudy.guard.actions import Content, Decision, combine
 from understudy.guard.findings import Finding, Status
 from understudy.guard.masks import Masks
 from understudy.guard.plan import FailurePolicy, Plan
+from understudy.guard.surrogates import Joiner, joined
 from understudy.guard.windows import Window, Windows
 
 
@@ -67,11 +70,14 @@ class Gate:
 
     `before` is text that the reader has already and that this one goes on with, such as the beginning of an answer that
     the request brought along. Nothing follows from what lies in it, but what begins there is found.
+
+    All positions count characters, so a pair of surrogates is one however it is cut; halves come out as U+FFFD.
     """
 
     __slots__ = (
-        "_awaited", "_begin", "_by_sentence", "_end", "_ends", "_fiction", "_finished", "_heard", "_held", "_in_crisis",
-        "_lost", "_masks", "_plan", "_released", "_safe", "_tier0", "_tier0_failed", "_windows",
+        "_awaited", "_begin", "_by_sentence", "_closed", "_ends", "_fiction", "_finished", "_gone", "_held",
+        "_in_crisis", "_joiner", "_lost", "_masks", "_plan", "_released", "_safe", "_tier0", "_tier0_failed",
+        "_windows",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, *, before: str = "", fiction: bool = False, in_crisis: bool = False) -> None:
@@ -80,74 +86,77 @@ class Gate:
         self._in_crisis = in_crisis
         self._tier0 = plan.detector.open()
         self._tier0_failed = False
+        self._joiner = Joiner()
+        before = joined(before)
         self._begin = self._released = self._safe = len(before)
         if before:
             self._tier0.feed(before)
         self._windows = Windows(self._begin) if plan.asked or plan.by_sentence else None
         self._ends: list[int] = []
         self._by_sentence = plan.by_sentence
-        # By detector: whether its verdict has come, by the end of the window, oldest first; and up to where all have.
-        self._awaited: dict[str, dict[int, bool]] = {name: {} for name in plan.awaited}
-        self._heard = dict.fromkeys(plan.awaited, self._begin)
+        self._awaited = {name: _Verdicts(self._begin) for name in plan.awaited}
         self._lost: set[str] = set()
+        # What is held back begins at index `_gone`: what is before it has been let out.
         self._held = ""
+        self._gone = 0
         self._masks = Masks()
         self._finished = False
-        self._end: End | None = None
+        self._closed = False
 
     @property
     def done(self) -> bool:
-        """Whether nothing more will be released: all is, or the answer was ended."""
-        return self._end is not None or (self._finished and not self._held)
+        """Whether nothing more will be released: all is, the answer was ended, or the reader has gone."""
+        return self._closed or (self._finished and self._released == self._read())
 
     def feed(self, text: str) -> Release:
-        """The next piece of the text, in whole code points."""
-        if self._end is not None:
+        """The next piece of the text. Once the answer was ended, or the reader has gone, nothing follows from it.
+
+        Raises ValueError after `finish`.
+        """
+        if self._closed:
             return _NOTHING
-        if len(self._held) > self._plan.max_hold:
-            lost = self._overflow()
-            if lost.end is not None:
-                return lost
-            rest = self.feed(text)
-            return replace(rest, text=lost.text + rest.text, failures=lost.failures + rest.failures)
-        self._held += text
-        step = self._tier0.feed(text)
-        return self._go_on(step.findings, step.safe_upto, step.status, self._cut_windows(text))
+        if self._finished:
+            raise ValueError("a gate was fed after finish(): open another one for another text")
+        whole = self._joiner.feed(text)
+        return self._take(whole) if whole else _NOTHING
 
     def finish(self) -> Release:
         """The text has ended. What is still awaited comes by `heard`."""
-        if self._end is not None or self._finished:
+        if self._closed or self._finished:
             return _NOTHING
+        half = self._joiner.finish()
+        last = self._take(half) if half else _NOTHING
+        if last.end is not None:
+            return last
         self._finished = True
         step = self._tier0.finish()
         windows = self._windows.finish() if self._windows is not None else []
         self._note(windows)
-        return self._go_on(step.findings, step.safe_upto, step.status, windows)
+        return _both(last, self._go_on(step.findings, step.safe_upto, step.status, windows))
 
     def heard(self, detector: str, window: Window, findings: Sequence[Finding], status: Status = "ok") -> Release:
-        """What a detector says to a window; once for each, in any order."""
-        if self._end is not None or detector in self._lost:
+        """What a detector says to a window; once for each, in any order. What cannot be an answer is a failure."""
+        if self._closed or detector in self._lost:
             return _NOTHING
+        if status == "ok" and not all(_answers(detector, window, finding) for finding in findings):
+            status = "unparseable"
         if status != "ok":
             return self._lose(detector, status)
         waiting = self._awaited.get(detector)
         if waiting is not None:
-            waiting[window.end] = True
-            while waiting and waiting[oldest := next(iter(waiting))]:
-                del waiting[oldest]
-                self._heard[detector] = oldest
+            waiting.hear(window.end)
         return self._go_on(tuple(findings), self._safe, "ok", [])
 
     def pending(self) -> Window | None:
         """The window that is not complete, if verdicts on it will be awaited: to be asked about when it takes long."""
-        return self._windows.unfinished() if self._windows is not None and self._awaited and not self._end else None
+        return self._windows.unfinished() if self._windows is not None and self._awaited and not self._closed else None
 
     def warned(self, detector: str, findings: Sequence[Finding]) -> Release:
         """What a detector finds in a window that is not complete: it may end the answer, and releases nothing.
 
         Whatever does not end it is left to the verdict on the whole window; so is a detector that failed.
         """
-        if self._end is not None or detector in self._lost:
+        if self._closed or detector in self._lost:
             return _NOTHING
         judged = self._judge(findings)
         ending = [each for each in judged if each.decision.content >= Content.REPLACE]
@@ -155,7 +164,16 @@ class Gate:
 
     def close(self) -> None:
         """The reader has gone."""
+        self._closed = True
         self._tier0.close()
+
+    def _take(self, text: str) -> Release:
+        if self._read() - self._released > self._plan.max_hold:
+            lost = self._overflow()
+            return lost if lost.end is not None else _both(lost, self._take(text))
+        self._held += text
+        step = self._tier0.feed(text)
+        return self._go_on(step.findings, step.safe_upto, step.status, self._cut_windows(text))
 
     def _cut_windows(self, text: str) -> list[Window]:
         windows = self._windows.feed(text) if self._windows is not None else []
@@ -166,7 +184,7 @@ class Gate:
         for window in windows:
             self._ends.append(window.end)
             for waiting in self._awaited.values():
-                waiting[window.end] = False
+                waiting.expect(window.end)
 
     def _go_on(self, findings: Sequence[Finding], safe: int, status: Status, windows: list[Window]) -> Release:
         failures: tuple[Failure, ...] = ()
@@ -191,7 +209,11 @@ class Gate:
         for finding in findings:
             said = self._plan.decide(finding, fiction=self._fiction) if finding.end > self._begin else ()
             if said:
-                judged.append(Judged(finding, combine(said, in_crisis=self._in_crisis)))
+                together = combine(said, in_crisis=self._in_crisis)
+                if together.content == Content.REDACT and finding.end <= self._released:
+                    # Nothing is left to take out, and nobody shall be told that it was.
+                    together = replace(together, content=Content.LOG)
+                judged.append(Judged(finding, together))
         return tuple(judged)
 
     def _stop(self, judged: tuple[Judged, ...], ending: list[Judged], failures: tuple[Failure, ...]) -> Release:
@@ -228,34 +250,83 @@ class Gate:
 
     def _ended(self, end: End, upto: int, judged: tuple[Judged, ...], failures: tuple[Failure, ...]) -> Release:
         text = self._let_out(upto)
-        self._end = end
-        self._held = ""
+        self._held, self._gone = "", 0
         self.close()
         return Release(text, judged, (), failures, end)
 
     def _mask(self, judged: tuple[Judged, ...]) -> None:
         for each in judged:
-            if each.decision.content == Content.REDACT:
-                finding = each.finding
-                self._masks.add(max(finding.start, self._begin), finding.end, f"[{finding.category}]")
+            finding = each.finding
+            # What the reader has already cannot be taken back.
+            start = max(finding.start, self._released)
+            if each.decision.content == Content.REDACT and start < finding.end:
+                self._masks.add(start, finding.end, f"[{finding.category}]")
 
     def _read(self) -> int:
-        return self._released + len(self._held)
+        return self._released + len(self._held) - self._gone
 
     def _clear(self, most: int | None = None) -> int:
         """How far the text is clear in everybody's eyes, and `most` at most."""
         upto = self._safe if most is None else min(most, self._safe)
         for name in self._awaited:
-            upto = min(upto, self._heard[name])
+            upto = min(upto, self._awaited[name].upto)
         if self._by_sentence:
-            upto = max((end for end in self._ends if end <= upto), default=self._released)
+            complete = bisect_right(self._ends, upto)
+            upto = self._ends[complete - 1] if complete else self._released
         return max(upto, self._released)
 
     def _let_out(self, upto: int) -> str:
         upto = self._masks.before(upto)
-        text = self._masks.apply(self._held[: upto - self._released], self._released)
-        self._held = self._held[upto - self._released :]
+        gone = self._gone + upto - self._released
+        text = self._masks.apply(self._held[self._gone : gone], self._released)
         self._released = upto
+        # The rest moves up only when there is less of it than of what has gone: long texts leave in many pieces.
+        if 2 * gone >= len(self._held):
+            self._held, gone = self._held[gone:], 0
+        self._gone = gone
         if self._ends and self._ends[0] <= upto:
-            self._ends = [end for end in self._ends if end > upto]
+            del self._ends[: bisect_right(self._ends, upto)]
         return text
+
+
+class _Verdicts:
+    """Of one detector without whose word nothing leaves: up to where it has said its word on every window."""
+
+    __slots__ = ("_ends", "_out", "upto")
+
+    def __init__(self, upto: int) -> None:
+        self.upto = upto
+        self._ends: deque[int] = deque()
+        self._out: set[int] = set()
+
+    def expect(self, end: int) -> None:
+        """The window that ends there is asked about; windows come in their order."""
+        self._ends.append(end)
+        self._out.add(end)
+
+    def hear(self, end: int) -> None:
+        """The word on it has come; only what was asked counts, and once."""
+        self._out.discard(end)
+        while self._ends and self._ends[0] not in self._out:
+            self.upto = self._ends.popleft()
+
+
+def _answers(detector: str, window: Window, finding: Finding) -> bool:
+    """Whether a finding can be this detector's about this window."""
+    return (
+        finding.detector == detector
+        and window.start <= finding.start < finding.end <= window.end
+        and finding.severity in (2, 4, 6)
+        # Of what is not a number no comparison is true.
+        and (finding.score is None or 0 <= finding.score <= 1)
+    )
+
+
+def _both(first: Release, then: Release) -> Release:
+    return Release(
+        first.text + then.text,
+        first.judged + then.judged,
+        first.windows + then.windows,
+        first.failures + then.failures,
+        then.end,
+    )

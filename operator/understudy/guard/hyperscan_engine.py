@@ -2,7 +2,8 @@
 
 The binding (0.9.1) has to be handled with care, and is handled here only:
 - a stream borrows its callback and its database: without another reference to either the process dies;
-- `Stream.size()` kills the process, and a stream that is dropped without `close()` leaks its native state;
+- `Stream.size()` kills the process, and so does a scan of a stream that was closed; one that is dropped without
+  `close()` leaks its native state;
 - an exception in a callback, of whatever kind, ends the scan as ScanTerminated, and the rest of the text is not looked
   at: that is a failure of the detector, never an answer;
 - of some expressions, `(?:e.|x)\\s` for one, a match is lost for ever that ends with the last byte of a scan of more
@@ -55,6 +56,8 @@ class HyperscanMatcher:
 
     def scan(self, chars: str) -> list[tuple[int, int]]:
         """Raises EngineError when the engine does: nothing more may be asked then."""
+        if not self._open:
+            raise EngineError("hyperscan was asked about a stream that was closed")
         encoded = chars.encode()
         hits, bytes_before, chars_before = self._hits, self._bytes, self._chars
         self._bytes += len(encoded)

@@ -4,6 +4,7 @@
 [slur]                 category of the terms that follow
 some term              severity high
 another<TAB>medium     severity low, medium or high
+stem*                  a word may go on there; before its first letter: come before
 """
 
 import re
@@ -40,12 +41,20 @@ def lexicon_patterns(detector: str, category: str, text: str) -> tuple[Pattern, 
         if tab and severity.strip() not in _SEVERITIES:
             raise LexiconError(f"line {number}: severity {severity.strip()!r}: write low, medium or high after the tab")
         grave = _SEVERITIES[severity.strip() or "high"]
-        found.append(Pattern(detector, f"line {number}", category, grave, literal=term.strip()))
+        literal, inside = _stem(term.strip())
+        found.append(Pattern(detector, f"line {number}", category, grave, literal=literal, inside=inside))
     if not found:
         raise LexiconError("no term in the whole list: write one a line")
     if len(found) > MAX_TERMS:
         raise LexiconError(f"{len(found)} terms, and at most {MAX_TERMS} can be: write several lists, or a shorter one")
     return tuple(found)
+
+
+def _stem(term: str) -> tuple[str, tuple[bool, bool]]:
+    """A term without the stars that say where its word may go on. Other stars are meant as they stand."""
+    before = len(term) > 1 and term[0] == "*" and term[1].isalnum()
+    after = len(term) > 1 and term[-1] == "*" and term[-2].isalnum()
+    return term[before : len(term) - after], (before, after)
 
 
 def _category(number: int, line: str) -> str:

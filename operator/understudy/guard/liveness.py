@@ -7,11 +7,11 @@ beginning of its match is known, because nothing repeats without end; the greate
 much may be under way. It may be more than is under way in truth, never less.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from understudy.guard.charset import CharSet
-from understudy.guard.needles import Needle
+from understudy.guard.needles import AFTER, Needle
 from understudy.guard.views import JOINED, Piece
 
 MAX_KEPT: Final = 100_000
@@ -36,7 +36,9 @@ class State:
 class Automaton:
     """Of all patterns that are looked for in one view and must not slip through. Shared by all streams."""
 
-    def __init__(self, needles: Iterable[Needle]) -> None:
+    def __init__(self, needles: Iterable[Needle], alike: Mapping[str, str]) -> None:
+        # By a character of the text: those that a literal may have there; others are themselves.
+        self._alike = alike
         # A position of a literal goes on by character, one of an expression by sets of characters.
         self._next: list[dict[str, int]] = [{}, {}]
         self._sets: list[list[tuple[CharSet, int]]] = [[], []]
@@ -70,11 +72,11 @@ class Automaton:
         return after
 
     def _after(self, positions: Iterable[int], char: str) -> frozenset[int]:
-        reached = set()
+        reached: set[int] = set()
+        alike = self._alike.get(char, char)
         for position in positions:
-            literal = self._next[position].get(char)
-            if literal is not None:
-                reached.add(literal)
+            following = self._next[position]
+            reached.update(following[each] for each in alike if each in following)
             reached.update(target for chars, target in self._sets[position] if char in chars)
         return frozenset(target for target in reached if self._lives(target))
 
@@ -114,7 +116,8 @@ class Automaton:
             at = known
         # Of a sign that is read as a letter it is the text that says whether it was one.
         last = needle.chars[-1]
-        self._waits[at] = self._waits[at] or needle.ends_word or (last.isascii() and last.isalpha())
+        sign = last.isascii() and last.isalnum() and not needle.pattern.inside[AFTER]
+        self._waits[at] = self._waits[at] or needle.ends_word or sign
 
     def _add_expression(self, root: int, needle: Needle) -> None:
         made = needle.positions

@@ -48,7 +48,10 @@ class Masks:
 
     def before(self, upto: int) -> int:
         """`upto`, or the beginning of the span that it would cut."""
-        return next((span.start for span in self._spans if span.start < upto < span.end), upto)
+        at = bisect_left(self._spans, upto, key=_start)
+        if at == 0 or self._spans[at - 1].end <= upto:
+            return upto
+        return self._spans[at - 1].start
 
     def apply(self, text: str, start: int) -> str:
         """`text`, which begins at `start` and cuts no span, without its spans; these are done with."""

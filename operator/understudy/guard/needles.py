@@ -1,19 +1,25 @@
 """What tier 0 looks for: one pattern as all engines need it, or a sentence on why it cannot be looked for.
 
 A literal is found however it is disguised (`views.py`, WORDS), unless it has no letter: then digits are only digits.
-A literal that begins or ends with a letter or digit is not found in the middle of a word, and a regular expression is
-not where it says `\\b`. An expression is looked for in PLAIN, where digits stay digits.
+A literal that begins or ends with a letter or digit is not found in the middle of a word, unless its pattern lets the
+word go on there; a regular expression is not where it says `\\b`. An expression is looked for in PLAIN, where digits
+stay digits.
 """
 
 from dataclasses import dataclass, field
 
 from understudy.guard.expression import ENDLESS, ExpressionError, parse, spelled, widths
 from understudy.guard.findings import Severity
+from understudy.guard.lookalikes import SHAPES
 from understudy.guard.positions import Positions, count, positions
-from understudy.guard.views import DIGIT, JOINED, LETTER, PLAIN, UNSPACED, WORDS, ViewName, fold, read
+from understudy.guard.views import DIGIT, HANGUL, JOINED, LETTER, LETTERS, PLAIN, WORDS, ViewName, fold, kinds_of
 
+MAX_LENGTH = 4096
+"""Characters of a pattern as it is written."""
 MAX_POSITIONS = 4096
 """Of one expression: what it takes to know at each character whether a match may be under way."""
+BEFORE, AFTER = 0, 1
+"""The sides of a literal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Pattern:
     regex: str = ""
     check: str = ""
     """Names what a match must pass besides (`pii.py`)."""
+    inside: tuple[bool, bool] = (False, False)
+    """Whether a word may go on, BEFORE a literal and AFTER it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class Needle:
     starts_word: bool
     ends_word: bool
     chars: str = ""
+    shape: str = ""
+    """`chars` as engines look for them: in WORDS, whatever is alike has one shape."""
     positions: Positions = field(default_factory=Positions)
 
     def starts(self, text: str, end: int) -> list[int]:
@@ -61,6 +71,11 @@ def prepare(pattern: Pattern, max_hold: int) -> Needle:
 
     Raises PatternError: also for one of which more would have to be held back than `max_hold` characters.
     """
+    length = len(pattern.literal) + len(pattern.regex)
+    if length > MAX_LENGTH:
+        raise PatternError(
+            f"pattern {pattern.name!r} is {length} characters long, and at most {MAX_LENGTH} can be: write several"
+        )
     try:
         needle = _literal(pattern) if pattern.literal else _expression(pattern)
     except ExpressionError as error:
@@ -75,15 +90,17 @@ def prepare(pattern: Pattern, max_hold: int) -> Needle:
 
 
 def _literal(pattern: Pattern) -> Needle:
-    seen = [each for char in pattern.literal if (each := read(char)) is not None]
+    seen = kinds_of(pattern.literal)
     # Spelt in digits and signs alone, 455 must not be found for ass, nor the other way round.
-    view = WORDS if any(each.kind in (LETTER, UNSPACED) for each in seen) else PLAIN
+    view = PLAIN if LETTERS.isdisjoint(seen) else WORDS
     chars = fold(pattern.literal, view)
     if not chars.strip():
         raise ExpressionError("its literal has no character that can be seen: write some text")
-    expression = "".join(f"\\x{{{ord(char):x}}}" for char in chars)
-    starts, ends = seen[0].kind in (DIGIT, LETTER), seen[-1].kind in JOINED
-    return Needle(pattern, view, expression, len(chars), starts, ends, chars=chars)
+    shape = chars.translate(SHAPES) if view == WORDS else chars
+    expression = "".join(f"\\x{{{ord(char):x}}}" for char in shape)
+    starts = seen[0] in (DIGIT, LETTER, HANGUL) and not pattern.inside[BEFORE]
+    ends = seen[-1] in JOINED and not pattern.inside[AFTER]
+    return Needle(pattern, view, expression, len(chars), starts, ends, chars=chars, shape=shape)
 
 
 def _expression(pattern: Pattern) -> Needle:

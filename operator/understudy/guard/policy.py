@@ -12,19 +12,21 @@ from typing import Any, Final, Literal
 
 from understudy.guard.actions import NOTHING, Content, Rule, Where, decision
 from understudy.guard.findings import Severity
-from understudy.guard.lexicon import LexiconError, lexicon_patterns
+from understudy.guard.lexicon import MAX_TERMS, LexiconError, lexicon_patterns
 from understudy.guard.needles import Needle, Pattern, PatternError, prepare
 from understudy.guard.pii import ENTITIES, pii_patterns
 from understudy.guard.plan import FailurePolicy
 from understudy.guard.served.codec import USUAL
 from understudy.guard.served.judge import Judge, JudgeError, read_judge
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what a policy means. To be raised when the same spec begins to find or do something else."""
 Guarantee = Literal["exact", "sentence", "monitor"]
 SEVERITIES: Final[Mapping[str, Severity]] = {"low": 2, "medium": 4, "high": 6}
 # The strictest of several holds.
 STRICTNESS: Final[Sequence[FailurePolicy]] = ("Open", "Degrade", "Closed")
+MAX_POSITIONS: Final = 32_768
+"""Of all expressions of a Guardrail: what an engine can be built for within seconds."""
 _BOTH: Final = ("input", "output")
 _AT_ONCE: Final = ("patterns", "pii", "lexicon")
 
@@ -114,6 +116,12 @@ def compile_policy(name: str, spec: Mapping[str, Any], sources: Mapping[str, str
         max_hold,
         stream.get("onHoldOverflow", "Block"),
     )
+    positions = sum(len(needle.positions.chars) for needle in needles)
+    if positions > MAX_POSITIONS:
+        problems.append(
+            f"its expressions are {positions} characters long together, with all repetitions written out, and at most "
+            f"{MAX_POSITIONS} can be: write smaller bounds, or several Guardrails"
+        )
     if not problems:
         _check(policy, detectors, problems)
     if problems:
@@ -193,6 +201,8 @@ def _listed(text: str) -> list[Mapping[str, Any]]:
         raise PatternError(f"its ConfigMap is not JSON ({error}): write a list of patterns as in spec") from None
     if not isinstance(found, list):
         raise PatternError("its ConfigMap holds no JSON list: write a list of patterns as in spec")
+    if len(found) > MAX_TERMS:
+        raise PatternError(f"its ConfigMap holds {len(found)} patterns, and at most {MAX_TERMS} can be: write fewer")
     for at, each in enumerate(found):
         if not _is_pattern(each):
             raise PatternError(

@@ -21,7 +21,7 @@ class PortableEngine:
         self.width = max(needle.width for needle in needles)
         self._literals = [number for number, needle in enumerate(needles) if needle.chars]
         self._expressions = [number for number, needle in enumerate(needles) if not needle.chars]
-        self._words = ahocorasick_rs.AhoCorasick([needles[number].chars for number in self._literals])
+        self._words = ahocorasick_rs.AhoCorasick([needles[number].shape for number in self._literals])
         self._set = _expression_set([needles[number] for number in self._expressions])
 
     def open(self) -> "PortableMatcher":
@@ -45,15 +45,18 @@ class PortableEngine:
 class PortableMatcher:
     """One stream in one view."""
 
-    __slots__ = ("_engine", "_seen", "_tail")
+    __slots__ = ("_engine", "_open", "_seen", "_tail")
 
     def __init__(self, engine: PortableEngine) -> None:
         self._engine = engine
         self._tail = ""
         self._seen = 0
+        self._open = True
 
     def scan(self, chars: str) -> list[tuple[int, int]]:
         """All ends within these characters."""
+        if not self._open:
+            raise EngineError("RE2 was asked about a stream that was closed")
         tail = self._tail
         text = tail + chars
         before = self._seen - len(tail)
@@ -66,6 +69,7 @@ class PortableMatcher:
 
     def close(self) -> None:
         """Nothing lies outside of Python."""
+        self._open = False
 
 
 def _expression_set(needles: Sequence[Needle]) -> "re2.Set | None":

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from understudy.guard.charset import CharSet
-from understudy.guard.expression import Chars, Choice, Node, Sequence
+from understudy.guard.expression import Chars, Choice, ExpressionError, Node, Sequence
 
+MAX_WAYS: Final = 65_536
+"""From one position to the next, all together. A hundred parts in a row that may be left out have 5,000."""
 # Different characters of texts whose positions are kept.
 _MAX_CHARS: Final = 1024
 
@@ -95,7 +97,10 @@ class Positions:
 
 
 def positions(node: Node) -> Positions:
-    """The positions of an expression that does not match nothing at all, and has no endless repetition."""
+    """The positions of an expression that does not match nothing at all, and has no endless repetition.
+
+    Raises ExpressionError.
+    """
     made = Positions()
     whole = _Builder(made).build(node)
     made.firsts, made.lasts = whole.firsts, frozenset(whole.lasts)
@@ -129,6 +134,7 @@ _NOTHING = _Part([], [], optional=True)
 class _Builder:
     def __init__(self, made: Positions) -> None:
         self.made = made
+        self.ways = 0
 
     def build(self, node: Node) -> _Part:
         if isinstance(node, Chars):
@@ -151,8 +157,7 @@ class _Builder:
         return self._repeat(node.node, node.least, node.most)
 
     def _then(self, before: _Part, after: _Part) -> _Part:
-        for last in before.lasts:
-            self.made.follow[last] += after.firsts
+        self._link(before.lasts, after.firsts)
         return _Part(
             before.firsts + after.firsts if before.optional else before.firsts,
             before.lasts + after.lasts if after.optional else after.lasts,
@@ -168,11 +173,20 @@ class _Builder:
         for time in range(1, most + 1):
             part = self.build(node)
             optional = optional or part.optional
-            for last in before:
-                self.made.follow[last] += part.firsts
+            self._link(before, part.firsts)
             if time == 1:
                 firsts = part.firsts
             before = part.lasts
             if optional or time >= least:
                 lasts += part.lasts
         return _Part(firsts, lasts, optional)
+
+    def _link(self, lasts: list[int], firsts: list[int]) -> None:
+        self.ways += len(lasts) * len(firsts)
+        if self.ways > MAX_WAYS:
+            raise ExpressionError(
+                f"more than {MAX_WAYS} ways from one character to the next: write fewer parts that may be left out, or "
+                "several patterns"
+            )
+        for last in lasts:
+            self.made.follow[last] += firsts

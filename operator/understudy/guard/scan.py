@@ -13,8 +13,9 @@ from typing import Final
 from understudy.guard.engines import Engine, EngineError, MakeEngine, Matcher
 from understudy.guard.findings import Finding, Step
 from understudy.guard.liveness import Automaton, Follower
-from understudy.guard.needles import Needle
-from understudy.guard.views import DIGIT, JOINED, LETTER, PLAIN, UNSPACED, WORDS, Piece, ViewName, Views
+from understudy.guard.lookalikes import ALIKE, SHAPES
+from understudy.guard.needles import AFTER, BEFORE, Needle
+from understudy.guard.views import DIGIT, JOINED, LETTER, LETTERS, PLAIN, WORDS, Piece, ViewName, Views, alike
 
 Check = Callable[[str], bool]
 """Whether a match, as PLAIN shows it, is what it looks like."""
@@ -24,11 +25,17 @@ class Lane:
     """What all streams share of one view."""
 
     def __init__(
-        self, needles: Sequence[Needle], held: Sequence[Needle], engine: Engine, checks: Mapping[str, Check]
+        self,
+        view: ViewName,
+        needles: Sequence[Needle],
+        held: Sequence[Needle],
+        engine: Engine,
+        checks: Mapping[str, Check],
     ) -> None:
         self.needles = needles
         self.engine = engine
-        self.automaton = Automaton(held)
+        self.shapes: Mapping[int, int] = SHAPES if view == WORDS else {}
+        self.automaton = Automaton(held, ALIKE if view == WORDS else {})
         self.width = max(needle.width for needle in needles)
         self.checks = [checks[needle.pattern.check] if needle.pattern.check else None for needle in needles]
 
@@ -47,7 +54,7 @@ class Scanner:
         for needle in needles:
             by_view[needle.view].append(needle)
         self.lanes = {
-            view: Lane(looked, [needle for needle in looked if holds(needle)], make(looked), checks)
+            view: Lane(view, looked, [needle for needle in looked if holds(needle)], make(looked), checks)
             for view, looked in by_view.items()
             if looked
         }
@@ -58,19 +65,29 @@ class Scanner:
 
 
 class Scan:
-    """One stream. After a failure it says so for ever, and nothing more is clear."""
+    """One stream. After a failure, or once closed, it says so for ever, and nothing more is clear."""
 
-    __slots__ = ("_failed", "_lanes", "_safe", "_views")
+    __slots__ = ("_closed", "_lanes", "_safe", "_views")
 
     def __init__(self, scanner: Scanner) -> None:
         self._views = Views()
         self._lanes = [(view == WORDS, _LaneScan(lane)) for view, lane in scanner.lanes.items()]
         self._safe = 0
-        self._failed = False
+        self._closed = False
 
     def feed(self, text: str) -> Step:
         """The next piece of the text, in whole code points."""
-        return self._step(text, final=False)
+        if len(text) <= _LONGEST:
+            return self._step(text, final=False)
+        # What is found does not depend on cuts, and what is kept meanwhile is bounded by what a cut has.
+        safe, findings = self._safe, list[Finding]()
+        for at in range(0, len(text), _LONGEST):
+            step = self._step(text[at : at + _LONGEST], final=False)
+            if step.status != "ok":
+                self._safe = safe
+                return Step(safe, status=step.status)
+            findings += step.findings
+        return Step(self._safe, tuple(findings))
 
     def finish(self) -> Step:
         """The text has ended: what waited for the next character is decided."""
@@ -80,11 +97,12 @@ class Scan:
 
     def close(self) -> None:
         """The rest of the stream does not matter any more."""
+        self._closed = True
         for _, lane in self._lanes:
             lane.matcher.close()
 
     def _step(self, text: str, *, final: bool) -> Step:
-        if self._failed:
+        if self._closed:
             return Step(self._safe, status="error")
         pieces = self._views.feed(text)
         read = self._views.read
@@ -93,7 +111,6 @@ class Scan:
             for is_words, lane in self._lanes:
                 found += lane.feed(pieces[is_words], read, final=final)
         except EngineError:
-            self._failed = True
             self.close()
             return Step(self._safe, status="error")
         findings = tuple(self._finding(each) for each in sorted(found, key=_in_order)) if found else ()
@@ -113,6 +130,8 @@ class Scan:
 
 _Found = tuple[Needle, int, int, int]
 _SLACK: Final = 256
+# Characters that are looked at together.
+_LONGEST: Final = 4096
 
 
 def _in_order(found: _Found) -> tuple[int, int, int, str, str]:
@@ -156,7 +175,7 @@ class _LaneScan:
         self._clear = self._follower.begins()
         self._append(piece)
         self._begins = self._follower.feed(piece, self._origins) if piece.chars else []
-        hits = self.matcher.scan(piece.chars) if piece.chars else []
+        hits = self.matcher.scan(piece.chars.translate(self._lane.shapes)) if piece.chars else []
         if not (hits or self._waiting):
             return []
         return self._judge(hits, read, final=final)
@@ -192,7 +211,7 @@ class _LaneScan:
         for number, end in self._waiting + hits:
             needle = self._lane.needles[number]
             at = end - self._base
-            if not (needle.ends_word or _is_letter(needle, self._kinds[at - 1])):
+            if not (needle.ends_word or _is_letter(needle, AFTER, self._kinds[at - 1])):
                 self._decide(found, number, at, self._origins[at - 1])
             elif at < len(self._chars):
                 if self._kinds[at] not in JOINED:
@@ -209,9 +228,11 @@ class _LaneScan:
         first = max(0, end - needle.width)
         for start in needle.starts(self._chars[first:end], end - first):
             at = first + start
-            if self._before[at] in JOINED and (needle.starts_word or _is_letter(needle, self._kinds[at])):
+            if self._before[at] in JOINED and (needle.starts_word or _is_letter(needle, BEFORE, self._kinds[at])):
                 continue
-            if needle.view == WORDS and not _has_letter(self._kinds[at:end]):
+            if needle.view == WORDS and not (
+                alike(self._chars[at:end], needle.chars) and _has_letter(self._kinds[at:end])
+            ):
                 continue
             if check is not None and not check(self._chars[at:end]):
                 continue
@@ -220,10 +241,10 @@ class _LaneScan:
             return
 
 
-def _is_letter(needle: Needle, kind: str) -> bool:
+def _is_letter(needle: Needle, side: int, kind: str) -> bool:
     """Whether a letter stands where the literal may have a sign that is read as one: glass has no @ss in it."""
-    return needle.view == WORDS and kind in (DIGIT, LETTER)
+    return needle.view == WORDS and kind in (DIGIT, LETTER) and not needle.pattern.inside[side]
 
 
 def _has_letter(kinds: str) -> bool:
-    return LETTER in kinds or UNSPACED in kinds
+    return not LETTERS.isdisjoint(kinds)

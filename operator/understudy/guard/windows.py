@@ -35,28 +35,31 @@ class Windows:
         """The windows that these characters complete."""
         self._open += text
         done: list[Window] = []
-        while (length := self._length()) is not None:
-            done.append(self._cut(length))
+        at = 0
+        while (length := self._length(at)) is not None:
+            done.append(self._cut(at, length))
+            at += length
+        self._open = self._open[at:]
         return done
 
     def finish(self) -> list[Window]:
         """What is left, if anything."""
-        return [self._cut(len(self._open))] if self._open else []
+        last, self._open = self._open, ""
+        return [Window(self._start, self._start + len(last), last)] if last else []
 
     def unfinished(self) -> Window | None:
         """What has come of the next window; None if nothing has."""
         return Window(self._start, self._start + len(self._open), self._open) if self._open else None
 
-    def _length(self) -> int | None:
-        """Characters of the next window; None while it may go on."""
+    def _length(self, at: int) -> int | None:
+        """Characters of the next window, which begins at index `at`; None while it may go on."""
         # One more than a window has: whether a sentence ends there may depend on it.
-        match = _END.search(self._open, 0, MAX_CHARS + 1)
-        if match is not None and match.end() <= MAX_CHARS:
-            return match.end()
-        return MAX_CHARS if len(self._open) > MAX_CHARS else None
+        match = _END.search(self._open, at, at + MAX_CHARS + 1)
+        if match is not None and match.end() <= at + MAX_CHARS:
+            return match.end() - at
+        return MAX_CHARS if len(self._open) > at + MAX_CHARS else None
 
-    def _cut(self, length: int) -> Window:
-        window = Window(self._start, self._start + length, self._open[:length])
+    def _cut(self, at: int, length: int) -> Window:
+        window = Window(self._start, self._start + length, self._open[at : at + length])
         self._start += length
-        self._open = self._open[length:]
         return window

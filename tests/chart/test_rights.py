@@ -72,6 +72,7 @@ WATCHED = [
     ("operator", "events", ("create", "patch")),
     ("gateway", "routingtables.understudy.dev", _READ),
     ("gateway", "endpointslices.discovery.k8s.io", _READ),
+    ("gateway", "configmaps", ("get",)),
 ]
 # In the system namespace.
 SYSTEM_RIGHTS = [
@@ -99,7 +100,7 @@ NEVER = [
     ("gateway", "modeldeployments.understudy.dev", ("get", "list", "patch")),
     ("gateway", "secrets", ("create", "patch", "delete")),
     ("gateway", "pods", ("get", "list", "delete")),
-    ("gateway", "configmaps", ("get", "list", "patch")),
+    ("gateway", "configmaps", ("list", "watch", "create", "patch", "delete")),
     ("gateway", "endpointslices.discovery.k8s.io", ("create", "patch", "delete")),
     ("records", "secrets", ("get", "list", "create")),
     ("records", "modeldeployments.understudy.dev", ("get", "list", "patch")),

@@ -43,6 +43,10 @@ class Told:
         plane = self._plane
         return plane.world.state(plane.clock(), plane.queue.waiting(), only_active=only_active, names=names)
 
+    def guards(self) -> dict[str, str]:
+        world = self._plane.world
+        return world.guards.told(world.wanted())
+
     def beside(self) -> dict[str, Beside]:
         return self._plane.world.beside(self._plane.clock())
 

@@ -325,6 +325,8 @@ def test_a_snapshot_holds_everything_that_is_needed() -> None:
         ],
         gateways=3,
     )
+    shard = {"namespace": "default", "name": f"understudy-guard-{'0' * 16}-0", "data": "AAAA"}
+    document = {**document, "shards": [shard]}
     first = world_of(document)
     assert dump(first) == document
     second = world_of(dump(first))
@@ -344,6 +346,7 @@ def test_a_snapshot_holds_everything_that_is_needed() -> None:
         ({"tables": [7]}, "TypeError"),
         ({"endpoints": [{"namespace": "a", "service": "b", "addresses": [{}]}]}, "host"),
         ({"endpoints": 7}, "TypeError"),
+        ({"shards": [{"namespace": "a", "name": "b", "data": "!"}]}, "Error"),
     ],
 )
 def test_what_is_no_snapshot_says_what_is_wrong(change: dict[str, Any], said: str) -> None:

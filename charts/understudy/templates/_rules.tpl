@@ -168,6 +168,13 @@
   - get
   - list
   - watch
+# policies of Guardrails, by the names that tables have of them
+- apiGroups:
+  - ''
+  resources:
+  - configmaps
+  verbs:
+  - get
 {{- end }}
 
 {{- define "understudy.rules.gateway.cluster" -}}

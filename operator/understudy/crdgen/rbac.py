@@ -65,6 +65,7 @@ OPERATOR_SYSTEM: Final = (
 GATEWAY_WATCHED: Final = (
     Rule(GROUP, ("routingtables",), _READ, "what to serve by"),
     Rule("discovery.k8s.io", ("endpointslices",), _READ, "addresses of engines"),
+    Rule("", ("configmaps",), ("get",), "policies of Guardrails, by the names that tables have of them"),
 )
 GATEWAY_CLUSTER: Final = (Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "who asks on the admin port"),)
 GATEWAY_SYSTEM: Final = (

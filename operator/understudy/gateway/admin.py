@@ -55,6 +55,10 @@ class Source(Protocol):
         """What `/state` says of each deployment, of those that move, or of those called `names`."""
         ...
 
+    def guards(self) -> Mapping[str, str]:
+        """What `/state` says of policies of Guardrails."""
+        ...
+
     def beside(self) -> Mapping[str, Beside]:
         """What `/metrics` says of each deployment beside that."""
         ...
@@ -89,7 +93,7 @@ class Admin:
     def state(self, *, only_active: bool = False, names: Collection[str] | None = None) -> GatewayState:
         """What `/state` says: of all deployments, of those that are active, or of those called `names`."""
         deployments = self._source.deployments(only_active=only_active, names=names)
-        return GatewayState(start_id=self._start_id, uptime=self._clock() - self._began, deployments=deployments)
+        return GatewayState(self._start_id, self._clock() - self._began, deployments, self._source.guards())
 
     async def start(self) -> None:
         """Listen; raises OSError for a taken port, PairError for a certificate that cannot be used."""

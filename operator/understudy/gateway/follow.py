@@ -163,16 +163,17 @@ class Follower:
     def _listed(self) -> None:
         self._unlisted -= 1
         if not self._unlisted:
-            self._compile()
+            self.compile()
             self._ready()
 
     def _changed(self) -> None:
         # Events that arrive together are compiled together.
         if not self._compiling:
             self._compiling = True
-            asyncio.get_running_loop().call_soon(self._compile)
+            asyncio.get_running_loop().call_soon(self.compile)
 
-    def _compile(self) -> None:
+    def compile(self) -> None:
+        """Serve by what is known now."""
         self._compiling = False
         self._world.compile()
         self._plane.rerouted()

@@ -4,11 +4,12 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from understudy.domain.keys import USUAL
-from understudy.domain.names import ENGINE_PORT, MASTER_KEY_FIELD, MASTER_KEY_STAMP, master_id
+from understudy.domain.names import ENGINE_PORT, GUARD_SHARD_FIELD, MASTER_KEY_FIELD, MASTER_KEY_STAMP, master_id
+from understudy.gateway.kubeapi import ApiError, ApiServer, request
 from understudy.gateway.policy.budget import FIELDS as BUDGET
 from understudy.gateway.policy.budget import parse_budgets
 from understudy.gateway.policy.limits import REQUESTS_FIELD, TOKENS_FIELD, parse_limits
@@ -176,6 +177,22 @@ class MasterKey:
     def gone(self, namespace: str, name: str) -> None:
         """Nothing: see above."""
         LOG.warning("Secret %s/%s is gone; its key stays in use here", namespace, name)
+
+
+def shards_of(server: ApiServer) -> Callable[[str, str], Awaitable[bytes]]:
+    """What reads a part of a Guardrail's policy, by namespace and name; it raises OSError where there is none."""
+
+    async def fetch(namespace: str, name: str) -> bytes:
+        try:
+            item = await request(server, "GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        except ApiError as error:
+            raise OSError(f"ConfigMap {namespace}/{name}: {error}") from error
+        part = _bytes(item.get("binaryData") or {}, GUARD_SHARD_FIELD)
+        if not part:
+            raise OSError(f"ConfigMap {namespace}/{name} has no binaryData.{GUARD_SHARD_FIELD}")
+        return part
+
+    return fetch
 
 
 def addresses_of(item: Mapping[str, Any]) -> list[Address]:

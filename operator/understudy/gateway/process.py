@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Collection
+import tempfile
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -15,8 +17,11 @@ from typing import Final
 from understudy.domain.state import DeploymentState
 from understudy.gateway import pair
 from understudy.gateway.admin import Admin, AdminSettings
+from understudy.gateway.databases import Databases
 from understudy.gateway.follow import Follower
+from understudy.gateway.guards import Loader
 from understudy.gateway.kubeapi import ApiServer
+from understudy.gateway.objects import shards_of
 from understudy.gateway.outbox import Outbox
 from understudy.gateway.players import Players
 from understudy.gateway.policy.evidence import Evidence, Taking
@@ -149,9 +154,17 @@ class Station:
             lots=lots,
         )
         self._follower: Follower | None = None
+        self._changed = changed
+        folder = Path(tempfile.gettempdir()) / f"understudy-guards-{os.getuid()}"
+        if settings.state_file is not None:
+            folder = settings.state_file.parent / "guards"
+        fetch = None if settings.api is None else shards_of(settings.api)
+        self._loader = Loader(
+            self.world.guards, Databases(folder), self.world.wanted, self._guarded, fetch, self.plane.panel.follow
+        )
         if settings.api is not None:
             followed = settings if keeps else replace(settings, state_file=None)
-            self._follower = Follower(settings.api, self.world, self.plane, followed, changed)
+            self._follower = Follower(settings.api, self.world, self.plane, followed, self._routed)
         self._known = asyncio.Event()
         if self.ready:
             self._known.set()
@@ -160,6 +173,7 @@ class Station:
         """Begin to keep up with what changes; the tasks to cancel at the end."""
         running = [tasks.create_task(self.plane.sweep_forever()), tasks.create_task(self.plane.budgets.run())]
         running += [tasks.create_task(each.renew()) for each in self._pairs.values()]
+        running.append(tasks.create_task(self._loader.run()))
         if self._follower is not None:
             running.append(tasks.create_task(self._follower.run(self.become_ready)))
         running += [tasks.create_task(spool.run()) for spool in self._spools]
@@ -172,6 +186,21 @@ class Station:
         gc.freeze()
         _keep_memory()
         return running
+
+    def _routed(self) -> None:
+        """There are new routes."""
+        self._loader.look()
+        self._changed()
+
+    def _guarded(self, keys: Iterable[str]) -> None:
+        """Guardrails of these deployments have been loaded."""
+        self.world.guarded(keys)
+        if self._follower is not None:
+            self._follower.compile()
+            return
+        self.world.compile()
+        self.plane.rerouted()
+        self._changed()
 
     def become_ready(self) -> None:
         """Everything needed is known; a gateway that is leaving stays unready."""
@@ -193,6 +222,10 @@ class Station:
         """As the admin port's Source."""
         plane = self.plane
         return self.world.state(plane.clock(), plane.queue.waiting(), only_active=only_active, names=names)
+
+    def guards(self) -> dict[str, str]:
+        """As the admin port's Source."""
+        return self.world.guards.told(self.world.wanted())
 
     def beside(self) -> dict[str, Beside]:
         """As the admin port's Source."""

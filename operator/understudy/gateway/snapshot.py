@@ -15,10 +15,12 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
                  "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",
                           "variants": [{"revision": "6f1c9a02", "track": "stable", "weight": 90,
                                         "service": "story-6f1c9a02"}, …]}}],
+     "shards": [{"namespace": "default", "name": "understudy-guard-0123456789abcdef-0", "data": "<base64>"}],
      "endpoints": [{"namespace": "default", "service": "story-6f1c9a02", "slice": "story-6f1c9a02-x",
                     "addresses": [{"host": "10.0.0.7", "port": 8000, "ready": true, "serving": true}]}]}
 """
 
+import base64
 import os
 import tempfile
 from collections.abc import Mapping
@@ -76,6 +78,10 @@ def dump(world: World) -> dict[str, Any]:
             }
             for key, served in world.tables.items()
         ],
+        "shards": [
+            {"namespace": namespace, "name": name, "data": base64.b64encode(part).decode()}
+            for (namespace, name), part in dict(world.guards.shards).items()
+        ],
         "endpoints": [
             {
                 "namespace": namespace,
@@ -111,6 +117,9 @@ def load(document: Mapping[str, Any], world: World) -> None:
             world.set_table(
                 table["namespace"], table["name"], table.get("uid", ""), table.get("generation", 1), table["spec"]
             )
+        for shard in document.get("shards", ()):
+            part = base64.b64decode(shard["data"], validate=True)
+            world.guards.shards[(shard["namespace"], shard["name"])] = part
         for item in document.get("endpoints", ()):
             addresses = [
                 Address(a["host"], a.get("port", ENGINE_PORT), a.get("ready", True), a.get("serving", True))

@@ -13,6 +13,7 @@ from understudy.domain.table import Shadow, Table, Track
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint
 from understudy.gateway.policy.conversation import thresholds
 from understudy.gateway.policy.evidence import Counters, Evidence
+from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import FORWARDED
 from understudy.gateway.policy.pairs import PairCounters
@@ -83,6 +84,7 @@ class Entry:
     """One deployment. `split` is in the order of `ends`; `stable` is where failures of the candidate go.
 
     `cut` are the revisions whose open answers must end. An endpoint with `most` open requests is full.
+    `guarding` is what its Guardrails come to, None where none holds; `unguarded` says why it may not be served, if so.
     """
 
     key: str
@@ -94,6 +96,8 @@ class Entry:
     cut: frozenset[str]
     shadow: Mirror | None
     most: int
+    guarding: Guarding | None = None
+    unguarded: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -150,10 +154,11 @@ def compile_entry(
     kept: Mapping[str, str],
     endpoints: Endpoints,
     evidence: Evidence,
+    guarded: tuple[Guarding | None, str] = (None, ""),
 ) -> Entry:
     """One deployment's entry; `addresses` are its revisions' endpoints by revision.
 
-    Engine keys are derived from `master`, but for those in `kept`.
+    Engine keys are derived from `master`, but for those in `kept`. `guarded` is as `guarding` and `unguarded` of Entry.
     """
     key = f"{served.namespace}/{served.name}"
     variants = []
@@ -195,6 +200,8 @@ def compile_entry(
         cut=cut,
         shadow=_mirror(served.table.shadow, variants),
         most=served.table.queue.per_pod or UNBOUNDED,
+        guarding=guarded[0],
+        unguarded=guarded[1],
     )
 
 

@@ -96,6 +96,7 @@ class Reporter:
             standings=world.standings(plane.clock(), plane.queue.waiting()),
             rows=self._rows,
             gauges=station.gauges(),
+            guards=station.guards(),
         )
         self._slot.say(dump_notice(notice))
 

@@ -103,6 +103,11 @@ class Workers:
         self._hear()
         return self._books.deployments(self._read, only_active=only_active, names=names)
 
+    def guards(self) -> Mapping[str, str]:
+        """As Source's."""
+        self._hear()
+        return self._books.guards()
+
     def beside(self) -> Mapping[str, Beside]:
         """As Source's."""
         self._hear()

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from understudy.domain.keys import USUAL
 from understudy.domain.state import DeploymentState
-from understudy.domain.table import InvalidTableError, parse_table
+from understudy.domain.table import Guard, InvalidTableError, parse_table
+from understudy.gateway.guards import Guards
 from understudy.gateway.policy.balance import breakers, usable
 from understudy.gateway.policy.budget import Budget
 from understudy.gateway.policy.evidence import Evidence
@@ -41,6 +42,7 @@ class World:
     """Tables, endpoints and keys as they stand; `compile` turns them into routes.
 
     `slices` are by (namespace, Service), then by slice name. `unreadable` are Secrets that should hold access keys.
+    `guards` are the Guardrails that tables name, as far as they are loaded.
     `gateways` is how many there are, this one among them. Times are monotonic seconds, but for `taken`: when each
     table was taken, by `wall`, in seconds since 1970. Of what a table bounds for the whole gateway, this process has
     its `part`. `refusals` counts tables that were refused.
@@ -59,6 +61,7 @@ class World:
         self.slices: dict[tuple[str, str], dict[str, tuple[Address, ...]]] = {}
         self.key_scopes: dict[str, KeyScope] = {}
         self.unreadable: set[str] = set()
+        self.guards = Guards()
         self.gateways = 1
         self.master = b""
         self.kept: Mapping[str, str] = {}
@@ -178,8 +181,9 @@ class World:
                 self._entries.pop(key, None)
             else:
                 addresses = self.addresses(key)
+                guarded = self.guards.of(key, served.table.guards)
                 self._entries[key] = compile_entry(
-                    served, addresses, self.master, self.kept, self._endpoints, self.evidence
+                    served, addresses, self.master, self.kept, self._endpoints, self.evidence, guarded
                 )
         self._dirty.clear()
         self._all_dirty = False
@@ -202,6 +206,14 @@ class World:
         self.routes = compile_routes(self._entries, self._keys, self.routes)
         self.version += 1
         return self.routes
+
+    def wanted(self) -> dict[str, tuple[Guard, ...]]:
+        """The Guardrails that hold, by deployment; those are left out for which none does."""
+        return {key: served.table.guards for key, served in self.tables.items() if served.table.guards}
+
+    def guarded(self, keys: Iterable[str]) -> None:
+        """Guardrails of these deployments have been loaded."""
+        self._dirty.update(keys)
 
     def addresses(self, key: str) -> dict[str, list[Address]]:
         """Endpoints of a deployment's variants by revision."""

@@ -11,6 +11,7 @@ The binding (0.9.1) has to be handled with care, and is handled here only:
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import hyperscan
@@ -85,25 +86,41 @@ class HyperscanMatcher:
         self.close()
 
 
-def compile_needles(needles: Sequence[Needle]) -> bytes:
-    """The database for these needles, to be loaded on processors of the same kind. Takes seconds for thousands.
+@cache
+def kind() -> str:
+    """Which databases this library loads on this processor: its version, and what the processor has."""
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_STREAM)
+    _compile(database, ["a"])
+    return str(database.info())
 
-    Raises PatternError, naming the one that hyperscan does not take.
+
+def compile_expressions(named: Sequence[tuple[str, str]]) -> bytes:
+    """The database for expressions by the names of their patterns, to be loaded on processors of the same kind.
+
+    Takes seconds for thousands. Raises PatternError, naming the one that hyperscan does not take.
     """
     database = hyperscan.Database(mode=hyperscan.HS_MODE_STREAM)
     try:
-        _compile(database, needles)
+        _compile(database, [expression for _, expression in named])
     except hyperscan.error as error:
-        for needle in needles:
-            _try(needle)
-        raise PatternError(f"hyperscan does not take these {len(needles)} patterns together: {error}") from error
+        for name, expression in named:
+            _try(name, expression)
+        raise PatternError(f"hyperscan does not take these {len(named)} patterns together: {error}") from error
     return bytes(hyperscan.dumpb(database))
 
 
+def compile_needles(needles: Sequence[Needle]) -> bytes:
+    """The database for these needles, as `compile_expressions`."""
+    return compile_expressions([(needle.pattern.name, needle.expression) for needle in needles])
+
+
 def load(database: bytes) -> HyperscanEngine:
-    """An engine from what `compile_needles` made. Takes milliseconds."""
-    loaded = hyperscan.loadb(database, hyperscan.HS_MODE_STREAM)
-    loaded.scratch = hyperscan.Scratch(loaded)
+    """An engine from what `compile_needles` made. Takes milliseconds. Raises ValueError for what it did not make."""
+    try:
+        loaded = hyperscan.loadb(database, hyperscan.HS_MODE_STREAM)
+        loaded.scratch = hyperscan.Scratch(loaded)
+    except hyperscan.error as error:
+        raise ValueError(f"not a database of this library for this processor ({error})") from error
     return HyperscanEngine(loaded)
 
 
@@ -112,16 +129,14 @@ def hyperscan_engine(needles: Sequence[Needle]) -> HyperscanEngine:
     return load(compile_needles(needles))
 
 
-def _compile(database: hyperscan.Database, needles: Sequence[Needle]) -> None:
-    expressions = [needle.expression.encode() for needle in needles]
-    database.compile(
-        expressions=expressions, ids=list(range(len(needles))), elements=len(needles), flags=[_FLAGS] * len(needles)
-    )
+def _compile(database: hyperscan.Database, expressions: Sequence[str]) -> None:
+    encoded = [expression.encode() for expression in expressions]
+    count = len(encoded)
+    database.compile(expressions=encoded, ids=list(range(count)), elements=count, flags=[_FLAGS] * count)
 
 
-def _try(needle: Needle) -> None:
+def _try(name: str, expression: str) -> None:
     try:
-        _compile(hyperscan.Database(mode=hyperscan.HS_MODE_STREAM), [needle])
+        _compile(hyperscan.Database(mode=hyperscan.HS_MODE_STREAM), [expression])
     except hyperscan.error as error:
-        name = needle.pattern.name
         raise PatternError(f"pattern {name!r}: hyperscan does not take it ({error}): write it simpler") from error

@@ -35,12 +35,14 @@ class Worker:
             self.named[revision] = len(self.rows) - 1
         return twin(self.rows[self.named[revision]])
 
+    guards: dict[str, str] = field(default_factory=dict)
+
     def notice(self) -> Notice:
         gauges = {
             "understudy_answered_total": ("Answered", {"": float(self.answered)}),
             "understudy_connections": ("Connected", {"": 2.0}),
         }
-        said = Notice(self.ready, self.listed, self.standings, {KEY: self.named}, gauges)
+        said = Notice(self.ready, self.listed, self.standings, {KEY: self.named}, gauges, self.guards)
         return parse_notice(dump_notice(said))
 
 
@@ -258,3 +260,13 @@ def test_what_metrics_show_beside_the_state_is_summed_and_outlives_a_worker() ->
     assert shown.table_taken == 7.0
     assert (shown.revisions["r1"].ttft_sum, shown.revisions["r1"].ejections) == (0.5, 2)
     assert shown.revisions["r1"].breakers == {"closed": 1}
+
+
+def test_a_policy_is_loaded_once_all_workers_say_so_and_else_one_of_them_says_why_not() -> None:
+    pod = started(2)
+    for index, said in enumerate(({"p": "loaded", "q": "loaded"}, {"p": "loaded", "q": "too odd"})):
+        worker_of(pod, index).guards = said
+    pod.hear()
+    assert pod.books.guards() == {"p": "loaded", "q": "too odd"}
+    pod.die(1)
+    assert pod.books.guards()["p"] == "a worker has not loaded it yet"

@@ -36,5 +36,14 @@ def test_those_that_are_not_there_or_not_for_the_key_or_were_asked_are_passed_ov
     assert after(NAMES, asked=("default/one",), allowed="one") is None
 
 
+def test_those_whose_guardrails_are_not_loaded_are_passed_over() -> None:
+    guards = [{"name": "calm", "policy": "0" * 64, "shards": [f"understudy-guard-{'0' * 16}-0"]}]
+    tables = [table({STABLE: 100}, name=n, names=[n], guards=guards if n == "one" else []) for n in NAMES]
+    routes = world_of(snapshot(tables)).routes
+    found = next_fallback(NAMES, routes, AccessKey("0" * 64, frozenset("*"), frozenset("*")), (), CHATS, BODY)
+    assert found is not None
+    assert found[0] == "two"
+
+
 def test_those_that_do_not_take_its_fields_are_passed_over() -> None:
     assert after(NAMES, body=BODY | {"odd_field": 1}) == ("two", ("three",))

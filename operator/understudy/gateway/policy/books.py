@@ -6,17 +6,18 @@ which revision's and what it serves by. A row is never used for a second revisio
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from understudy.domain.state import DeploymentState
+from understudy.domain.state import LOADED, DeploymentState
 from understudy.gateway.policy.cells import OPEN, Cells, add, blank, twin
 from understudy.gateway.policy.evidence import Counters
 from understudy.gateway.policy.gauges import Gauges, joined, lasting
 from understudy.gateway.policy.standing import UNKNOWN, Standing, beside, together, told
 from understudy.telemetry.beside import Beside
 
+_SILENT: Final = "a worker has not loaded it yet"
 # A deployment (`namespace/name`) and one of its revisions.
 Revision = tuple[str, str]
 
@@ -26,6 +27,7 @@ class Notice:
     """What a worker says. `rows` are by deployment, then by revision.
 
     `ready`: it takes requests. `listed`: it knows all that there is now, and not only what there was in a file.
+    `guards` are policies of Guardrails, by hash, and whether they are loaded.
     """
 
     ready: bool
@@ -33,6 +35,7 @@ class Notice:
     standings: Mapping[str, Standing]
     rows: Mapping[str, Mapping[str, int]]
     gauges: Gauges
+    guards: Mapping[str, str] = field(default_factory=dict)
 
 
 def dump_notice(notice: Notice) -> bytes:
@@ -49,6 +52,7 @@ def parse_notice(text: bytes) -> Notice:
         standings={key: Standing(**standing) for key, standing in raw["standings"].items()},
         rows=raw["rows"],
         gauges={name: (help_, values) for name, (help_, values) in raw["gauges"].items()},
+        guards=raw["guards"],
     )
 
 
@@ -126,6 +130,14 @@ class Books:
             if state is not None:
                 states[key] = state
         return states
+
+    def guards(self) -> dict[str, str]:
+        """Of each policy that a worker was told of whether all of them enforce it, or why one does not."""
+        told: dict[str, str] = {}
+        for policy in {policy for account in self._living if account is not None for policy in account.notice.guards}:
+            said = [_SILENT if a is None else a.notice.guards.get(policy, _SILENT) for a in self._living]
+            told[policy] = next((state for state in said if state != LOADED), LOADED)
+        return told
 
     def beside(self, read: Callable[[int, int], Cells]) -> dict[str, Beside]:
         """What metrics show of every deployment beside `deployments`."""

@@ -6,6 +6,8 @@ told nothing more.
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
@@ -13,15 +15,21 @@ import orjson
 from understudy.gateway.policy.answers import has_choices, is_refusal, says_something, tokens_used
 from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
 from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
+from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import is_empty
 from understudy.gateway.policy.retry import Failure
 from understudy.gateway.policy.story import Story, finish_of
+from understudy.gateway.policy.verdicts import Question, Verdicts
 from understudy.gateway.table import Variant
+from understudy.gateway.wire.asking import Asking, Heard
 from understudy.gateway.wire.completions import CompletionsRelay
+from understudy.gateway.wire.guarded import GuardedChoicesRelay, GuardedResponseRelay, WholeAnswer
 from understudy.gateway.wire.relay import Relay, StreamFailedError
 from understudy.gateway.wire.responses import ResponsesRelay
+from understudy.gateway.wire.watch import Watch
+from understudy.guard.findings import Finding, Status
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.plane import Plane
@@ -44,6 +52,7 @@ class Owner(Protocol):
     stream: bool
     wants_usage: bool
     hides_each: bool
+    watch: Watch | None
 
     def request_to(self, variant: Variant) -> bytes:
         """The request as the engine gets it."""
@@ -77,8 +86,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_answer", "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size", "_slowest",
-        "_status", "_upstream", "_usage", "endpoint", "half", "relay", "sample", "variant",
+        "_answer", "_asking", "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size",
+        "_slowest", "_status", "_upstream", "_usage", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +117,7 @@ class Attempt:
         self._size = 0
         self._usage: tuple[int, int] | None = None
         self._answer: dict[str, Any] | None = None
+        self._asking: Asking | None = None
         variant.counters.open += 1
         endpoint.open += 1
         endpoint.tokens += load
@@ -131,6 +141,10 @@ class Attempt:
         if self.half is not None:
             now = self._exchange.plane.clock()
             self.half.over(now - (self._last_token or self._began), self._slowest, now - self._began)
+        if self.relay is not None:
+            self.relay.close()
+        if self._asking is not None:
+            self._asking.close()
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             # A cancelled task remembers where it was, and there this attempt is: kept, each would keep the other.
@@ -215,19 +229,26 @@ class Attempt:
             if exchange.stream != content_type.startswith(b"text/event-stream"):
                 exchange.failed("malformed")
             elif exchange.stream:
-                self.relay = (
-                    ResponsesRelay(self.variant.model, exchange.name, half=self.half)
-                    if exchange.responses
-                    else CompletionsRelay(
-                        self.variant.model,
-                        exchange.name,
-                        wants_usage=exchange.wants_usage,
-                        hides_each=exchange.hides_each,
-                        half=self.half,
-                    )
-                )
+                self.relay = self._opened()
         elif not is_refusal(status):
             exchange.failed("status" if status >= 500 or status in (408, 429) else "malformed")
+
+    def _opened(self) -> Relay:
+        exchange, model, half = self._exchange, self.variant.model, self.half
+        usage = {"wants_usage": exchange.wants_usage, "hides_each": exchange.hides_each}
+        watch = exchange.watch
+        guard = None if watch is None else watch.answer()
+        if watch is not None and guard is not None:
+            relay: GuardedResponseRelay | GuardedChoicesRelay
+            if isinstance(guard, GuardedResponse):
+                relay = GuardedResponseRelay(model, exchange.name, guard, half=half, hears_raw=watch.keeps_raw)
+            else:
+                relay = GuardedChoicesRelay(model, exchange.name, guard, half=half, hears_raw=watch.keeps_raw, **usage)
+            self._asks(guard.verdicts, watch, partial(self._heard, relay))
+            return relay
+        if exchange.responses:
+            return ResponsesRelay(model, exchange.name, half=half)
+        return CompletionsRelay(model, exchange.name, half=half, **usage)
 
     def answer_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -252,9 +273,14 @@ class Attempt:
             if ended:
                 self._whole_ended()
             return
+        if self._asking is not None:
+            self._asking.look()
+        if relay.refusal is not None:
+            self._withheld(relay.refusal)
+            return
         if relay.begun:
             self._send(relay)
-        if ended:
+        if relay.stopped or (ended and not relay.pending):
             self._stream_ended(relay)
 
     def answer_malformed(self) -> None:
@@ -266,6 +292,9 @@ class Attempt:
 
     def answer_lost(self, upstream: "Upstream") -> None:
         """The connection ended before the answer did."""
+        if self._answer is not None or (self.relay is not None and self.relay.pending):
+            # All of it has come, and detectors have yet to speak.
+            return
         if self._begun():
             self.break_off("truncated", _LOST)
         elif upstream.started:
@@ -282,6 +311,16 @@ class Attempt:
             self._stream_ended(relay)
         else:
             self._exchange.cut(kind, refusal)
+
+    def _withheld(self, refusal: Refusal) -> None:
+        """The engine has done its part, and Guardrails do not let it through: it is charged with nothing."""
+        if self._last_token:
+            self._exchange.cut(None, refusal)
+            return
+        self.variant.counters.answered()
+        if self.sample is not None:
+            self.sample.answered()
+        self._exchange.engine_refused(refusal)
 
     def _begun(self) -> bool:
         """Whether the owner has something of the stream already, or could be given all of it."""
@@ -359,12 +398,69 @@ class Attempt:
             self.sample.empty += empty
         if self.half is not None:
             self.half.empty = empty
-            if self._exchange.responses:
-                self.half.heard_response(answer)
-            else:
-                self.half.heard(answer)
         succeeded(self.endpoint)
-        self._exchange.answered(orjson.dumps(answer))
+        self._let_out(answer)
+
+    def _let_out(self, answer: dict[str, Any]) -> None:
+        """Give a whole answer to the owner, through Guardrails where there are any."""
+        watch = self._exchange.watch
+        guard = None if watch is None else watch.answer()
+        if watch is None or guard is None:
+            self._hear(answer)
+            self._exchange.answered(orjson.dumps(answer))
+            return
+        if watch.keeps_raw:
+            self._hear(answer)
+        whole = WholeAnswer(guard, answer)
+        self._asks(guard.verdicts, watch, partial(self._heard_of_whole, whole))
+        self._conclude(whole)
+
+    def _asks(self, verdicts: Verdicts, watch: Watch, heard: Heard) -> None:
+        """Have detectors asked about an answer, if any judge it."""
+        if verdicts.asked:
+            self._asking = Asking(verdicts, watch, self._exchange.plane.panel, heard)
+
+    def _heard(
+        self,
+        relay: GuardedChoicesRelay | GuardedResponseRelay,
+        question: Question,
+        detector: str,
+        findings: Sequence[Finding],
+        status: Status,
+    ) -> None:
+        """What a detector says to a window of the stream."""
+        relay.heard(question, detector, findings, status)
+        self.answer_flush(ended=False)
+
+    def _heard_of_whole(
+        self, whole: WholeAnswer, question: Question, detector: str, findings: Sequence[Finding], status: Status
+    ) -> None:
+        whole.heard(question, detector, findings, status)
+        self._conclude(whole)
+
+    def _conclude(self, whole: WholeAnswer) -> None:
+        """Give a whole answer to the owner once all has been said of it."""
+        if not whole.over:
+            if self._asking is not None:
+                self._asking.look()
+            return
+        whole.verdicts.close()
+        refusal, watch = whole.refusal, self._exchange.watch
+        if refusal is not None:
+            self._exchange.engine_refused(refusal)
+            return
+        released = whole.released()
+        if watch is not None and not watch.keeps_raw:
+            self._hear(released)
+        self._exchange.answered(orjson.dumps(released))
+
+    def _hear(self, answer: dict[str, Any]) -> None:
+        if self.half is None:
+            return
+        if self._exchange.responses:
+            self.half.heard_response(answer)
+        else:
+            self.half.heard(answer)
 
     def _refusal(self, answer: Any) -> Refusal:
         """The engine's own refusal, in our words but for its message."""

@@ -25,6 +25,9 @@ class CompletionsRelay(Relay):
         self._wants_usage = wants_usage
         self._hides_each = hides_each
 
+    def close(self) -> None:
+        """Nothing does."""
+
     def error_event(self, refusal: Refusal) -> bytes:
         """The event that ends a stream which cannot go on."""
         return error_event(refusal)
@@ -34,10 +37,19 @@ class CompletionsRelay(Relay):
             self.done = True
             self._out.append(b"data: [DONE]\n\n")
             return
-        try:
-            chunk: Any = orjson.loads(payload)
-        except orjson.JSONDecodeError as error:
-            raise StreamFailedError(malformed=True) from error
+        chunk = self._read(payload)
+        if chunk is None:
+            return
+        if self._half is not None:
+            self._half.heard(chunk)
+        if not self.said:
+            self.said = says_something(chunk)
+            self.begun = self.begun or self.said or finishes(chunk)
+        self._out.append(b"data: %b\n\n" % orjson.dumps(chunk))
+
+    def _read(self, payload: bytes) -> dict[str, Any] | None:
+        """One chunk as the client may see it, as far as it says anything to the client."""
+        chunk: Any = self._parse(payload)
         if not isinstance(chunk, dict) or chunk.get("model", self.model) != self.model:
             raise StreamFailedError(malformed=True)
         if chunk.get("error"):
@@ -49,16 +61,11 @@ class CompletionsRelay(Relay):
             if not self._wants_usage:
                 del chunk["usage"]
                 if not choices:
-                    return
+                    return None
             elif choices and self._hides_each:
                 # As engines say it that were not asked to count with every event.
                 chunk["usage"] = None
         if choices:
             self.chunks += 1
             self.last = chunk
-        if self._half is not None:
-            self._half.heard(chunk)
-        if not self.said:
-            self.said = says_something(chunk)
-            self.begun = self.begun or self.said or finishes(chunk)
-        self._out.append(b"data: %b\n\n" % orjson.dumps(chunk))
+        return chunk

@@ -5,18 +5,13 @@ truth can: an error event. A client that waits long for its stream gets the head
 whatever else there is to tell, a refusal included, is an event.
 """
 
-import hashlib
 import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
-from understudy.gateway.policy.affinity import LONG, beginning
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
 from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
-from understudy.gateway.policy.demand import load_of
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
@@ -39,10 +34,12 @@ from understudy.gateway.policy.spoken import spoken, spoken_events
 from understudy.gateway.policy.story import ANSWERED, CLIENT_GONE, NO_STORY
 from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
+from understudy.gateway.wire.letter import Letter
 from understudy.gateway.wire.means import Means
 from understudy.gateway.wire.playing import Turn
 from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
+from understudy.gateway.wire.watch import UNAVAILABLE, Watch, is_judged, watch_of
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -62,11 +59,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_beat_at", "_began", "_beginning", "_charges", "_conversation", "_course", "_desperate",
-        "_direct", "_document", "_due", "_entry_key", "_fallbacks", "_key", "_line", "_load", "_means", "_operation",
-        "_pair", "_payload", "_payload_model", "_queue", "_reply", "_request_id", "_salt", "_session", "_spoke",
-        "_story", "_timeouts", "_traceparent", "_wait_until", "_where", "_whole_until", "client", "hides_each", "name",
-        "plane", "responses", "stream", "turn", "wants_usage",
+        "_asked", "_attempt", "_barred", "_beat_at", "_began", "_charges", "_conversation", "_course", "_desperate",
+        "_direct", "_due", "_entry_key", "_fallbacks", "_fields", "_key", "_letter", "_line", "_means", "_operation",
+        "_pair", "_queue", "_reply", "_request_id", "_salt", "_spoke", "_story", "_timeouts", "_wait_until", "_where",
+        "_whole_until", "client", "hides_each", "name", "plane", "responses", "stream", "turn", "wants_usage", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -87,23 +83,16 @@ class Exchange:
         self.plane = plane
         self.name: str = document["model"]
         self.stream = document.get("stream") is True
-        self.wants_usage = self.hides_each = False
         self.responses = operation is RESPONSES
-        if self.stream and not self.responses:
-            options = document.get("stream_options") or {}
-            self.wants_usage = options.get("include_usage") is True
-            document["stream_options"] = {**options, "include_usage": True}
-            if means is not None and means.counts_each:
-                self.hides_each = options.get("continuous_usage_stats") is not True
-                document["stream_options"]["continuous_usage_stats"] = True
-        if operation.salted and key.salt:
-            document["cache_salt"] = key.salt
+        self._letter = Letter(operation, document, key, traceparent(fields.get(b"traceparent")), size)
+        if means is not None and means.counts_each:
+            self._letter.count_each()
+        self.wants_usage, self.hides_each = self._letter.wants_usage, self._letter.hides_each
         self.client = client
         # Of whom it is, where anybody says so.
         self.turn: Turn | None = None
         self._operation = operation
-        self._session = fields.get(b"x-session-id")
-        self._document = document
+        self._fields = fields
         self._entry_key = entry.key
         self._key = key
         self._means = means
@@ -114,8 +103,6 @@ class Exchange:
         if own_id is not None:
             request_fields += b"x-client-request-id: %b\r\n" % own_id
         self._reply = Reply(client, request_fields, responses=self.responses)
-        trace = traceparent(fields.get(b"traceparent"))
-        self._traceparent = b"traceparent: %b\r\n" % trace if trace is not None else b""
         self._timeouts = entry.served.table.timeouts
         self._queue = entry.served.table.queue
         self._fallbacks = entry.served.table.fallback
@@ -124,6 +111,9 @@ class Exchange:
         self._whole_until = now + self._timeouts.whole
         self._story = plane.story(self._request_id, self.name, operation.path, key.hash, stream=self.stream)
         plane.listen(self._story, entry.served.table.logging, document, head)
+        # What judges it, where Guardrails do; `_barred` where they cannot, and nobody may be asked without.
+        self.watch: Watch | None = None
+        self._barred = False
         self._wait_until = 0.0
         # When patience ends with an engine that has not begun, or with waiting for one, and when to send a heartbeat.
         self._due = math.inf
@@ -133,18 +123,29 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._course = Course()
         self._charges: list[tuple[Attempt, ErrorKind]] = []
-        self._conversation = self._payload = b""
-        # How a long prompt begins, for engines that keep that in a cache; below 0 until it is asked for.
-        self._beginning = -1 if operation.salted and size >= LONG else 0
-        self._salt = self._payload_model = ""
+        self._conversation = b""
+        self._salt = ""
         self._desperate = True
-        self._where = self._load = 0
+        self._where = 0
         self._pair: Pair | None = None
         self._spoke = False
 
+    def guard(self, entry: Entry) -> None:
+        """Have it judged by what holds for this deployment now, whatever comes later."""
+        self.watch = None
+        guarding = entry.guarding
+        self._barred = bool(entry.unguarded) or (guarding is not None and not is_judged(guarding, self._operation))
+        if guarding is not None:
+            self.watch = watch_of(guarding, entry, self._operation, self._letter.document, self._fields, self.turn)
+            # An answer that ends early is to be paid for as far as it came.
+            self._letter.count_each()
+            self.hides_each = self._letter.hides_each
+
     def start(self) -> None:
         """Send the request on its way, as soon as it may."""
-        if self._means is None:
+        if self._barred:
+            self.refuse(UNAVAILABLE)
+        elif self._means is None:
             self.set_out()
         else:
             self._means.ask(self)
@@ -160,7 +161,7 @@ class Exchange:
         if self.turn is not None:
             self.turn.begin(self._request_id)
         plane.budget.request(now)
-        if plane.poisons and plane.poisons.holds(self._digest(), now):
+        if plane.poisons and plane.poisons.holds(self._letter.digest(), now):
             self.refuse(POISONED)
         else:
             self.dispatch()
@@ -193,7 +194,7 @@ class Exchange:
             self._wait(now, variant.track)
             return
         draw = (plane.random(), plane.random())
-        begins = self._begins(variant)
+        begins = self._letter.begins(variant)
         chosen = choose_endpoint(
             entry, variant, now, self._course.tried, draw, desperate=self._desperate, beginning=begins
         )
@@ -212,7 +213,7 @@ class Exchange:
 
     def _half(self, entry: Entry, now: float) -> Half | None:
         """Half of a pair, if the lot says that this request is copied. The copy has one try: so has this half of it."""
-        if self._payload_model:
+        if self._letter.sent:
             return None
         request = Request(
             self._operation.path,
@@ -221,6 +222,7 @@ class Exchange:
             responses=self.responses,
             stream=self.stream,
             room=self._story.room,
+            watch=self.watch,
         )
         self._pair = self.plane.shadows.draw(entry, self._position(entry), request, now)
         return None if self._pair is None else self._pair.stable
@@ -231,7 +233,7 @@ class Exchange:
             self._wait(now, _DIRECT)
             return
         candidate = next((v for v in entry.split if v.track == "canary"), None)
-        begins = 0 if candidate is None else self._begins(candidate)
+        begins = 0 if candidate is None else self._letter.begins(candidate)
         chosen = choose_candidate(entry, now, self._course.tried, (plane.random(), plane.random()), begins)
         if isinstance(chosen, Refusal):
             self.refuse(chosen)
@@ -241,18 +243,12 @@ class Exchange:
             # No lot sent it there, so it is no fair sample of what the candidate does.
             self._begin(*chosen, now, reuse=True, sampled=False, half=None)
 
-    def _begins(self, variant: Variant) -> int:
-        """What stands for how the prompt begins, 0 for a short one and where there is no choice."""
-        if self._beginning < 0 and len(variant.endpoints) > 1:
-            self._beginning = beginning(self._document, self._operation.turns, self._key.salt)
-        return max(self._beginning, 0)
-
     def _position(self, entry: Entry) -> int:
         salt = entry.served.table.salt
         if not self._conversation:
             found, source = conversation_id(
-                self._session,
-                self._document,
+                self._fields.get(b"x-session-id"),
+                self._letter.document,
                 self._key.hash,
                 from_user=entry.served.table.session_from_user,
                 turns=self._operation.turns,
@@ -315,7 +311,7 @@ class Exchange:
         found = None
         if self._fallbacks and not self._direct and now < self._whole_until:
             found = next_fallback(
-                self._fallbacks, plane.world.routes, self._key, self._asked, self._operation, self._document
+                self._fallbacks, plane.world.routes, self._key, self._asked, self._operation, self._letter.document
             )
         if found is None or (by_budget and not plane.budget.take(now)):
             self.refuse(refusal)
@@ -328,6 +324,7 @@ class Exchange:
         self._entry_key = entry.key
         self._reply.fallback = name
         self._timeouts, self._queue = entry.served.table.timeouts, entry.served.table.queue
+        self.guard(entry)
         # What it has done to engines stays with it; everything else begins anew.
         kills = self._course.kills
         self._course = Course()
@@ -335,7 +332,7 @@ class Exchange:
         self._wait_until = 0.0
         self._desperate = True
         self._conversation = b""
-        self._payload_model = ""
+        self._letter.rewrite()
         self.dispatch()
 
     def _begin(
@@ -344,15 +341,13 @@ class Exchange:
         waited = self._leave(served=True)
         if waited:
             variant.counters.waited(waited)
-        if variant.model != self._payload_model:
-            self._payload_model = self._document["model"] = variant.model
-            self._payload = orjson.dumps(self._document)
-            self._load = load_of(self._document, len(self._payload))
+        letter = self._letter
+        letter.write(variant)
         first = self._timeouts.first_token if self.stream else self._timeouts.whole
         self._expect(min(now + first, self._whole_until))
         self._story.attempts += reuse
         half = self._story.listening(half)
-        attempt = self._attempt = Attempt(self, variant, endpoint, self._load, now, sampled=sampled, half=half)
+        attempt = self._attempt = Attempt(self, variant, endpoint, letter.load, now, sampled=sampled, half=half)
         attempt.begin(reuse=reuse)
 
     def _expect(self, until: float) -> None:
@@ -367,8 +362,7 @@ class Exchange:
 
     def request_to(self, variant: Variant) -> bytes:
         """The request as the engine gets it."""
-        head = variant.heads[(self._operation.path, self.stream)]
-        return b"%b%d\r\n%b\r\n%b" % (head, len(self._payload), self._traceparent, self._payload)
+        return self._letter.to(variant)
 
     # What the attempt tells.
 
@@ -482,7 +476,10 @@ class Exchange:
         variant = self._variant()
         self._settle()
         self._end_attempt(clean=True)
-        self._tell(refusal, variant)
+        if self.turn is not None and self.turn.in_crisis:
+            self._refer(self.turn.refer())
+        else:
+            self._tell(refusal, variant)
 
     def _tell(self, refusal: Refusal, variant: Variant | None) -> None:
         """The client has got no content and gets none: a refusal, as an event if its stream is open."""
@@ -501,7 +498,8 @@ class Exchange:
             self._pair.stable_over()
 
     def _copy(self, pair: Pair) -> None:
-        pair.copy(self._document, len(self._payload), self._load, self._begins(pair.variant))
+        letter = self._letter
+        pair.copy(letter.document, len(letter.payload), letter.load, letter.begins(pair.variant))
 
     def _discard_pair(self) -> None:
         if self._pair is not None:
@@ -521,13 +519,8 @@ class Exchange:
             acquitted(attempt.endpoint)
         self._charges.clear()
         self._discard_pair()
-        self.plane.poisons.add(self._digest(), now)
+        self.plane.poisons.add(self._letter.digest(), now)
         self.refuse(POISONED)
-
-    def _digest(self) -> bytes:
-        self._document["model"] = self.name
-        self._payload_model = ""
-        return hashlib.blake2b(orjson.dumps(self._document), digest_size=16).digest()
 
     def _settle(self) -> None:
         for attempt, kind in self._charges:

@@ -3,6 +3,7 @@
 import secrets
 import time
 from typing import Final
+from uuid import UUID
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple((a + b).encode() for a in _ALPHABET for b in _ALPHABET)
@@ -31,6 +32,13 @@ class RequestIds:
             self._prefix = _encoded(millisecond) + self._process
         self._count = count = (self._count + 1) & _COUNTER
         return self._prefix + _PAIRS[count >> 20] + _PAIRS[(count >> 10) & 1023] + _PAIRS[count & 1023]
+
+
+def uuid7() -> str:
+    """A UUID of version 7 (RFC 9562), for what is kept in a database: sorted by time, and else at random."""
+    high = int(time.time() * 1000) << 16 | 7 << 12 | secrets.randbits(12)
+    number = high << 64 | 2 << 62 | secrets.randbits(62)
+    return str(UUID(int=number))
 
 
 def _encoded(number: int) -> bytes:

@@ -19,6 +19,7 @@ from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import CHARGED, Course, Failure, Step, ends_connection, next_step
 from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.attempt import Attempt
+from understudy.gateway.wire.watch import Watch
 from understudy.guard.served.codec import MAX_ANSWER, Question
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class _Asked:
     """One question; owns the attempts. At most one retry, and out of the budget that all requests have."""
 
     responses = stream = wants_usage = hides_each = False
+    watch: Watch | None = None
 
     def __init__(self, plane: "Plane", entry: Entry, question: Question) -> None:
         self.plane = plane

@@ -7,6 +7,8 @@ is, and which one says something, is each API's own: `completions.py` and `respo
 from abc import ABC, abstractmethod
 from typing import Any
 
+import orjson
+
 from understudy.gateway.policy.events import MAX_HELD, EventSplitter, EventTooLongError
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
@@ -27,6 +29,8 @@ class Relay(ABC):
     `usage` is (prompt, completion) tokens once told, `chunks` the number of events that carried something of the
     answer, `last` what tells how it ended, as far as it came.
     `half` listens, where the stream is half of a pair.
+    `refusal` is what ended it, where Guardrails did without an answer; `stopped`: they did, though the engine goes on;
+    `pending`: the engine's stream has ended, and detectors have not spoken on all of it yet.
     """
 
     __slots__ = (
@@ -68,9 +72,24 @@ class Relay(ABC):
         self._out.clear()
         return out
 
+    refusal: Refusal | None = None
+    stopped = False
+    pending = False
+
+    @abstractmethod
+    def close(self) -> None:
+        """Nobody hears the rest: free what lies outside of Python."""
+
     @abstractmethod
     def error_event(self, refusal: Refusal) -> bytes:
         """The event that ends a stream which cannot go on."""
+
+    def _parse(self, payload: bytes) -> Any:
+        """The JSON of an event; raises StreamFailedError."""
+        try:
+            return orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise StreamFailedError(malformed=True) from error
 
     @abstractmethod
     def _event(self, payload: bytes) -> None:

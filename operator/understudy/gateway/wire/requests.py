@@ -64,6 +64,8 @@ def open_exchange(
         means = Means(connection, key, demand, charges)
     exchange = Exchange(connection, operation, head, document, entry, key, means, size=len(body), direct=direct)
     exchange.turn = playing
+    if entry.guarding is not None or entry.unguarded:
+        exchange.guard(entry)
     return exchange
 
 

@@ -28,15 +28,32 @@ class ResponsesRelay(Relay):
         super().__init__(model, name, half=half)
         self._number = -1
 
+    def close(self) -> None:
+        """Nothing does."""
+
     def error_event(self, refusal: Refusal) -> bytes:
         """The event that ends a stream which cannot go on."""
         return error_event(refusal, self._number + 1)
 
     def _event(self, payload: bytes) -> None:
-        try:
-            event: Any = orjson.loads(payload)
-        except orjson.JSONDecodeError as error:
-            raise StreamFailedError(malformed=True) from error
+        event = self._read(payload)
+        said = says_something(event)
+        self.said = self.said or said
+        self.done = ends(event)
+        response = event.get("response")
+        if self.done and self._half is not None and isinstance(response, dict):
+            self._half.heard_response(response)
+        self.begun = self.begun or said or self.done
+        number = event.get("sequence_number")
+        self._number = number if number.__class__ is int and abs(number) < _LAST else self._number + 1
+        self._put(event)
+
+    def _put(self, event: dict[str, Any]) -> None:
+        self._out.append(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event)))
+
+    def _read(self, payload: bytes) -> dict[str, Any]:
+        """One event, with the client's name of the model."""
+        event: Any = self._parse(payload)
         kind = event.get("type") if isinstance(event, dict) else None
         if not isinstance(kind, str) or not _KIND.fullmatch(kind):
             raise StreamFailedError(malformed=True)
@@ -49,13 +66,5 @@ class ResponsesRelay(Relay):
             response["model"] = self.name
             self.usage = tokens_used(response) or self.usage
             self.last = response
-        number = event.get("sequence_number")
-        self._number = number if number.__class__ is int and abs(number) < _LAST else self._number + 1
-        said = says_something(event)
-        self.chunks += said
-        self.said = self.said or said
-        self.done = ends(event)
-        if self.done and self._half is not None and isinstance(response, dict):
-            self._half.heard_response(response)
-        self.begun = self.begun or said or self.done
-        self._out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(event)))
+        self.chunks += says_something(event)
+        return dict(event)

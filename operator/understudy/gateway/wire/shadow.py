@@ -23,6 +23,7 @@ from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.retry import CHARGED, Failure
 from understudy.gateway.table import Entry, Mirror, Variant
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
+from understudy.gateway.wire.watch import Watch
 
 if TYPE_CHECKING:
     from understudy.gateway.spool import Spool
@@ -42,7 +43,7 @@ ENDS: Final[tuple[End, ...]] = ("compared", "dropped", "unreachable", "discarded
 class Request:
     """What a pair must know of the client's request: `name` is the model as the client calls it.
 
-    `room` is how many characters of stable's answer somebody else wants to hear.
+    `room` is how many characters of stable's answer somebody else wants to hear. Both answers are judged by `watch`.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Request:
     responses: bool
     stream: bool
     room: int
+    watch: Watch | None = None
 
 
 class Pair:
@@ -62,7 +64,7 @@ class Pair:
     __slots__ = (
         "_asked", "_attempt", "_beginning", "_entry", "_held", "_kept", "_load", "_mirror", "_over", "_payload",
         "_request", "_shadow", "_shadow_over", "_shadows", "_spoke", "_stable_over", "_text", "_whole_until",
-        "deadline", "hides_each", "name", "plane", "responses", "stable", "stream", "variant", "wants_usage",
+        "deadline", "hides_each", "name", "plane", "responses", "stable", "stream", "variant", "wants_usage", "watch",
     )  # fmt: skip
 
     def __init__(self, shadows: "Shadows", entry: Entry, mirror: Mirror, request: Request) -> None:
@@ -70,6 +72,7 @@ class Pair:
         self.name = request.name
         self.responses = request.responses
         self.stream = request.stream
+        self.watch = request.watch
         self.wants_usage = self.hides_each = False
         self.deadline = math.inf
         self._shadows = shadows

@@ -1,0 +1,288 @@
+"""The Guardrails that tables name, from the parts in which the operator left them to what requests are judged by.
+
+What a table names is fetched, put together, compiled in another process, and loaded; until that is done its deployment
+goes on under the policies that it had. A policy that is not what the table says it is, or cannot be compiled, is
+refused: then nobody is served who would need it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from understudy.domain.state import LOADED
+from understudy.domain.table import Guard
+from understudy.gateway.databases import Databases
+from understudy.gateway.policy.guarding import Guarding, guarding_of
+from understudy.gateway.wire.watch import panel_key
+from understudy.guard.engines import Engine
+from understudy.guard.needles import Needle, PatternError
+from understudy.guard.policy import Policy, PolicyError, compile_policy
+from understudy.guard.shards import ShardError, unpack
+
+LOG: Final = logging.getLogger(__name__)
+
+_LOADING: Final = "not loaded yet"
+# How long a request may go on under policies that no table names any more, in seconds.
+PINNED: Final = 600.0
+_FIRST_BACKOFF: Final = 0.2
+_LONGEST_BACKOFF: Final = 5.0
+
+Fetch = Callable[[str, str], Awaitable[bytes]]
+"""What a part says, by namespace and name; raises OSError or ApiError where it cannot be had."""
+# A namespace and a name there.
+Name = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the guards of a table came to: `guarding`, and why not all of them hold that must (else empty)."""
+
+    guards: tuple[Guard, ...]
+    guarding: Guarding | None
+    missing: str
+
+
+@dataclass(slots=True)
+class Guards:
+    """What is known of Guardrails: `shards` as they were fetched, and for each deployment what its guards came to.
+
+    `states` says of each policy that a table names whether it was loaded, or why not. `loaded` are policies by
+    Guardrail in the order in which they were loaded here.
+    """
+
+    shards: dict[Name, bytes] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    loaded: dict[Name, list[str]] = field(default_factory=dict)
+
+    def of(self, deployment: str, guards: tuple[Guard, ...]) -> tuple[Guarding | None, str]:
+        """What the deployment is judged by, and why it may not be served, if it may not.
+
+        What was asked for last holds until what is asked for now is loaded.
+        """
+        if not guards:
+            return None, ""
+        outcome = self.outcomes.get(deployment)
+        if outcome is None:
+            closed = [guard.name for guard in guards if not guard.open]
+            return None, f"{', '.join(closed)}: {_LOADING}" if closed else ""
+        return outcome.guarding, outcome.missing
+
+    def told(self, wanted: Mapping[str, tuple[Guard, ...]]) -> dict[str, str]:
+        """Of each policy that a table names whether all deployments of such tables are under it here, or why not."""
+        told: dict[str, str] = {}
+        for key, guards in wanted.items():
+            current = self._last(key) == guards
+            for guard in guards:
+                state = self.states.get(guard.policy, _LOADING)
+                state = _LOADING if state == LOADED and not current else state
+                if told.get(guard.policy, LOADED) == LOADED:
+                    told[guard.policy] = state
+        return told
+
+    def pending(self, wanted: Mapping[str, tuple[Guard, ...]]) -> list[str]:
+        """Deployments whose guards have not come to anything yet."""
+        return [key for key, guards in wanted.items() if guards and self._last(key) != guards]
+
+    def _last(self, deployment: str) -> tuple[Guard, ...]:
+        outcome = self.outcomes.get(deployment)
+        return () if outcome is None else outcome.guards
+
+    def keep(self, wanted: Mapping[str, tuple[Guard, ...]]) -> None:
+        """Forget what no table names any more."""
+        named = {(key.partition("/")[0], guard.name) for key, guards in wanted.items() for guard in guards}
+        policies = {guard.policy for guards in wanted.values() for guard in guards}
+        parts = {(key.partition("/")[0], shard) for key, guards in wanted.items() for g in guards for shard in g.shards}
+        self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if wanted.get(key)}
+        self.states = {policy: state for policy, state in self.states.items() if policy in policies}
+        self.shards = {name: part for name, part in self.shards.items() if name in parts}
+        self.loaded = {name: policies for name, policies in self.loaded.items() if name in named}
+
+    def revokes(self, namespace: str, guard: Guard, began_under: str) -> bool:
+        """Whether an answer must end that began under this policy of the Guardrail.
+
+        Of a policy that was never loaded here everything but what holds now may be older.
+        """
+        if not guard.revoke_before or began_under == guard.policy:
+            return False
+        order = self.loaded.get((namespace, guard.name), [])
+        if guard.revoke_before not in order or began_under not in order:
+            return True
+        return order.index(began_under) <= order.index(guard.revoke_before)
+
+
+class Loader:
+    """Loads what tables name. `wanted` tells the guards of every deployment, `changed` hears of what has come of them.
+
+    Without `fetch` there is only what is known already. `follow` hears of all policies whose detectors may be asked, by
+    `panel_key`: those that tables name, and for some time those that they named, under which requests began.
+    """
+
+    def __init__(
+        self,
+        guards: Guards,
+        databases: Databases,
+        wanted: Callable[[], Mapping[str, tuple[Guard, ...]]],
+        changed: Callable[[Iterable[str]], None],
+        fetch: Fetch | None = None,
+        follow: Callable[[Mapping[str, tuple[str, Policy]]], None] = lambda _: None,
+    ) -> None:
+        self._guards = guards
+        self._databases = databases
+        self._wanted = wanted
+        self._changed = changed
+        self._fetch = fetch
+        self._follow = follow
+        self._news = asyncio.Event()
+        self._policies: dict[tuple[str, str], tuple[Policy, Mapping[str, Any]] | str] = {}
+        # What is followed, and when a table named it last.
+        self._followed: dict[str, tuple[tuple[str, Policy], float]] = {}
+        self._built: dict[tuple[str, ...], Guarding] = {}
+
+    def look(self) -> None:
+        """Tables have changed."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Load until cancelled."""
+        backoff = _FIRST_BACKOFF
+        while True:
+            self._news.clear()
+            try:
+                await self.load()
+            except OSError as error:
+                LOG.warning("guardrails cannot be loaded for now: %s", error or type(error).__name__)
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, _LONGEST_BACKOFF)
+            else:
+                backoff = _FIRST_BACKOFF
+                await self._news.wait()
+
+    async def load(self) -> None:
+        """Load what is named and not loaded; raises OSError if something cannot be had for now."""
+        wanted = dict(self._wanted())
+        self._guards.keep(wanted)
+        self._tidy(wanted)
+        failed: OSError | None = None
+        for key in self._guards.pending(wanted):
+            try:
+                self._guards.outcomes[key] = await self._outcome(key, wanted[key])
+            except OSError as error:
+                failed = error
+            else:
+                self._tell()
+                self._changed([key])
+        self._tell()
+        if failed is not None:
+            raise failed
+
+    async def _outcome(self, key: str, guards: tuple[Guard, ...]) -> Outcome:
+        namespace = key.partition("/")[0]
+        found: list[tuple[Policy, Mapping[str, Any]]] = []
+        missing: list[str] = []
+        for guard in guards:
+            known = await self._policy(namespace, guard)
+            if not isinstance(known, str):
+                found.append(known)
+            elif not guard.open:
+                missing.append(f"{guard.name}: {known}")
+        try:
+            guarding = await self._guarding(found) if found else None
+        except PatternError as error:
+            # All are taken together or not at all: which of them it was is in the sentence.
+            for policy, _ in found:
+                self._guards.states[policy.hash] = str(error)
+            closed = [guard.name for guard in guards if not guard.open]
+            return Outcome(guards, None, f"{', '.join(closed)}: {error}" if closed else "")
+        for policy, _ in found:
+            self._guards.states[policy.hash] = LOADED
+            order = self._guards.loaded.setdefault((namespace, policy.name), [])
+            if policy.hash in order:
+                order.remove(policy.hash)
+            order.append(policy.hash)
+        return Outcome(guards, guarding, "; ".join(missing))
+
+    async def _policy(self, namespace: str, guard: Guard) -> tuple[Policy, Mapping[str, Any]] | str:
+        """The policy that a guard means, with its spec, or why it is refused."""
+        known = self._policies.get((guard.name, guard.policy))
+        if known is not None:
+            return known
+        self._guards.states.setdefault(guard.policy, _LOADING)
+        parts = [await self._part(namespace, shard) for shard in guard.shards]
+        found = await asyncio.to_thread(_read, parts, guard)
+        if isinstance(found, str):
+            LOG.warning("Guardrail %s/%s is refused: %s", namespace, guard.name, found)
+            self._guards.states[guard.policy] = found
+        self._policies[(guard.name, guard.policy)] = found
+        return found
+
+    async def _part(self, namespace: str, name: str) -> bytes:
+        known = self._guards.shards.get((namespace, name))
+        if known is None:
+            if self._fetch is None:
+                raise FileNotFoundError(f"ConfigMap {namespace}/{name} is not in the snapshot")
+            known = self._guards.shards[(namespace, name)] = await self._fetch(namespace, name)
+        return known
+
+    async def _guarding(self, found: Sequence[tuple[Policy, Mapping[str, Any]]]) -> Guarding:
+        """What these policies come to; raises PatternError or OSError."""
+        name = tuple(part for policy, _ in found for part in (policy.name, policy.hash))
+        known = self._built.get(name)
+        if known is not None:
+            return known
+        policies, specs = [policy for policy, _ in found], [spec for _, spec in found]
+        asked: list[Sequence[Needle]] = []
+        await asyncio.to_thread(guarding_of, policies, specs, _asking(asked))
+        await self._databases.compile(asked)
+        built = await asyncio.to_thread(guarding_of, policies, specs, self._databases.engine)
+        self._built[name] = built
+        return built
+
+    def _tell(self) -> None:
+        """Have the detectors followed of all policies that requests may be under."""
+        now = asyncio.get_running_loop().time()
+        self._followed = {key: each for key, each in self._followed.items() if now - each[1] < PINNED}
+        for deployment, outcome in self._guards.outcomes.items():
+            namespace = deployment.partition("/")[0]
+            for guard in outcome.guards:
+                known = self._policies.get((guard.name, guard.policy))
+                if isinstance(known, tuple):
+                    key = panel_key(namespace, guard.name, guard.policy)
+                    self._followed[key] = ((namespace, known[0]), now)
+        self._follow({key: each for key, (each, _) in self._followed.items()})
+
+    def _tidy(self, wanted: Mapping[str, tuple[Guard, ...]]) -> None:
+        named = {(guard.name, guard.policy) for guards in wanted.values() for guard in guards}
+        self._policies = {name: found for name, found in self._policies.items() if name in named}
+        used = {id(outcome.guarding) for outcome in self._guards.outcomes.values()}
+        self._built = {name: built for name, built in self._built.items() if id(built) in used}
+
+
+def _read(parts: Sequence[bytes], guard: Guard) -> tuple[Policy, Mapping[str, Any]] | str:
+    try:
+        name, spec, sources = unpack(parts)
+        policy = compile_policy(name, spec, sources)
+    except (ShardError, PolicyError) as error:
+        return str(error)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return f"its spec is not that of a Guardrail: {type(error).__name__}: {error}"
+    if (name, policy.hash) != (guard.name, guard.policy):
+        return f"its parts hold policy {policy.hash} of {name!r}"
+    return policy, spec
+
+
+def _asking(asked: list[Sequence[Needle]]) -> Callable[[Sequence[Needle]], Engine]:
+    """Stands in for a maker of engines, and only hears what is to be compiled."""
+
+    def make(needles: Sequence[Needle]) -> Engine:
+        asked.append(needles)
+        return _NoEngine()
+
+    return make
+
+
+class _NoEngine:
+    def open(self) -> Any:
+        raise NotImplementedError("nothing is judged before it is compiled")

@@ -1,0 +1,126 @@
+"""What the Guardrails of a deployment come to: the plans by which its requests and answers are judged.
+
+One value for all requests that came while it held: a request keeps the one that it began with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from understudy.guard.actions import Content, Where
+from understudy.guard.engines import MakeEngine
+from understudy.guard.json_gate import JsonPlans, json_plans
+from understudy.guard.merge import merge
+from understudy.guard.plan import Plan
+from understudy.guard.policy import Policy
+
+_ENGLISH: Final = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """What a person in crisis is told, in one language."""
+
+    text: str
+    phone: str = ""
+    url: str = ""
+
+    def said(self) -> str:
+        """All of it as one text."""
+        return "\n".join(part for part in (self.text, self.phone, self.url) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """What texts of one direction are judged by: those that are texts, those that are JSON, and words such as the names
+    of tools, which no detector is asked about that has to be waited for.
+
+    `enforces`: something may be done to a text. Else what is found is only told.
+    """
+
+    text: Plan
+    json: JsonPlans
+    name: Plan
+    enforces: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guarding:
+    """All Guardrails of one deployment. A direction about which no rule speaks has no plans.
+
+    `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language.
+    """
+
+    policies: Mapping[str, str]
+    input: Plans | None
+    output: Plans | None
+    referrals: Mapping[str, Mapping[str, Referral]]
+
+
+def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], make: MakeEngine) -> Guarding:
+    """What these policies come to together; `specs` are theirs, in the same order."""
+    return Guarding(
+        {policy.name: policy.hash for policy in policies},
+        _plans(policies, "input", make),
+        _plans(policies, "output", make),
+        {policy.name: _referrals(spec) for policy, spec in zip(policies, specs, strict=True)},
+    )
+
+
+def _plans(policies: Sequence[Policy], where: Where, make: MakeEngine) -> Plans | None:
+    if not any(policy.about(where) for policy in policies):
+        return None
+    plan = merge(policies, where, make)
+    at_once = replace(plan, asked=frozenset(), awaited=frozenset(), by_sentence=False)
+    enforces = any(
+        policy.strictest(where, each.rule.category) >= Content.REDACT
+        for policy in policies
+        for each in policy.about(where)
+    )
+    return Plans(plan, json_plans(plan), json_plans(at_once).outside, enforces)
+
+
+def _referrals(spec: Mapping[str, Any]) -> Mapping[str, Referral]:
+    locales = (spec.get("crisis") or {}).get("locales") or {}
+    return {
+        language.lower(): Referral(said["text"], said.get("phone") or "", said.get("url") or "")
+        for language, said in locales.items()
+    }
+
+
+def languages(fields: Mapping[bytes, bytes]) -> tuple[str, ...]:
+    """Languages of the person who asks, the best first: the header `x-locale`, then `Accept-Language`."""
+    said = [(1.0, part) for part in _field(fields, b"x-locale").split(",")]
+    for part in _field(fields, b"accept-language").split(",")[:_MOST_LANGUAGES]:
+        tag, _, weight = part.partition(";q=")
+        said.append((_weight(weight), tag))
+    ranked = sorted(((weight, tag.strip().lower()) for weight, tag in said), key=lambda each: -each[0])
+    return tuple(tag for weight, tag in ranked if tag and weight > 0)
+
+
+_MOST_LANGUAGES: Final = 16
+
+
+def referral(guarding: Guarding, guardrails: Sequence[str], wanted: Sequence[str]) -> Referral | None:
+    """What the first of these Guardrails that has a referral says, in the first language that it has.
+
+    One that it has for no region does for all of them. Without any: in English, else in the first one written.
+    """
+    for name in guardrails:
+        known = guarding.referrals.get(name) or {}
+        for tag in (*wanted, _ENGLISH, *known):
+            found = known.get(tag) or known.get(tag.partition("-")[0])
+            if found is not None:
+                return found
+    return None
+
+
+def _field(fields: Mapping[bytes, bytes], name: bytes) -> str:
+    return fields.get(name, b"").decode("latin-1")
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text) if text else 0.999
+    except ValueError:
+        return 0.0

@@ -1,0 +1,263 @@
+"""The texts of one answer on their way through their gates, whatever the API's shape: what was found, what is asked.
+
+An answer has many texts that a reader could see: each choice's content, what was thought before it, a refusal, each
+tool's arguments. Each is a *passage* with a gate of its own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from understudy.gateway.policy.guarding import Guarding, Plans, referral
+from understudy.guard.actions import Content
+from understudy.guard.findings import Finding, Status
+from understudy.guard.gate import Failure, Gate, Judged, Release
+from understudy.guard.json_gate import JsonGate
+from understudy.guard.windows import Window
+
+_ACTIONS: Final = {
+    Content.LOG: "log",
+    Content.ANNOTATE: "annotate",
+    Content.REDACT: "redact",
+    Content.REPLACE: "replace",
+    Content.BLOCK: "block",
+}
+
+
+class TextGate(Protocol):
+    """Gate, and JsonGate."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will be released."""
+        ...
+
+    def feed(self, text: str) -> Release:
+        """The next piece."""
+        ...
+
+    def finish(self) -> Release:
+        """The text has ended."""
+        ...
+
+    def heard(self, detector: str, window: Window, findings: Sequence[Finding], status: Status = "ok") -> Release:
+        """What a detector says to a window."""
+        ...
+
+    def close(self) -> None:
+        """The reader has gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a request: `languages` of the person, the best first, whether the session is `fiction`, and
+    whether the person is in a crisis.
+
+    `json` says whether the answer was asked for as JSON, `before` what of it the client has already, by choice.
+    """
+
+    languages: tuple[str, ...] = ()
+    fiction: bool = False
+    in_crisis: bool = False
+    json: bool = False
+    before: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noted:
+    """A finding in one passage. `id` is that of the record about it, if there is one."""
+
+    id: str
+    channel: str
+    choice: int
+    judged: Judged
+
+    @property
+    def guardrail(self) -> str:
+        """Whose detector found it."""
+        return self.judged.finding.detector.partition("/")[0]
+
+    @property
+    def action(self) -> str:
+        """What happened to the text, as one word."""
+        return _ACTIONS.get(self.judged.decision.content, "log")
+
+    def told(self) -> dict[str, Any]:
+        """As clients see it: nothing of what was there."""
+        finding = self.judged.finding
+        return {
+            "id": self.id,
+            "guardrail": self.guardrail,
+            "category": finding.category,
+            "severity": finding.severity,
+            "action": self.action,
+            "choice": self.choice,
+            "channel": self.channel,
+        }
+
+
+class Guarded(Protocol):
+    """An answer on its way through gates, in the shape of its API."""
+
+    verdicts: "Verdicts"
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will come out, once the engine's answer has ended."""
+        ...
+
+    @property
+    def withheld(self) -> bool:
+        """Whether nothing of it may be seen."""
+        ...
+
+    def whole(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes out for a whole answer."""
+        ...
+
+    def heard(
+        self, question: "Question", detector: str, findings: Sequence[Finding], status: Status
+    ) -> list[dict[str, Any]]:
+        """What goes out once a detector has spoken."""
+        ...
+
+    def together(self, answer: dict[str, Any], out: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The whole answer that has come out for it."""
+        ...
+
+
+class Passage:
+    """One text."""
+
+    __slots__ = ("channel", "choice", "gate")
+
+    def __init__(self, gate: TextGate, channel: str, choice: int) -> None:
+        self.gate = gate
+        self.channel = channel
+        self.choice = choice
+
+
+def together(first: Release, then: Release) -> Release:
+    """Two releases of one gate as one."""
+    return Release(
+        first.text + then.text,
+        first.judged + then.judged,
+        first.windows + then.windows,
+        first.failures + then.failures,
+        first.end or then.end,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A window of a passage that each detector of `Verdicts.asked` is to be asked about."""
+
+    passage: Passage
+    window: Window
+
+
+class Verdicts:
+    """What is said of all passages of one answer. `mint` gives an id for each finding that somebody is told of.
+
+    `found` are all findings so far, `failures` the detectors that failed; `failed`: the answer cannot go on for that.
+    `questions` are taken by whoever asks detectors.
+    """
+
+    __slots__ = ("_facts", "_guarding", "_mint", "_open", "_plans", "failed", "failures", "found", "questions", "told")
+
+    def __init__(self, guarding: Guarding, plans: Plans, facts: Facts, mint: Callable[[], str]) -> None:
+        self._guarding = guarding
+        self._plans = plans
+        self._facts = facts
+        self._mint = mint
+        self._open: list[Passage] = []
+        self.failed = False
+        self.failures: list[Failure] = []
+        self.found: list[Noted] = []
+        self.questions: list[Question] = []
+        # What is to be told beside the answer and has not been yet.
+        self.told: dict[str, Any] = {}
+
+    @property
+    def enforces(self) -> bool:
+        """Whether anything may happen to the text."""
+        return self._plans.enforces
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Detectors that are asked about windows."""
+        return self._plans.text.asked
+
+    @property
+    def acted(self) -> bool:
+        """Whether something happened to the text."""
+        return any(each.judged.decision.content >= Content.REDACT for each in self.found)
+
+    def open(self, channel: str, choice: int) -> Passage:
+        """A new passage: of text, or of JSON where that was asked for."""
+        return self._opened(channel, choice, json=self._facts.json, before=self._facts.before.get(choice, ""))
+
+    def open_side(self, channel: str, choice: int, *, json: bool = False) -> Passage:
+        """A new passage beside the answer proper: its shape does not depend on what was asked for."""
+        return self._opened(channel, choice, json=json, before="")
+
+    def word(self, word: str, channel: str, choice: int) -> str | None:
+        """A word such as a tool's name, as it may be said; None if it may not, whatever the rule makes of that."""
+        facts = self._facts
+        gate = Gate(self._plans.name, fiction=facts.fiction, in_crisis=facts.in_crisis)
+        passage = Passage(gate, channel, choice)
+        release = together(gate.feed(word), gate.finish())
+        said = self.take(passage, release)
+        return None if release.end is not None else said
+
+    def take(self, passage: Passage, release: Release) -> str:
+        """Note all that a gate says; the text that may go."""
+        if release.windows:
+            self.questions += [Question(passage, window) for window in release.windows]
+        if release.failures:
+            self.failures += release.failures
+            if any(each.policy == "Degrade" for each in release.failures):
+                self.told["degraded"] = True
+        for judged in release.judged:
+            self._note(passage, judged)
+        if release.end is not None and release.end.why == "failed":
+            self.failed = True
+        return release.text
+
+    def referral(self, noted: Sequence[Noted]) -> str:
+        """What a person is told for whom these findings mean a crisis."""
+        names = [each.guardrail for each in noted if each.judged.decision.crisis]
+        found = referral(self._guarding, names, self._facts.languages)
+        return "" if found is None else found.said()
+
+    def tell(self) -> dict[str, Any]:
+        """What clients are to be told beside the answer by now, once."""
+        told, self.told = self.told, {}
+        return {"guardrails": told} if told else {}
+
+    def close(self) -> None:
+        """Nobody reads the rest."""
+        for passage in self._open:
+            passage.gate.close()
+        self._open.clear()
+
+    def _opened(self, channel: str, choice: int, *, json: bool, before: str) -> Passage:
+        facts, plans = self._facts, self._plans
+        more = {"fiction": facts.fiction, "in_crisis": facts.in_crisis}
+        gate: TextGate = (
+            JsonGate(plans.json, before=before, **more) if json else Gate(plans.text, before=before, **more)
+        )
+        passage = Passage(gate, channel, choice)
+        self._open.append(passage)
+        return passage
+
+    def _note(self, passage: Passage, judged: Judged) -> None:
+        noted = Noted(self._mint(), passage.channel, passage.choice, judged)
+        self.found.append(noted)
+        if judged.decision.content >= Content.ANNOTATE or judged.decision.crisis:
+            self.told.setdefault("findings", []).append(noted.told())
+        if judged.decision.banner:
+            shown = referral(self._guarding, [noted.guardrail], self._facts.languages)
+            if shown is not None:
+                self.told["crisis"] = {"text": shown.text, "phone": shown.phone, "url": shown.url}

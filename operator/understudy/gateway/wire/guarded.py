@@ -1,0 +1,232 @@
+"""Answers that are judged on their way: what the engine says goes through gates, and what is clear goes on.
+
+The engine is heard to its end, unless nothing that it may still say can be let out; then it is cut off. What tells the
+tokens used, and the end mark, come when the answer has ended for the client.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from understudy.gateway.policy.answers import finishes, has_choices, says_something
+from understudy.gateway.policy.events import DONE
+from understudy.gateway.policy.guarded_choices import GuardedChoices
+from understudy.gateway.policy.guarded_response import GuardedResponse
+from understudy.gateway.policy.pairs import Half
+from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.responses import ends
+from understudy.gateway.policy.responses import says_something as says_something_of_response
+from understudy.gateway.policy.verdicts import Guarded, Question, Verdicts
+from understudy.gateway.wire.completions import CompletionsRelay
+from understudy.gateway.wire.relay import StreamFailedError
+from understudy.gateway.wire.responses import ResponsesRelay
+from understudy.gateway.wire.watch import FILTERED, UNAVAILABLE
+from understudy.guard.findings import Finding, Status
+
+_SURROGATES: Final = b"\\ud"
+
+
+def _lenient(payload: bytes) -> Any:
+    """JSON in which halves of characters stand, as where two events cut between them: to who is strict it is none."""
+    try:
+        return json.loads(payload)
+    except ValueError as error:
+        raise StreamFailedError(malformed=True) from error
+
+
+def refusal_of(guard: Guarded) -> Refusal | None:
+    """What is answered where nothing of it, or nothing more, may be."""
+    if guard.verdicts.failed:
+        return UNAVAILABLE
+    return FILTERED if guard.withheld else None
+
+
+class WholeAnswer:
+    """A whole answer on its way."""
+
+    __slots__ = ("_answer", "_guard", "_out")
+
+    def __init__(self, guard: Guarded, answer: dict[str, Any]) -> None:
+        self._guard = guard
+        self._answer = answer
+        self._out = guard.whole(answer)
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """What is said of it."""
+        return self._guard.verdicts
+
+    @property
+    def over(self) -> bool:
+        """Whether it is known what the client gets."""
+        return self._guard.done or self.refusal is not None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """What the client gets in its place."""
+        return refusal_of(self._guard)
+
+    def heard(self, question: Question, detector: str, findings: Sequence[Finding], status: Status) -> None:
+        """What a detector says to a window of it."""
+        self._out += self._guard.heard(question, detector, findings, status)
+
+    def released(self) -> dict[str, Any]:
+        """What the client gets."""
+        return self._guard.together(self._answer, self._out)
+
+
+class GuardedChoicesRelay(CompletionsRelay):
+    """One stream, through `guard`. `hears_raw`: its half hears what the engine says, and else what the client gets."""
+
+    __slots__ = ("_guard", "_head", "_hears_raw", "_tail", "pending", "refusal", "stopped")
+
+    def __init__(
+        self,
+        model: str,
+        name: str,
+        guard: GuardedChoices,
+        *,
+        wants_usage: bool,
+        hides_each: bool,
+        half: Half | None,
+        hears_raw: bool,
+    ) -> None:
+        super().__init__(model, name, wants_usage=wants_usage, hides_each=hides_each, half=half)
+        self._guard = guard
+        self._hears_raw = hears_raw
+        self._head: dict[str, Any] = {}
+        # The chunk that tells the tokens used.
+        self._tail: dict[str, Any] | None = None
+        self.refusal = None
+        self.stopped = self.pending = False
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """What is said of it."""
+        return self._guard.verdicts
+
+    def close(self) -> None:
+        """Nobody hears the rest."""
+        self._guard.verdicts.close()
+
+    def heard(self, question: Question, detector: str, findings: Sequence[Finding], status: Status) -> None:
+        """What a detector says to a window of it."""
+        self._put(self._guard.heard(question, detector, findings, status))
+        self._look()
+        self.stopped = self.stopped or self.done
+
+    def _event(self, payload: bytes) -> None:
+        if self.stopped or self.refusal is not None:
+            return
+        if payload == DONE:
+            self.pending = True
+            self._put(self._guard.end())
+        else:
+            chunk = self._read(payload)
+            if chunk is None:
+                return
+            if not has_choices(chunk):
+                self._tail = chunk
+                return
+            self._head = {field: value for field, value in chunk.items() if field not in ("choices", "usage")}
+            if self._half is not None and self._hears_raw:
+                self._half.heard(chunk)
+            self.said = self.said or says_something(chunk)
+            self._put(self._guard.chunk(chunk))
+        self._look()
+
+    def _parse(self, payload: bytes) -> Any:
+        return _lenient(payload) if _SURROGATES in payload.lower() else super()._parse(payload)
+
+    def _put(self, chunks: Sequence[dict[str, Any]]) -> None:
+        for chunk in chunks:
+            if self._half is not None and not self._hears_raw:
+                self._half.heard(chunk)
+            self.begun = self.begun or says_something(chunk) or finishes(chunk)
+            self._out.append(b"data: %b\n\n" % orjson.dumps(chunk))
+
+    def _look(self) -> None:
+        """Whether it has come to its end, and to which."""
+        guard = self._guard
+        self.refusal = refusal_of(guard)
+        if self.refusal is None and (guard.done if self.pending else guard.cut):
+            self.stopped = not self.pending
+            self._finish()
+        if self.refusal is not None or self.done:
+            self.close()
+
+    def _finish(self) -> None:
+        if self._wants_usage:
+            tail = self._tail
+            if tail is None and self.usage is not None:
+                prompt, completion = self.usage
+                total = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+                tail = {**self._head, "choices": [], "usage": total}
+            if tail is not None:
+                self._out.append(b"data: %b\n\n" % orjson.dumps(tail))
+        self._out.append(b"data: [DONE]\n\n")
+        self.pending = False
+        self.done = True
+
+
+class GuardedResponseRelay(ResponsesRelay):
+    """One stream of the Responses API, through `guard`; the rest is as in GuardedChoicesRelay."""
+
+    __slots__ = ("_guard", "_hears_raw", "pending", "refusal", "stopped")
+
+    def __init__(self, model: str, name: str, guard: GuardedResponse, *, half: Half | None, hears_raw: bool) -> None:
+        super().__init__(model, name, half=half)
+        self._guard = guard
+        self._hears_raw = hears_raw
+        self.refusal = None
+        self.stopped = self.pending = False
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """What is said of it."""
+        return self._guard.verdicts
+
+    def close(self) -> None:
+        """Nobody hears the rest."""
+        self._guard.verdicts.close()
+
+    def heard(self, question: Question, detector: str, findings: Sequence[Finding], status: Status) -> None:
+        """What a detector says to a window of it."""
+        self._let_out(self._guard.heard(question, detector, findings, status))
+        self.stopped = self.stopped or self.done
+
+    def _event(self, payload: bytes) -> None:
+        if self.done or self.refusal is not None:
+            return
+        event = self._read(payload)
+        self.said = self.said or says_something_of_response(event)
+        self.pending = ends(event)
+        if self.pending and self._hears_raw:
+            self._hear(event)
+        self._let_out(self._guard.event(event))
+
+    def _parse(self, payload: bytes) -> Any:
+        return _lenient(payload) if _SURROGATES in payload.lower() else super()._parse(payload)
+
+    def _let_out(self, events: Sequence[dict[str, Any]]) -> None:
+        guard = self._guard
+        for event in events:
+            self._number += 1
+            event["sequence_number"] = self._number
+            self.begun = self.begun or says_something_of_response(event) or ends(event)
+            self._put(event)
+        self.refusal = refusal_of(guard)
+        if guard.ended and self.refusal is None:
+            self.stopped = not self.pending
+            self.pending = False
+            self.done = True
+            if not self._hears_raw and events:
+                self._hear(events[-1])
+        if self.done or self.refusal is not None:
+            self.close()
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        if self._half is not None and isinstance(event.get("response"), dict):
+            self._half.heard_response(event["response"])

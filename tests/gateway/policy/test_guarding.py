@@ -1,0 +1,57 @@
+"""What Guardrails come to: plans by direction, and referrals by language."""
+
+import pytest
+
+from tests.gateway.guardrails import CRISIS, WORDS, policy_spec, rule
+from tests.gateway.policy.judging import guarding
+from understudy.gateway.policy.guarding import Referral, languages, referral
+
+
+def test_a_direction_of_which_no_rule_speaks_has_no_plans() -> None:
+    one = guarding({"detectors": [WORDS], "rules": [rule("rude", "Block", where=["input"])]})
+    assert one.output is None
+    assert one.input is not None
+    assert one.input.enforces
+
+
+@pytest.mark.parametrize(
+    ("spec", "enforces"),
+    [
+        (policy_spec("Block"), True),
+        (policy_spec("CrisisFlow"), True),
+        (policy_spec("Annotate"), False),
+        (policy_spec("Block", mode="monitor"), False),
+    ],
+)
+def test_what_is_only_counted_enforces_nothing(spec: dict[str, object], enforces: bool) -> None:
+    plans = guarding(spec).output
+    assert plans is not None
+    assert plans.enforces is enforces
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({}, ()),
+        ({b"x-locale": b"de-AT"}, ("de-at",)),
+        ({b"accept-language": b"fr;q=0.2, en, de;q=0.9, es;q=0, it;q=x"}, ("en", "de", "fr")),
+        ({b"x-locale": b"nl", b"accept-language": b"en"}, ("nl", "en")),
+    ],
+)
+def test_languages_are_those_that_the_client_says(fields: dict[bytes, bytes], found: tuple[str, ...]) -> None:
+    assert languages(fields) == found
+
+
+def test_a_referral_is_in_a_language_of_the_person_if_there_is_one() -> None:
+    holds = guarding(policy_spec("Block"), policy_spec("CrisisFlow"))
+    english, german = Referral("You are not alone.", "988"), Referral("Du bist nicht allein.")
+    assert referral(holds, ["g1"], ("de-at", "en")) == german
+    assert referral(holds, ["g1"], ("fr",)) == english
+    assert referral(holds, ["g9", "g1"], ()) == english
+    assert referral(holds, ["g9"], ()) is None
+    only = guarding({**policy_spec("CrisisFlow"), "crisis": {"locales": {"pt-BR": CRISIS["locales"]["de"]}}})
+    assert referral(only, ["g0"], ("fr",)) == german
+
+
+def test_a_referral_says_all_that_it_knows() -> None:
+    assert Referral("Help", "1", "https://help").said() == "Help\n1\nhttps://help"

@@ -1,0 +1,333 @@
+"""Guardrails on the answer: what a rule forbids never reaches the client, however the engine cuts it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from tests.gateway.clients import Answer, chat, client, request
+from tests.gateway.engines import Asked, Engine, Script, answers_well, chunk, delta, engine
+from tests.gateway.gateways import DEPLOYMENT, Gateway, gateway
+from tests.gateway.guardrails import NUMBERS, guarded, load, policy_spec, rule
+from tests.gateway.policy.judging import asking
+from tests.gateway.test_responses import RESPONSES, heard, response, streams
+from tests.gateway.test_responses import body as asks
+from tests.gateway.worlds import STABLE
+from understudy.guard.findings import Finding, Status
+from understudy.guard.windows import Window
+
+REDACT = {"detectors": [NUMBERS], "rules": [rule("pii", "Redact")]}
+
+
+@asynccontextmanager
+async def judged(script: Script, *specs: Any, **more: Any) -> AsyncIterator[tuple[Engine, Gateway]]:
+    """An engine, and a gateway in front of it under these Guardrails."""
+    async with engine(script) as e, gateway(guarded(e.port, *specs, **more)) as g:
+        await load(g)
+        yield e, g
+
+
+async def asked(
+    script: Script, *specs: Any, body: dict[str, Any] | None = None, fields: dict[str, str] | None = None
+) -> Answer:
+    """What a client is answered."""
+    async with judged(script, *specs) as (_, g), client(g.port) as c:
+        return await c.ask(body or chat(stream=True), **(fields or {}))
+
+
+def finishes(answer: Answer) -> list[str]:
+    """Why the choices ended, in the order in which they did."""
+    return [
+        choice["finish_reason"]
+        for event in answer.events
+        if event != "[DONE]"
+        for choice in event["choices"]
+        if choice["finish_reason"]
+    ]
+
+
+def told(answer: Answer) -> list[dict[str, Any]]:
+    """What the client was told beside the answer."""
+    return [event["guardrails"] for event in answer.events if event != "[DONE]" and "guardrails" in event]
+
+
+async def test_an_answer_without_anything_forbidden_comes_as_it_is() -> None:
+    answer = await asked(answers_well("once", " upon", " a time, dar", "k"), policy_spec())
+    assert (answer.text, finishes(answer), told(answer), answer.done) == ("once upon a time, dark", ["stop"], [], True)
+
+
+async def test_a_forbidden_word_ends_the_stream_before_its_first_letter_and_the_engines_work() -> None:
+    async with judged(answers_well("so d", "ar", "n", " it", *["x"] * 10_000, pace=0.001), policy_spec()) as (e, g):
+        async with client(g.port) as c:
+            answer = await c.ask(chat(stream=True))
+        assert (answer.text, finishes(answer), answer.done) == ("so ", ["content_filter"], True)
+        [finding] = told(answer)[0]["findings"]
+        assert finding["category"] == "rude"
+        assert finding["action"] == "block"
+        assert answer.events[-2]["choices"] == []
+        assert b"darn" not in answer.body
+        await asyncio.wait_for(e.asked[0].closed.wait(), 10)
+        await g.quiet()
+        assert (g.state(STABLE).attempts, g.state(STABLE).failed) == (1, 0)
+
+
+async def test_what_is_forbidden_from_its_first_word_on_is_a_refusal() -> None:
+    for body in (chat(stream=True), chat()):
+        answer = await asked(answers_well("darn", " it"), policy_spec(), body=body)
+        assert (answer.status, answer.code) == (400, "content_filter")
+
+
+async def test_a_whole_answer_ends_where_its_stream_would() -> None:
+    answer = await asked(answers_well("so darn it"), policy_spec(), body=chat())
+    choice = answer.json["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("so ", "content_filter")
+    assert answer.json["guardrails"]["findings"][0]["action"] == "block"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_numbers_are_redacted(stream: bool) -> None:
+    answer = await asked(answers_well("my card 4111 11", "11 1111 1111, ok"), REDACT, body=chat(stream=stream))
+    assert answer.text == "my card [pii], ok"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_is_replaced_is_an_answer_still(stream: bool) -> None:
+    answer = await asked(answers_well("so darn"), policy_spec("Replace"), body=chat(stream=stream))
+    assert (answer.status, answer.text) == (200, "so \n\n[removed]")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "You are not alone.\n988"),
+        ({"accept-language": "fr, de-AT;q=0.5"}, "Du bist nicht allein."),
+        ({"x-locale": "de", "accept-language": "en"}, "Du bist nicht allein."),
+    ],
+)
+async def test_a_person_in_crisis_is_answered_in_their_language(fields: dict[str, str], said: str) -> None:
+    answer = await asked(answers_well("darn"), policy_spec("CrisisFlow"), fields=fields)
+    assert (answer.status, answer.text, finishes(answer)) == (200, said, ["stop"])
+
+
+async def test_a_banner_is_shown_beside_the_answer() -> None:
+    answer = await asked(answers_well("darn it"), policy_spec("Log", "CrisisBanner"))
+    assert answer.text == "darn it"
+    assert told(answer) == [{"crisis": {"text": "You are not alone.", "phone": "988", "url": ""}}]
+
+
+async def test_in_monitor_mode_nothing_is_changed() -> None:
+    answer = await asked(answers_well("darn", " it"), policy_spec(mode="monitor"))
+    assert (answer.text, finishes(answer), told(answer)) == ("darn it", ["stop"], [])
+
+
+async def test_of_two_guardrails_the_strictest_holds() -> None:
+    answer = await asked(answers_well("so darn it"), policy_spec("Redact"), policy_spec("Block"))
+    assert (answer.text, finishes(answer)) == ("so ", ["content_filter"])
+
+
+async def test_every_choice_is_judged_by_itself() -> None:
+    async def script(asked: Asked) -> None:
+        await asked.begin_stream()
+        for index, text in ((0, "so d"), (1, "fine"), (0, "arn"), (1, " day"), (0, " more")):
+            said = orjson.loads(delta(asked.model, text))
+            said["choices"][0]["index"] = index
+            await asked.event(orjson.dumps(said))
+        for index in (0, 1):
+            said = orjson.loads(delta(asked.model, "", finish="stop"))
+            said["choices"][0]["index"] = index
+            await asked.event(orjson.dumps(said))
+        await asked.send(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    answer = await asked(script, policy_spec(), body=chat(stream=True, n=2))
+    said = {0: "", 1: ""}
+    for event in answer.events[:-1]:
+        for choice in event["choices"]:
+            said[choice["index"]] += choice["delta"].get("content", "")
+    assert said == {0: "so ", 1: "fine day"}
+    assert (sorted(finishes(answer)), answer.done) == (["content_filter", "stop"], True)
+
+
+async def test_tokens_are_told_of_an_answer_that_was_cut() -> None:
+    async def script(asked: Asked) -> None:
+        assert asked.body["stream_options"]["continuous_usage_stats"] is True
+        await asked.begin_stream()
+        for count, text in enumerate(("so ", "darn ", "it")):
+            said = orjson.loads(delta(asked.model, text))
+            said["usage"] = {"prompt_tokens": 7, "completion_tokens": count + 1}
+            await asked.event(orjson.dumps(said))
+        await asked.closed.wait()
+
+    body = chat(stream=True, stream_options={"include_usage": True})
+    answer = await asked(script, policy_spec(), body=body)
+    assert answer.events[-2]["usage"] == {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    assert answer.done
+
+
+async def test_a_policy_that_is_not_loaded_lets_nothing_through_unless_it_may() -> None:
+    async with engine() as e:
+        document = guarded(e.port, policy_spec())
+        async with gateway(document) as g, client(g.port) as c:
+            answer = await c.ask(chat())
+            assert (answer.status, answer.code, e.asked) == (503, "guardrail_unavailable", [])
+        document["tables"][0]["spec"]["guards"][0]["failOpen"] = True
+        async with gateway(document) as g, client(g.port) as c:
+            assert (await c.ask(chat())).status == 200
+
+
+async def test_parts_of_another_policy_are_refused() -> None:
+    async with engine() as e:
+        document = guarded(e.port, policy_spec())
+        document["tables"][0]["spec"]["guards"][0]["policy"] = "0" * 64
+        async with gateway(document) as g, client(g.port) as c:
+            await load(g)
+            assert (await c.ask(chat())).code == "guardrail_unavailable"
+            assert "hold policy" in g.world.guards.told(g.world.wanted())["0" * 64]
+
+
+# The Responses API.
+
+
+async def test_a_response_that_is_blocked_ends_as_incomplete_and_so_does_the_engines_work() -> None:
+    async with judged(streams("so d", "arn", *[" x"] * 1000), policy_spec()) as (e, g):
+        async with client(g.port) as c:
+            answer = await c.ask(asks(stream=True), RESPONSES)
+        found = heard(answer)
+        assert "".join(said["delta"] for kind, said in found if kind.endswith(".delta")) == "so "
+        assert [said["sequence_number"] for _, said in found] == list(range(len(found)))
+        kind, last = found[-1]
+        assert (kind, last["response"]["incomplete_details"]) == ("response.incomplete", {"reason": "content_filter"})
+        assert last["response"]["model"] == "storyteller"
+        assert b"darn" not in answer.body
+        await asyncio.wait_for(e.asked[0].closed.wait(), 10)
+        await g.quiet()
+        assert g.state(STABLE).failed == 0
+
+
+async def test_a_response_of_which_nothing_may_be_seen_is_a_refusal() -> None:
+    async with judged(streams("darn", " it"), policy_spec()) as (_, g), client(g.port) as c:
+        answer = await c.ask(asks(stream=True), RESPONSES)
+        assert (answer.status, answer.code) == (400, "content_filter")
+
+
+async def test_a_response_that_may_be_seen_comes_to_its_end() -> None:
+    async with judged(streams("well", " then"), policy_spec()) as (_, g), client(g.port) as c:
+        answer = await c.ask(asks(stream=True), RESPONSES)
+        kind, last = heard(answer)[-1]
+        assert kind == "response.completed"
+        assert last["response"]["output"][0]["content"][0]["text"] == "well then"
+        assert last["response"]["usage"]["output_tokens"] == 3
+        await g.quiet()
+        assert (g.state(STABLE).tokens_out, g.state(STABLE).empty) == (3, 0)
+
+
+async def test_a_whole_response_is_judged_too() -> None:
+    async def script(asked: Asked) -> None:
+        await asked.answer(200, response(asked.model, "so darn it"))
+
+    async with judged(script, policy_spec()) as (_, g), client(g.port) as c:
+        said = (await c.ask(asks(), RESPONSES)).json
+        assert said["status"] == "incomplete"
+        assert said["output"][0]["content"][0]["text"] == "so "
+
+
+# Detectors that are asked.
+
+
+class Panel:
+    """Detectors that say what a test says, each to every window."""
+
+    def __init__(self, *said: tuple[float, Status]) -> None:
+        self._said = list(said)
+        self.asked: list[str] = []
+        self.entered = asyncio.Event()
+
+    async def judge(
+        self, policy: str, detector: str, window: Window, where: str, before: str
+    ) -> tuple[Sequence[Finding], Status]:
+        self.asked.append(f"{detector} {where} {before}: {window.text}")
+        self.entered.set()
+        seconds, status = self._said.pop(0) if len(self._said) > 1 else self._said[0]
+        await asyncio.sleep(seconds)
+        return (), status
+
+    def gauges(self) -> dict[str, Any]:
+        return {}
+
+
+def panel(gateway: Gateway, *said: tuple[float, Status]) -> Panel:
+    """Have the answers of a gateway judged by detectors that say this, after so many seconds."""
+    made = Panel(*said)
+    gateway.plane.panel = cast("Any", made)
+    outcomes = gateway.world.guards.outcomes
+    outcomes[DEPLOYMENT] = replace(outcomes[DEPLOYMENT], guarding=asking())
+    gateway.world.guarded([DEPLOYMENT])
+    gateway.world.compile()
+    return made
+
+
+async def test_an_answer_waits_for_detectors_and_goes_on_when_they_have_spoken() -> None:
+    for stream in (True, False):
+        async with judged(answers_well("one. ", "two"), policy_spec()) as (_, g), client(g.port) as c:
+            judges = panel(g, (0.01, "ok"))
+            answer = await c.ask(chat(stream=stream))
+            assert (answer.text, answer.status) == ("one. two", 200)
+            assert not stream or (finishes(answer), answer.done) == (["stop"], True)
+            assert judges.asked == ["g0/j output hi: one. ", "g0/j output hi: two"]
+    for stream in (True, False):
+        async with judged(responds, policy_spec()) as (_, g), client(g.port) as c:
+            panel(g, (0.01, "ok"))
+            body = (await c.ask(asks(stream=stream), RESPONSES)).body
+            assert b'"text":"one. two"' in body
+
+
+async def responds(asked: Asked) -> None:
+    """Says one and two on `/v1/responses`, as it is asked for."""
+    if asked.body.get("stream"):
+        await streams("one. ", "two")(asked)
+    else:
+        await asked.answer(200, response(asked.model, "one. two"))
+
+
+async def test_a_detector_that_fails_before_the_first_byte_is_503_and_after_it_an_error() -> None:
+    async with judged(answers_well("one. ", "two. ", "three"), policy_spec()) as (_, g), client(g.port) as c:
+        panel(g, (0.0, "ok"), (0.0, "timeout"))
+        answer = await c.ask(chat(stream=True))
+        assert answer.text == "one. "
+        assert answer.events[-1]["error"]["code"] == "guardrail_unavailable"
+        for stream in (True, False):
+            refused = await c.ask(chat(stream=stream))
+            assert (refused.status, refused.code) == (503, "guardrail_unavailable")
+        await g.quiet()
+        assert g.state(STABLE).failed == 0
+
+
+async def test_a_client_that_goes_while_detectors_are_asked_leaves_nothing_behind() -> None:
+    async with judged(answers_well("one. ", "two"), policy_spec()) as (_, g):
+        judges = panel(g, (3600.0, "ok"))
+        for stream in (True, False):
+            judges.entered.clear()
+            async with client(g.port) as c:
+                await c.send(request(chat(stream=stream)))
+                await judges.entered.wait()
+            await g.quiet()
+            assert g.state(STABLE).failed == 0
+
+
+# Shadows, logs, and who judges nothing.
+
+
+async def test_without_guardrails_nothing_is_judged() -> None:
+    async with engine(answers_well("darn")) as e, gateway(guarded(e.port)) as g, client(g.port) as c:
+        await load(g)
+        assert (await c.ask(chat(stream=True))).text == "darn"
+        assert g.world.routes.deployments[DEPLOYMENT].guarding is None
+
+
+async def test_tokens_that_are_asked_back_are_not_served_where_answers_are_judged() -> None:
+    async with judged(answers_well("darn"), policy_spec()) as (_, g), client(g.port) as c:
+        answer = await c.ask({"model": "storyteller", "tokens": [1]}, "/detokenize")
+        assert (answer.status, answer.code) == (503, "guardrail_unavailable")

@@ -1,4 +1,4 @@
-"""What Argo CD shows for our kinds, by dumps of a real cluster."""
+"""What Argo CD shows for our kinds, by dumps of a real cluster, and for Guardrails by what their plans say."""
 
 from typing import Any
 
@@ -19,7 +19,9 @@ SHOWN = [
     ("deployment-reverting", "Progressing", "Reverting: "),
     ("deployment-rolled-back", "Degraded", "RolledBack: "),
     ("model-declared", "Healthy", "Declared"),
-    ("guardrail-not-implemented", "Degraded", "NotImplemented: "),
+    ("guardrail-compiled", "Healthy", "Compiled: "),
+    ("guardrail-waiting-for-words", "Progressing", "ConfigMapNotFound: "),
+    ("guardrail-invalid", "Degraded", "InvalidSpec: "),
 ]
 
 
@@ -56,14 +58,14 @@ def test_shadow_is_progress_and_says_what_is_waited_for() -> None:
     assert health(obj) == {"status": "Progressing", "message": f"Shadow: {obj['status']['plan']}"}
 
 
-@pytest.mark.parametrize("name", ["deployment-stable", "model-declared", "guardrail-not-implemented"])
+@pytest.mark.parametrize("name", ["deployment-stable", "model-declared", "guardrail-invalid"])
 def test_a_spec_that_the_operator_has_not_seen_is_progressing(name: str) -> None:
     obj = dump(name)
     obj["metadata"]["generation"] += 1
     assert health(obj) == {"status": "Progressing", "message": "the operator has not seen this spec yet"}
 
 
-@pytest.mark.parametrize("name", ["deployment-stable", "model-declared", "guardrail-not-implemented"])
+@pytest.mark.parametrize("name", ["deployment-stable", "model-declared", "guardrail-invalid"])
 @pytest.mark.parametrize("status", [None, UNOBSERVED])
 def test_an_object_without_the_operators_status_is_progressing(name: str, status: dict[str, Any] | None) -> None:
     obj = dump(name)
@@ -94,7 +96,7 @@ def test_conditions_decide(statuses: dict[str, str], status: str) -> None:
     assert health(conditions(dump("deployment-stable"), **statuses))["status"] == status
 
 
-@pytest.mark.parametrize("name", ["model-declared", "guardrail-not-implemented"])
+@pytest.mark.parametrize("name", ["model-declared", "guardrail-invalid"])
 @pytest.mark.parametrize(
     ("statuses", "status"),
     [

@@ -11,6 +11,7 @@ import yaml
 from tests.cli.conftest import Plugin
 from tests.cli.plugin_world import NAME, NAMESPACE, Cluster, rolling, served_by, stamped, store
 from tests.engine.fake_api import status_error
+from tests.plan.test_guards import compiled, guardrail, mistaken
 from tests.plan.world import rollout, serving
 from understudy.domain.names import API_VERSION
 from understudy.kube.client import Object, Page, Scope
@@ -328,12 +329,10 @@ def test_what_the_planner_refuses_is_said_with_its_words(
 
 def test_a_closed_guardrail_and_a_failed_revision_are_in_the_way(kubectl: Plugin, folder: Path) -> None:
     cluster = begun(kubectl, serving("v1"))
-    store(
-        kubectl.api, GUARDRAIL, {"metadata": {"name": "safe"}, "spec": {"mode": "enforce", "failurePolicy": "Closed"}}
-    )
+    store(kubectl.api, GUARDRAIL, mistaken(guardrail()))
     guarded = manifest(cluster, guardrailRefs=[{"name": "safe"}], **engine(cluster, image="v2"))
     code, out, _ = kubectl.run("plan", "-f", written(folder, guarded))
-    assert (code, "would be Stalled: GuardrailNotEnforced" in out) == (1, True)
+    assert (code, "would be Stalled: GuardrailInvalid: Guardrail safe: rules[0]: no" in out) == (1, True)
     failed = serving("v1")
     failed.apply("v2")
     failed.until_phase("Canary").ask("abort")
@@ -345,6 +344,60 @@ def test_a_closed_guardrail_and_a_failed_revision_are_in_the_way(kubectl: Plugin
         "is taken back first"
         in kubectl.run("plan", "-f", written(folder, manifest(failed, **engine(failed, image="v4"))))[1]
     )
+
+
+WORDS = {"name": "words", "type": "lexicon", "configMapRef": {"name": "list"}}
+BLOCK = {"category": "words", "actions": {"high": ["Block"]}}
+
+
+def guard(**spec: Any) -> dict[str, Any]:
+    """A Guardrail in a file."""
+    whole = {"selector": {}, "detectors": [WORDS], "rules": [BLOCK], **spec}
+    return {"apiVersion": API_VERSION, "kind": "Guardrail", "metadata": {"name": "safe"}, "spec": whole}
+
+
+def words(text: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "list"}, "data": {"t": text}}
+
+
+def test_a_guardrail_of_the_files_is_compiled_with_the_texts_of_the_files_or_the_cluster(
+    kubectl: Plugin, folder: Path
+) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    wants = manifest(cluster, **engine(cluster, image="v2"))
+    code, out, _ = kubectl.run("plan", "-f", written(folder, wants, guard(), words("knave\tgrave")))
+    assert (code, "GuardrailInvalid: Guardrail safe: detectors[words]: line 1: severity 'grave'" in out) == (1, True)
+    code, out, _ = kubectl.run("plan", "-f", written(folder, wants, guard(), words("knave")))
+    assert (code, "change RoutingTable story" in out) == (0, True)
+    code, out, _ = kubectl.run("plan", "-f", written(folder, wants, guard()))
+    assert code == 1
+    assert "would wait two minutes for what is missing, and then be Stalled: GuardrailPending: Guardrail safe" in out
+    assert "ConfigMap list does not exist in namespace tales: make it" in out
+    store(kubectl.api, CONFIG_MAP, words("knave"))
+    assert kubectl.run("plan", "-f", written(folder, wants, guard()))[0] == 0
+
+
+def test_a_text_of_the_files_is_compiled_for_the_guardrail_that_is_stored(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    store(kubectl.api, GUARDRAIL, {**compiled(selector={}, detectors=[WORDS], rules=[BLOCK])})
+    wants = manifest(cluster, **engine(cluster, image="v2"))
+    assert kubectl.run("plan", "-f", written(folder, wants))[0] == 0
+    code, out, _ = kubectl.run("plan", "-f", written(folder, wants, words("[No]")))
+    assert (code, "detectors[words]: line 1" in out) == (1, True)
+
+
+def test_a_text_that_may_not_be_read_is_noted(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    kubectl.api.fail(status_error(403, "Forbidden", "no texts"), verb="get", kind="ConfigMap")
+    _, out, _ = kubectl.run("plan", "-f", written(folder, manifest(cluster), guard()))
+    assert "note       Guardrail safe is not foreseen: no texts" in out
+
+
+def test_a_guardrail_that_is_named_and_missing_is_waited_for(kubectl: Plugin, folder: Path) -> None:
+    cluster = begun(kubectl, serving("v1"))
+    wants = manifest(cluster, guardrailRefs=[{"name": "lost"}], **engine(cluster, image="v2"))
+    code, out, _ = kubectl.run("plan", "-f", written(folder, wants))
+    assert (code, "then be Stalled: GuardrailNotFound: Guardrail lost does not exist" in out) == (1, True)
 
 
 def test_what_the_api_server_refuses_is_said_with_its_words(kubectl: Plugin, folder: Path) -> None:

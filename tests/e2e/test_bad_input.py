@@ -113,7 +113,7 @@ def test_a_changed_secret_is_said_and_restarts_nothing(stage: Stage) -> None:
     assert pods.isdisjoint({p["metadata"]["uid"] for p in stage.pods("story", stage.status("story")["stable"])})
 
 
-def test_a_closed_guardrail_means_no_table(stage: Stage) -> None:
+def test_a_closed_guardrail_that_cannot_be_enforced_means_no_table(stage: Stage) -> None:
     stage.cluster.apply(
         {
             "apiVersion": "understudy.dev/v1alpha1",
@@ -122,7 +122,10 @@ def test_a_closed_guardrail_means_no_table(stage: Stage) -> None:
             "spec": {
                 "failurePolicy": "Closed",
                 "detectors": [{"name": "pii", "type": "pii", "entities": ["EMAIL"]}],
-                "rules": [{"category": "pii", "where": ["output"], "actions": {"medium": ["Redact"]}}],
+                "rules": [
+                    {"category": "pii", "where": ["output"], "actions": {"medium": ["Redact"]}},
+                    {"category": "violence", "actions": {"high": ["Block"]}},
+                ],
             },
         }
     )
@@ -130,10 +133,10 @@ def test_a_closed_guardrail_means_no_table(stage: Stage) -> None:
     stage.deployment("story", guardrailRefs=[{"name": "safe"}])
     eventually(
         "GuardrailsEnforced=False",
-        lambda: stage.condition("story", "GuardrailsEnforced").get("reason") == "NotImplemented",
+        lambda: stage.condition("story", "GuardrailsEnforced").get("reason") == "GuardrailInvalid",
         within=60,
     )
-    assert stage.condition("story", "Stalled")["status"] == "True"
+    assert "no detector finds 'violence'" in stage.condition("story", "Stalled")["message"]
     assert stage.cluster.get("rtable", "story", stage.namespace) is None
 
 

@@ -14,7 +14,7 @@ from tests.engine import virtual
 from tests.engine.fake_api import FakeApi
 from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REVISION
-from understudy.domain.state import DeploymentState, GatewayState, RevisionState
+from understudy.domain.state import LOADED, DeploymentState, GatewayState, RevisionState
 from understudy.engine.clock import Clock
 from understudy.engine.options import Options
 from understudy.engine.process import OperatorProcess, WakeSource
@@ -39,6 +39,7 @@ class Cluster:
         self.failing: set[str] = set()
         self.asked_with: list[Probe] = []
         self.rate = 50.0
+        self.refuses = ""  # why gateways load no policy
         self._counts: dict[str, dict[str, list[float]]] = {}
         for number in range(gateways):
             self._pod(SYSTEM, f"gateway-{number}", f"10.1.0.{number}", {LABEL_COMPONENT: "gateway"})
@@ -135,8 +136,12 @@ class Cluster:
     async def state(self, address: str, only: AbstractSet[Key] | None = None) -> GatewayState:
         tables = {_key(obj): obj for name, obj in self.api._objects.items() if name[0] == ROUTING_TABLE}
         asked = tables.keys() if only is None else tables.keys() & {str(key) for key in only}
+        named = (guard for table in tables.values() for guard in table["spec"].get("guards", ()))
         return GatewayState(
-            f"start-{address}", virtual.now() + 100, {name: self._counted(address, tables[name]) for name in asked}
+            f"start-{address}",
+            virtual.now() + 100,
+            {name: self._counted(address, tables[name]) for name in asked},
+            {guard["policy"]: self.refuses or LOADED for guard in named},
         )
 
     def _counted(self, address: str, table: Object) -> DeploymentState:

@@ -29,7 +29,12 @@ TALK, WALK = Key("shop", "talk"), Key("shop", "walk")
 
 
 def pod(
-    name: str, address: str = "", phase: str = "Running", version: int = 1, component: str = "gateway"
+    name: str,
+    address: str = "",
+    phase: str = "Running",
+    version: int = 1,
+    component: str = "gateway",
+    ready: str = "True",
 ) -> dict[str, Any]:
     return made(
         POD,
@@ -38,7 +43,11 @@ def pod(
         namespace="system",
         metadata={"labels": {LABEL_COMPONENT: component}},
         spec={},
-        status={"phase": phase, **({"podIP": address} if address else {})},
+        status={
+            "phase": phase,
+            "conditions": [{"type": "Ready", "status": ready}],
+            **({"podIP": address} if address else {}),
+        },
     )
 
 
@@ -107,6 +116,9 @@ def test_every_gateway_pod_is_asked_and_observed() -> None:
         found = stage.poller.observed()
         assert [(g.name, g.state.start_id if g.state else None) for g in found] == [("a", "a"), ("b", "b")]
         assert [g.age for g in found] == pytest.approx([0.1, 0.1])
+        assert [g.ready for g in found] == [True, True]
+        stage.put(pod("b", "10.0.0.2", version=2, ready="False"))
+        assert [g.ready for g in stage.poller.observed()] == [True, False]
         await stage.poller.stop()
 
     virtual.run(main())

@@ -2,19 +2,23 @@
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import pytest
 
 from tests.engine import virtual
 from tests.engine.cluster import SHOP, SYSTEM, Cluster, Operator, stage
 from tests.engine.fake_api import status_error
+from understudy.domain.conditions import find
 from understudy.domain.names import API_VERSION, MASTER_KEY_SECRET, engine_key, master_id
+from understudy.engine import policies
 from understudy.engine.options import Options
 from understudy.engine.process import scopes
 from understudy.engine.startup import CannotStartError
 from understudy.kube.resources import (
     DEPLOYMENT,
+    GUARDRAIL,
     LEASE,
     MODEL_DEPLOYMENT,
     MODEL_SNAPSHOT,
@@ -56,6 +60,49 @@ async def test_a_model_deployment_comes_to_serve(cluster: Cluster) -> None:
     assert table is not None
     assert [(v["revision"], v["weight"]) for v in table["spec"]["variants"]] == [(status["stable"], 100)]
     await operator.kill()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies are compiled in the loop: virtual time does not wait for threads."""
+
+    async def here(work: Callable[..., object], *given: object) -> object:
+        return work(*given)
+
+    monkeypatch.setattr(policies, "aside", here)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_guarded_deployment_comes_to_serve_when_gateways_guard_it() -> None:
+    async def main() -> None:
+        async with stage() as cluster:
+            operator = Operator(cluster)
+            cluster.refuses = "not yet"
+            rule = {"category": "pii", "actions": {"high": ["Block"]}}
+            spec = {"selector": {}, "detectors": [{"name": "pii", "type": "pii"}], "rules": [rule]}
+            cluster.api.put(GUARDRAIL, {"metadata": {"name": "safe", "namespace": SHOP}, "spec": spec})
+            cluster.deployment()
+            await asyncio.sleep(60)
+            assert cluster.status()["phase"] == "Preparing"
+            assert condition(cluster.status(), "Reconciling") == ("True", "GuardrailNotEnforced")
+            assert condition(guardrail(cluster), "Enforcing") == ("False", "NotLoaded")
+            cluster.refuses = ""
+            await cluster.until("Stable")
+            await asyncio.sleep(40)
+            assert condition(guardrail(cluster), "Enforcing") == ("True", "Enforced")
+            assert condition(cluster.status(), "GuardrailsEnforced") == ("True", "Enforced")
+            await operator.kill()
+
+    virtual.run(main())
+
+
+def guardrail(cluster: Cluster) -> Mapping[str, Any]:
+    return (cluster.api.read(GUARDRAIL, SHOP, "safe") or {}).get("status") or {}
+
+
+def condition(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    found = find(status.get("conditions") or (), kind) or {}
+    return found.get("status", ""), found.get("reason", "")
 
 
 @on_a_cluster

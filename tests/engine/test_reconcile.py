@@ -45,6 +45,7 @@ from understudy.telemetry.operator import OperatorMetrics
 
 TALK = Key(SPACE, "talk")
 WORK = Work("ModelDeployment", TALK)
+LEXICON = {"name": "words", "type": "lexicon", "configMapRef": {"name": "none"}}
 
 
 class Stage:
@@ -459,7 +460,7 @@ def test_models_and_guardrails_get_their_status() -> None:
     async def main() -> None:
         stage = Stage(lambda _: Plan((), {}))
         stage.api.put(MODEL, made(MODEL, "storyteller", spec={"source": {"enginePath": "/m"}, "tasks": ["chat"]}))
-        stage.api.put(GUARDRAIL, made(GUARDRAIL, "safe", spec={}))
+        stage.api.put(GUARDRAIL, made(GUARDRAIL, "safe", spec={"detectors": [LEXICON]}))
         stage.api.put(MODEL_DEPLOYMENT, deployment())
         async with stage.running():
             await asyncio.sleep(2)

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from tests.engine.objects import SPACE, child, deployment, made, scope
 from understudy.domain.key import Key
+from understudy.domain.names import ANNOTATION_GUARDRAIL, LABEL_GUARD_SHARD, guard_shard
 from understudy.engine.cache import Cache
 from understudy.engine.wake import Waker, Work, claimed_names, model_name, table_names
 from understudy.kube.resources import (
@@ -54,6 +57,12 @@ class Stage:
 
 def table(name: str, *served: str, version: int = 1, **spec: Any) -> dict[str, Any]:
     return child(ROUTING_TABLE, name, name, version=version, spec={"servedNames": list(served), **spec})
+
+
+def shard(guardrail: str, number: int) -> dict[str, Any]:
+    """A part of the policy of a Guardrail."""
+    about = {"labels": {LABEL_GUARD_SHARD: "true"}, "annotations": {ANNOTATION_GUARDRAIL: guardrail}}
+    return made(CONFIG_MAP, guard_shard(guardrail, "5a", number), metadata=about, **HASHED)
 
 
 def hashed(resource: Resource, name: str, content: str, version: int = 1) -> dict[str, Any]:
@@ -125,8 +134,60 @@ def test_a_guardrails_spec_wakes_every_deployment_of_its_namespace() -> None:
     stage.put(MODEL_DEPLOYMENT, deployment("walk"))
     rail = made(GUARDRAIL, "safe", spec={"selector": {}})
     assert stage.put(GUARDRAIL, rail) == {"Guardrail safe", "ModelDeployment talk", "ModelDeployment walk"}
-    again = made(GUARDRAIL, "safe", 2, spec={"selector": {}}, status={"x": 1})
+    found = {"counters": {"pii": 1}, "conditions": [{"type": "Enforcing", "status": "True"}]}
+    again = made(GUARDRAIL, "safe", 2, spec={"selector": {}}, status=found)
     assert stage.put(GUARDRAIL, again) == {"Guardrail safe"}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{"policyHash": "5a"}, {"observedGeneration": 2}, {"conditions": [{"type": "Stalled", "status": "True"}]}],
+)
+def test_so_does_what_its_policy_has_come_to(status: dict[str, Any]) -> None:
+    stage = Stage()
+    stage.put(MODEL_DEPLOYMENT, deployment("talk"))
+    stage.put(GUARDRAIL, made(GUARDRAIL, "safe", spec={}))
+    changed = made(GUARDRAIL, "safe", 2, spec={}, status=status)
+    assert stage.put(GUARDRAIL, changed) == {"Guardrail safe", "ModelDeployment talk"}
+    assert stage.remove(GUARDRAIL, changed) == {"Guardrail safe", "ModelDeployment talk"}
+
+
+def test_a_text_that_a_guardrail_names_wakes_it_when_it_changes() -> None:
+    stage = Stage()
+    detectors = [{"name": "words", "type": "lexicon", "configMapRef": {"name": "list"}}]
+    stage.put(GUARDRAIL, made(GUARDRAIL, "safe", spec={"detectors": detectors}))
+    stage.put(GUARDRAIL, made(GUARDRAIL, "other", spec={}))
+    assert stage.put(CONFIG_MAP, hashed(CONFIG_MAP, "list", "a")) == {"Guardrail safe"}
+    assert stage.put(CONFIG_MAP, hashed(CONFIG_MAP, "list", "a", 2)) == set()
+    assert stage.put(CONFIG_MAP, hashed(CONFIG_MAP, "list", "b", 3)) == {"Guardrail safe"}
+
+
+def test_a_part_of_a_policy_wakes_its_guardrail_when_somebody_deletes_it() -> None:
+    stage = Stage()
+    part = shard("safe", 0)
+    assert stage.put(CONFIG_MAP, part) == {"Guardrail safe"}
+    assert stage.remove(CONFIG_MAP, part) == {"Guardrail safe"}
+
+
+def test_a_table_wakes_the_guardrails_that_it_names_and_no_longer_names() -> None:
+    stage = Stage()
+    assert stage.put(ROUTING_TABLE, table("talk", guards=[{"name": "old"}])) >= {"Guardrail old"}
+    woken = stage.put(ROUTING_TABLE, table("talk", version=2, guards=[{"name": "safe"}]))
+    assert woken == {"Guardrail old", "Guardrail safe", "ModelDeployment talk"}
+    woken = stage.put(ROUTING_TABLE, table("talk", version=3, guards=[{"name": "safe"}], salt="x"))
+    assert woken == {"ModelDeployment talk"}
+
+
+def test_a_deployment_wakes_the_guardrails_beside_it_when_others_may_hold_for_it() -> None:
+    stage = Stage()
+    stage.put(GUARDRAIL, made(GUARDRAIL, "safe", spec={}))
+    stage.put(GUARDRAIL, made(GUARDRAIL, "far", namespace="far", spec={}))
+    talk = {"Guardrail safe", "ModelDeployment talk", "Model storyteller"}
+    assert stage.put(MODEL_DEPLOYMENT, deployment("talk")) == talk
+    assert "Guardrail safe" not in stage.put(MODEL_DEPLOYMENT, deployment("talk", {"replicas": 2}, version=2))
+    named = {"replicas": 2, "guardrailRefs": [{"name": "safe"}]}
+    assert "Guardrail safe" in stage.put(MODEL_DEPLOYMENT, deployment("talk", named, version=3))
+    assert "Guardrail safe" in stage.put(MODEL_DEPLOYMENT, deployment("talk", named, version=4, labels={"a": "b"}))
 
 
 def test_content_that_a_spec_names_wakes_it_when_it_changes() -> None:
@@ -235,11 +296,14 @@ def test_everything_is_every_object_of_ours_and_every_deployment_that_left_somet
     stage.put(MODEL_SNAPSHOT, child(MODEL_SNAPSHOT, "gone-1", "gone"))
     stage.put(MODEL, made(MODEL, "storyteller"))
     stage.put(GUARDRAIL, made(GUARDRAIL, "safe"))
+    stage.put(CONFIG_MAP, shard("swept", 0))
+    stage.put(CONFIG_MAP, hashed(CONFIG_MAP, "understudy-guard-of-somebody", "a"))
     assert {f"{work.kind} {work.key.name}" for work in stage.waker.everything()} == {
         "ModelDeployment talk",
         "ModelDeployment gone",
         "Model storyteller",
         "Guardrail safe",
+        "Guardrail swept",
     }
 
 

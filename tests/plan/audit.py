@@ -11,6 +11,7 @@ from typing import Any
 from tests.plan.world import NAME, Cluster
 from understudy.domain.duration import seconds
 from understudy.domain.names import LABEL_REVISION
+from understudy.domain.state import LOADED
 from understudy.domain.table import parse_table
 from understudy.plan.actions import Action, Apply, Delete, Plan
 
@@ -157,6 +158,7 @@ class Audit:
                 self._check_stop(name.removeprefix(f"{NAME}-"))
             case Apply(obj={"kind": "RoutingTable", "spec": spec}):
                 self._check_split(spec)
+                self._check_guards(spec)
             case Apply(obj={"kind": "ModelDeployment"}, subresource=subresource):
                 assert subresource == "status", "I8: the spec is written"
 
@@ -210,6 +212,28 @@ class Audit:
         before = self._shares.get(salt, 0)
         assert shares[salt] >= before or self.excused, f"I15: {salt} falls from {before} to {shares[salt]} %"
         self._shares = {salt: shares[salt]}
+
+    def _check_guards(self, spec: dict[str, Any]) -> None:
+        """I16: no guard goes while its Guardrail is there, and nobody new comes where a gateway does not guard."""
+        cluster = self.cluster
+        guards = {guard["name"]: guard["policy"] for guard in spec.get("guards", ())}
+        before = cluster.table
+        if before is None:
+            return
+        held = {g["metadata"]["name"] for g in cluster.guardrails}
+        gone = {guard.name for guard in before.guards} & held - guards.keys()
+        assert not gone, f"I16: the table would not name {gone} any more"
+        rises = any(
+            v["weight"] > next((old.weight for old in before.variants if old.revision == v["revision"]), 0)
+            for v in spec["variants"]
+            if v["track"] == "canary"
+        )
+        if not rises or cluster.status["phase"] == "Restoring":
+            return
+        told = [gateway.answered[1].guards if gateway.answered else {} for gateway in cluster.gateways]
+        assert all(said.get(p) == LOADED for said in told for p in guards.values()), (
+            "I16: somebody would not be guarded"
+        )
 
     # What the status says.
 

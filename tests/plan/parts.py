@@ -79,6 +79,7 @@ class Gateway:
     acted: dict[str, int] = field(default_factory=dict)
     cut: int = 0  # streams that were ended because the table said so
     cuts: bool = True
+    refuses: str = ""  # why it loads no policy
     answered: tuple[float, GatewayState] | None = None
 
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
+from tests.plan.test_guards import compiled, edited, guardrail, mistaken
 from tests.plan.world import NAME, Cluster, rollout
+from understudy.plan.observed import Object
 from understudy.plan.rollout import RULES
 from understudy.plan.rulebook import Rulebook
 
@@ -166,6 +168,27 @@ class History:
             case "slow" if cluster.gateways:
                 cluster.gateways[-1].lag = 4.0
 
+    def policy(self, how: str) -> None:
+        """A Guardrail that must hold is made, compiled, edited rightly or wrongly, or deleted."""
+        old = next((g for g in self.cluster.guardrails if g["metadata"]["name"] == "safe"), guardrail(selector={}))
+        made: dict[str, tuple[Object, ...]] = {
+            "made": (guardrail(selector={}),),
+            "compiles": (compiled(selector={}),),
+            "says something else": (compiled(selector={}, policy="2" * 64),),
+            "is wrong": (mistaken(dict(old)),),
+            "is edited": (edited(dict(old)),),
+            "goes": (),
+        }
+        self.cluster.guardrails = (*self._but("safe"), *made[how])
+
+    def _but(self, name: str) -> tuple[Object, ...]:
+        return tuple(g for g in self.cluster.guardrails if g["metadata"]["name"] != name)
+
+    def guarding(self, whether: str) -> None:
+        """A gateway cannot load what tables name, or can again."""
+        for gateway in self.cluster.gateways[:1]:
+            gateway.refuses = whether
+
     def operator(self, _: int) -> None:
         self.cluster.restart_operator()
 
@@ -221,7 +244,7 @@ class History:
         rung = {"per": "revision", "rate": 0.3, "minTurns": 10, "action": action}
         meta = {"name": "safety", "namespace": self.cluster.deployment["metadata"].get("namespace"), "uid": "safety"}
         spec = {"selector": {}, "failurePolicy": "Open", "ladder": [rung]}
-        self.cluster.guardrails = ({"metadata": meta, "spec": spec},) if action else ()
+        self.cluster.guardrails = (*self._but("safety"), *([{"metadata": meta, "spec": spec}] if action else []))
 
     def model(self, there: int) -> None:
         if there:
@@ -245,12 +268,12 @@ class History:
         """All faults stop."""
         cluster = self.cluster
         cluster.behaviours = {"slow": Behaviour(start=20.0)}
-        cluster.guardrails = ()
+        cluster.guardrails = tuple(compiled(selector={}) for _ in self._but("safety"))
         cluster.nodes = dict.fromkeys(cluster.nodes, True)
         cluster.capacity, cluster.rate, cluster.long_streams = 20, 20.0, False
         cluster.pod_rate = 100.0
         for gateway in cluster.gateways:
-            gateway.silent, gateway.lag = False, 0.2
+            gateway.silent, gateway.lag, gateway.refuses = False, 0.2, ""
         if not cluster.gateways:
             cluster.add_gateway()
         cluster.apply_model()
@@ -302,6 +325,8 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.node, (0, 1)),
     (History.capacity, (0, 1, 2, 4, 8)),
     (History.gateway, ("silent", "restarts", "dies", "comes", "slow")),
+    (History.policy, ("made", "compiles", "compiles", "says something else", "is wrong", "is edited", "goes")),
+    (History.guarding, ("ConfigMap is not there", "")),
     (History.operator, (0,)),
     (History.see_old, (1, 2, 3)),
     (History.write_fails, (0, 1, 2, 3, 4)),

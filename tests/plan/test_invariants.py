@@ -9,8 +9,10 @@ import pytest
 from tests.plan.parts import Behaviour
 from tests.plan.test_canary import canary
 from tests.plan.world import NAME, NAMESPACE, Cluster, serving
-from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
+from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION, guard_shard
+from understudy.domain.table import Guard
 from understudy.plan.actions import Action, Apply, Delete, Emit
+from understudy.plan.guards import Guarding
 from understudy.plan.invariants import INVARIANTS, Draft, violations
 from understudy.plan.memory import Evidence
 from understudy.plan.observe import observe
@@ -95,6 +97,13 @@ def evidence(world: World, **fields: Any) -> World:
     return replace(world, evidence=replace(whole, **fields))
 
 
+SAFE = Guard("safe", "5a" * 32, (guard_shard("safe", "5a" * 32, 0),))
+
+
+def guarded(world: World, **guarding: Any) -> World:
+    return replace(world, guarding=Guarding(**guarding))
+
+
 def stepped(world: World) -> Draft:
     return draft(world, weight=100)
 
@@ -152,6 +161,8 @@ BROKEN: list[tuple[str, Made]] = [
     ("I11", lambda w: stepped(replace(evidence(w), programmed=False))),
     ("I11", lambda w: draft(evidence(w, soak=0.0), phase="Promoting")),
     ("I12", lambda w: draft(w, table({w.state.candidate: 10, w.state.stable: 90}))),
+    ("I16", lambda w: draft(guarded(w, guards=(SAFE,)), table({w.state.candidate: 50, w.state.stable: 50}))),
+    ("I16", lambda w: draft(replace(guarded(w, bare=("safe",)), table=None), table({w.state.stable: 100}))),
     ("I14", lambda w: draft(w, Delete("v1", "Service", NAMESPACE, "other", "somebody's", "9"))),
     ("I14", lambda w: draft(w, table({w.state.candidate: 50, w.state.stable: 50}, namespace="kube-system"))),
     ("I14", lambda w: draft(w, table({w.state.candidate: 50, w.state.stable: 50}, labels={}))),

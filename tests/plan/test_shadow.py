@@ -8,7 +8,7 @@ import pytest
 
 from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour, Gateway
-from tests.plan.test_blocked import guardrail
+from tests.plan.test_guards import compiled, mistaken
 from tests.plan.test_relative import METRICS, report, shows
 from tests.plan.world import Cluster, rollout, serving
 from understudy.domain.state import GatewayState, Pairs
@@ -386,11 +386,21 @@ def test_a_spec_that_becomes_invalid_holds_it_until_it_is_mended() -> None:
     cluster.until_phase("Canary", limit=5)
 
 
-def test_a_guardrail_that_is_not_enforced_holds_it() -> None:
+def test_a_guardrail_that_is_wrong_holds_it() -> None:
     cluster = shadowing()
-    cluster.guardrails = (guardrail(selector={}),)
+    cluster.guardrails = (mistaken(compiled(selector={})),)
     cluster.turns(30)
-    assert (cluster.phase, cluster.says("Stalled")) == ("Shadow", ("True", "GuardrailNotEnforced"))
+    assert (cluster.phase, cluster.says("Stalled")) == ("Shadow", ("True", "GuardrailInvalid"))
+
+
+def test_a_guardrail_that_a_gateway_does_not_enforce_holds_it() -> None:
+    cluster = shadowing()
+    cluster.guardrails = (compiled(selector={}),)
+    cluster.gateways[0].refuses = "no"
+    cluster.turns(30)
+    assert (cluster.phase, cluster.says("Reconciling")) == ("Shadow", ("True", "GuardrailNotEnforced"))
+    cluster.gateways[0].refuses = ""
+    cluster.until_phase("Canary")
 
 
 def test_a_prompt_that_fails_on_both_holds_it() -> None:

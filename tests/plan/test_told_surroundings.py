@@ -6,7 +6,7 @@ import pytest
 
 from tests.plan.parts import Behaviour
 from tests.plan.tales import began, terms
-from tests.plan.test_blocked import guardrail
+from tests.plan.test_guards import compiled, guardrail, mistaken
 from tests.plan.transcript import Tale, kept, transcript
 from tests.plan.world import NAME, Cluster
 
@@ -33,8 +33,19 @@ def it_is_to_be_guarded(cluster: Cluster) -> None:
     cluster.apply_model()
     cluster.apply("v1", rollout=terms(), guardrailRefs=[{"name": "safe"}, {"name": "lost"}])
     cluster.turns(3)
-    cluster.edit(guardrailRefs=[])
+    cluster.edit(guardrailRefs=[{"name": "safe"}])
+    cluster.turns(3)
+    cluster.guardrails = (compiled(),)
+    cluster.gateways[0].refuses = "ConfigMap is not there"
     cluster.turns(8)
+    cluster.gateways[0].refuses = ""
+    cluster.turns(6)
+    cluster.guardrails = (mistaken(compiled()),)
+    cluster.turns(3)
+    cluster.guardrails = (compiled(policy="2" * 64),)
+    cluster.turns(4)
+    cluster.edit(guardrailRefs=[])
+    cluster.turns(3)
 
 
 def gateways_fall_silent(cluster: Cluster) -> None:

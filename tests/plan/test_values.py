@@ -1,4 +1,4 @@
-"""The small pure parts: clocks, counters, fleets, terms, and the statuses of Models and Guardrails."""
+"""The small pure parts: clocks, counters, fleets, terms, and the statuses of Models."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,6 @@ from understudy.plan.counts import Tally
 from understudy.plan.desired.children import configmap_copy_manifest
 from understudy.plan.evidence import MAX_BLOCKS, Record, alongside, count, read_record, record_fields, slide, totals
 from understudy.plan.gone import plan_gone
-from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.memory import Block, Clock, Cursor, Evidence, Memory
 from understudy.plan.metrics import Measures, Paired, measured, slower
 from understudy.plan.model import plan_model
@@ -367,7 +366,7 @@ def test_a_table_is_retired_as_it_is_and_only_once() -> None:
     assert plan_gone(replace(observed, table={**table, "spec": retired["spec"]})) == Plan(reasons=why)
 
 
-# Models and Guardrails.
+# Models.
 
 
 def test_a_model_names_a_hundred_users_at_most_and_keeps_its_times() -> None:
@@ -405,12 +404,3 @@ def test_a_model_says_who_uses_it() -> None:
     assert "and 2 more" in status["conditions"][0]["message"]
     assert plan_model({**model, "status": status}, users, NOW) == status
     assert "nobody" in plan_model(model, [], NOW)["conditions"][0]["message"]
-
-
-def test_a_guardrail_says_that_nothing_enforces_it() -> None:
-    guardrail = {"metadata": {"name": "safe", "generation": 2}, "spec": {}}
-    status = plan_guardrail(guardrail, NOW)
-    said = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
-    assert said["Enforcing"] == ("False", "NotImplemented")
-    assert said["Ready"] == ("False", "NotImplemented")
-    assert status["observedGeneration"] == 2

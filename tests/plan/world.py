@@ -17,6 +17,7 @@ from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_REVISION, policy_name
 from understudy.domain.state import (
     ITL_BOUNDS,
+    LOADED,
     PAIR_METRICS,
     TTFT_BOUNDS,
     DeploymentState,
@@ -637,7 +638,10 @@ class Cluster:
             epoch=table["spec"]["epoch"] if table else 0,
             revisions=revisions,
         )
-        return GatewayState(gateway.start_id, self.true_time - gateway.began, {str(KEY): state} if table else {})
+        named = parse_table(NAME, table["spec"]).guards if table else ()
+        guards = {guard.policy: gateway.refuses or LOADED for guard in named}
+        served = {str(KEY): state} if table else {}
+        return GatewayState(gateway.start_id, self.true_time - gateway.began, served, guards)
 
     # Probes.
 

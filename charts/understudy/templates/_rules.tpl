@@ -54,7 +54,7 @@
   - list
   - patch
   - watch
-# engine keys, copies of ConfigMaps, one Service per revision
+# engine keys, copies of ConfigMaps, policies of Guardrails, one Service per revision
 - apiGroups:
   - ''
   resources:

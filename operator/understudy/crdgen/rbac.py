@@ -47,7 +47,10 @@ OPERATOR_WATCHED: Final = (
     Rule(GROUP, ("modeldeployments/finalizers",), ("update",), "children block their owner's deletion"),
     Rule("apps", ("deployments",), _OWN, "one pool of pods per revision"),
     Rule(
-        "", ("configmaps", "secrets", "services"), _OWN, "engine keys, copies of ConfigMaps, one Service per revision"
+        "",
+        ("configmaps", "secrets", "services"),
+        _OWN,
+        "engine keys, copies of ConfigMaps, policies of Guardrails, one Service per revision",
     ),
     Rule(
         "networking.k8s.io", ("networkpolicies",), _OWN, "only gateways and the operator reach a deployment's engines"

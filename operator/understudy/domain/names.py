@@ -26,6 +26,8 @@ MANAGED_BY: Final = "understudy"
 ANNOTATION_REQUEST: Final = f"{GROUP}/request"
 ANNOTATION_APPLIED_HASH: Final = f"{GROUP}/applied-hash"
 ANNOTATION_KEEP: Final = f"{GROUP}/keep"
+# On a ConfigMap with a part of a policy: whose it is.
+ANNOTATION_GUARDRAIL: Final = f"{GROUP}/guardrail"
 # On a pool: the replicas that the operator wrote. Other ones are somebody else's doing.
 ANNOTATION_REPLICAS: Final = f"{GROUP}/replicas"
 
@@ -45,6 +47,7 @@ MASTER_KEY_FIELD: Final = "master"
 MASTER_KEY_STAMP: Final = "kept-for"
 ENGINE_KEY_FIELD: Final = "api-key"
 GUARD_SHARD_FIELD: Final = "policy"
+GUARD_SHARD_PREFIX: Final = "understudy-guard-"
 MAX_DEPLOYMENT_NAME: Final = 48
 
 
@@ -73,7 +76,7 @@ def guard_shard(guardrail: str, policy: str, number: int) -> str:
     Of name and hash together: two Guardrails may say the same, and what is in the parts has the name too.
     """
     digest = hashlib.sha256(f"{guardrail}/{policy}".encode()).hexdigest()
-    return f"understudy-guard-{digest[:16]}-{number}"
+    return f"{GUARD_SHARD_PREFIX}{digest[:16]}-{number}"
 
 
 def engine_key_secret(deployment: str, revision: str) -> str:

@@ -18,6 +18,7 @@ from typing import Protocol
 import aiohttp
 import orjson
 
+from understudy.domain.conditions import find
 from understudy.domain.key import Key
 from understudy.domain.names import GATEWAY_ADMIN_PORT, LABEL_COMPONENT
 from understudy.domain.state import GatewayState, parse_state
@@ -81,7 +82,7 @@ class GatewayPoller:
         self._monotonic = monotonic
         self._metrics = metrics
         self._wake = wake
-        self._pods: tuple[tuple[str, str], ...] = ()  # names with uids
+        self._pods: tuple[tuple[str, str, bool], ...] = ()  # name, uid, and whether it is ready
         self._answers: dict[str, _Answer] = {}
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}  # by pod uid: address, task
         self._active: set[Key] = set()
@@ -123,7 +124,7 @@ class GatewayPoller:
     def pods_changed(self) -> None:
         """A gateway pod came, went or moved: ask those that are there, and tell whoever counts them."""
         pods = [pod for pod in self._cache.all(POD, self._namespace) if is_gateway(pod)]
-        self._pods = tuple(sorted((pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in pods))
+        self._pods = tuple(sorted((pod["metadata"]["name"], pod["metadata"]["uid"], _is_ready(pod)) for pod in pods))
         live = {pod["metadata"]["uid"]: pod["status"].get("podIP", "") for pod in pods}
         for uid, (address, task) in list(self._tasks.items()):
             if live.get(uid) != address:
@@ -159,10 +160,10 @@ class GatewayPoller:
         """Every gateway pod that has not ended, with its latest answer."""
         now = self._monotonic()
         pods = []
-        for name, uid in self._pods:
+        for name, uid, ready in self._pods:
             answer = self._answers.get(uid)
             age = now - answer.at if answer else float("inf")
-            pods.append(GatewayPod(uid=uid, name=name, state=answer.state if answer else None, age=age))
+            pods.append(GatewayPod(uid=uid, name=name, state=answer.state if answer else None, age=age, ready=ready))
         return tuple(pods)
 
     def _fresh(self) -> int:
@@ -245,6 +246,10 @@ def is_gateway(pod: Object) -> bool:
     """Whether a pod is a gateway that may still serve: by label, and neither Succeeded nor Failed."""
     labels = pod["metadata"].get("labels") or {}
     return labels.get(LABEL_COMPONENT) == "gateway" and pod["status"].get("phase") not in ("Succeeded", "Failed")
+
+
+def _is_ready(pod: Object) -> bool:
+    return (find(pod["status"].get("conditions") or (), "Ready") or {}).get("status") == "True"
 
 
 def _changed(before: GatewayState | None, after: GatewayState) -> set[Key]:

@@ -20,15 +20,15 @@ from dataclasses import dataclass, field
 from understudy.domain.key import Key
 from understudy.engine.contents import ConfigMapContents
 from understudy.engine.executor import Executor, Result
+from understudy.engine.guardrails import Guardrails
 from understudy.engine.holders import Holders
 from understudy.engine.observe import Carried, Sources, observe
 from understudy.engine.queue import ShutDownError, WorkQueue
 from understudy.engine.reverts import revert_reason
 from understudy.engine.wake import Work
 from understudy.kube.errors import ApiError, Conflict, Failure, Retry, Terminal
-from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, MODEL_SNAPSHOT, ROUTING_TABLE
+from understudy.kube.resources import MODEL, MODEL_DEPLOYMENT, MODEL_SNAPSHOT, ROUTING_TABLE
 from understudy.plan.actions import Apply, Plan, apply_status
-from understudy.plan.guardrail import plan_guardrail
 from understudy.plan.model import plan_model
 from understudy.plan.observed import Observed
 from understudy.plan.planner import plan
@@ -58,6 +58,13 @@ class Reconciler:
     _carried: dict[Key, Carried] = field(default_factory=dict)
     _said: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     _restless: set[Key] = field(default_factory=set)
+    _guardrails: Guardrails = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What passes over Guardrails need, from the same parts."""
+        self._guardrails = Guardrails(
+            self.sources, self.contents, self.executor, lambda key: self.queue.add(Work("Guardrail", key))
+        )
 
     async def work(self) -> None:
         """Make passes until the queue is shut down."""
@@ -103,16 +110,17 @@ class Reconciler:
     async def _reconcile(self, work: Work) -> Failure | None:
         if work.kind == "ModelDeployment":
             return await self._deployment(work)
-        resource = MODEL if work.kind == "Model" else GUARDRAIL
-        obj = self.sources.cache.get(resource, work.key.namespace, work.key.name)
-        if obj is None:
+        if work.kind == "Guardrail":
+            done = await self._guardrails.reconcile(work.key)
+            if done.again is not None:
+                self.queue.add_after(work, done.again)
+            return done.failure
+        model = self.sources.cache.get(MODEL, work.key.namespace, work.key.name)
+        if model is None:
             return None
-        now = self.sources.clock.now()
-        if work.kind == "Model":
-            status = plan_model(obj, (user.name for user in self.sources.waker.users_of(work.key)), now)
-        else:
-            status = plan_guardrail(obj, now)
-        write = apply_status(resource.api_version, resource.kind, obj, status)
+        users = (user.name for user in self.sources.waker.users_of(work.key))
+        status = plan_model(model, users, self.sources.clock.now())
+        write = apply_status(MODEL.api_version, MODEL.kind, model, status)
         return (await self.executor.run(work.key, [write])).failure
 
     async def _deployment(self, work: Work) -> Failure | None:

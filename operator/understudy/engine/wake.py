@@ -1,10 +1,11 @@
 """Who must think again when an object has changed: from a change in the cache to keys on the queue.
 
 ```
- ModelDeployment ──► itself; the Model it names or named; other claimants of its served names
- child (by label) ─► its deployment;  RoutingTable also ► claimants of the names it serves
- Model, Guardrail ─► itself; the deployments that use it
- Secret, ConfigMap ► deployments whose spec, snapshot or model names it
+ ModelDeployment ──► itself; the Model it names or named; other claimants of its served names; Guardrails beside it
+ child (by label) ─► its deployment;  RoutingTable also ► claimants of the names it serves, Guardrails that it names
+ Model ────────────► itself; the deployments that use it
+ Guardrail ────────► itself; every deployment of its namespace, when what it says or its policy has changed
+ Secret, ConfigMap ► deployments whose spec, snapshot or model names it; Guardrails whose text or policy it holds
  Node ─────────────► deployments with a pod on it, or with a pod that has no node yet
 ```
 Wrong in one direction only: waking too many costs a pass that writes nothing.
@@ -16,6 +17,7 @@ from typing import Any, Final, Literal
 
 from understudy.domain.key import Key
 from understudy.engine.cache import Cache, Change, parent_of
+from understudy.engine.policyparts import all_shards, guardrail_of, guards_of
 from understudy.engine.references import Reference, references
 from understudy.kube.client import Object
 from understudy.kube.resources import (
@@ -85,6 +87,7 @@ class Waker:
         self._deployments = _Index()  # ModelDeployment → Model, ConfigMap, Secret, served name
         self._snapshots = _Index()  # ModelSnapshot → ConfigMap, Secret
         self._models = _Index()  # Model → Secret
+        self._guardrails = _Index()  # Guardrail → ConfigMap
         self._pods = _Index()  # Pod of a deployment → Node, "" while it has none
 
     def changed(self, change: Change) -> None:
@@ -120,7 +123,9 @@ class Waker:
             yield Work("ModelDeployment", key)
         for key in self._cache.names(MODEL):
             yield Work("Model", key)
-        for key in self._cache.names(GUARDRAIL):
+        # Of one that is gone there may be parts of a policy, to be swept away.
+        parts = {Key(obj["metadata"]["namespace"], owner) for owner, obj in all_shards(self._cache)}
+        for key in parts.union(self._cache.names(GUARDRAIL)):
             yield Work("Guardrail", key)
 
     def _reindex(self, change: Change) -> None:
@@ -141,6 +146,8 @@ class Waker:
             self._snapshots.put(key, _placed(key.namespace, references(spec)))
         elif change.ref.resource == MODEL:
             self._models.put(key, _placed(key.namespace, references(spec)))
+        elif change.ref.resource == GUARDRAIL:
+            self._guardrails.put(key, _placed(key.namespace, references(spec)))
 
     def _concerned(self, change: Change) -> Iterator[Work]:
         resource, key = change.ref.resource, Key(change.ref.namespace, change.ref.name)
@@ -152,7 +159,7 @@ class Waker:
                 yield from _deployments(self.users_of(key))
         elif resource == GUARDRAIL:
             yield Work("Guardrail", key)
-            if _part(change.before, "spec") != _part(change.after, "spec"):
+            if _said(change.before) != _said(change.after):
                 # Which deployments a selector matches is the planner's to say; guardrails change rarely.
                 yield from _deployments(self._cache.names(MODEL_DEPLOYMENT, key.namespace))
         elif resource in (SECRET, CONFIG_MAP):
@@ -164,6 +171,9 @@ class Waker:
         if resource == ROUTING_TABLE:
             names = _names(change.before) ^ _names(change.after)
             yield from _deployments(other for name in names for other in self.claimants(name))
+            before, after = guards_of(change.before), guards_of(change.after)
+            if before != after:
+                yield from (Work("Guardrail", Key(key.namespace, guard["name"])) for guard in (*before, *after))
 
     def _by_deployment(self, change: Change, key: Key) -> Iterator[Work]:
         yield Work("ModelDeployment", key)
@@ -173,11 +183,16 @@ class Waker:
         claims = [claimed_names(obj) for obj in states]
         names = {str(key)}.union(*claims) if len(states) == 1 else claims[0] ^ claims[1]
         yield from _deployments(other for name in names for other in self.claimants(name) if other != key)
+        if len(states) == 1 or _guarded_by(states[0]) != _guarded_by(states[1]):
+            yield from (Work("Guardrail", guardrail) for guardrail in self._cache.names(GUARDRAIL, key.namespace))
 
     def _by_content(self, change: Change, key: Key) -> Iterator[Work]:
         if _part(change.before, CONTENT_HASH) == _part(change.after, CONTENT_HASH):
             return
         kind = change.ref.resource.kind
+        owners = {guardrail_of(obj) for obj in (change.before, change.after) if obj is not None} - {""}
+        yield from (Work("Guardrail", Key(key.namespace, owner)) for owner in owners)
+        yield from (Work("Guardrail", user) for user in self._guardrails.users(kind, key.namespace, key.name))
         yield from _deployments(self._deployments.users(kind, key.namespace, key.name))
         for snapshot in self._snapshots.users(kind, key.namespace, key.name):
             obj = self._cache.get(MODEL_SNAPSHOT, snapshot.namespace, snapshot.name)
@@ -221,6 +236,21 @@ def _key(obj: Object) -> Key:
 
 def _part(obj: Object | None, field: str) -> Any:
     return None if obj is None else obj.get(field)
+
+
+def _said(guardrail: Object | None) -> Any:
+    """What of a Guardrail concerns deployments: not who enforces it, nor what was found."""
+    if guardrail is None:
+        return None
+    status: Mapping[str, Any] = guardrail.get("status") or {}
+    told = [status.get(name) for name in ("observedGeneration", "policyHash", "shards", "failOpen", "revokeBefore")]
+    conditions = [c for c in status.get("conditions") or () if c["type"] in ("Ready", "Stalled")]
+    return guardrail.get("spec"), told, conditions
+
+
+def _guarded_by(deployment: Object) -> Any:
+    """What says which Guardrails hold for a deployment."""
+    return deployment["metadata"].get("labels"), (deployment.get("spec") or {}).get("guardrailRefs")
 
 
 def _placement(node: Object | None) -> Any:

@@ -107,7 +107,7 @@ def compile_policy(name: str, spec: Mapping[str, Any], sources: Mapping[str, str
     usual: FailurePolicy = spec.get("failurePolicy", "Closed")
     policy = Policy(
         name,
-        _hash(spec, sources),
+        policy_hash(spec, sources),
         spec.get("mode", "enforce") == "enforce",
         tuple(needles),
         tuple(judges),
@@ -134,8 +134,15 @@ def enforced(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key not in ("selector", "revokeBefore")}
 
 
-def _hash(spec: Mapping[str, Any], sources: Mapping[str, str]) -> str:
-    """Of all that is enforced."""
+def is_open(spec: Mapping[str, Any]) -> bool:
+    """Whether text passes where a policy cannot be enforced at all: it only counts, or each of its rules is Open."""
+    usual = spec.get("failurePolicy", "Closed")
+    policies = {rule.get("failurePolicy", usual) for rule in spec.get("rules") or ()} or {usual}
+    return spec.get("mode", "enforce") == "monitor" or policies == {"Open"}
+
+
+def policy_hash(spec: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    """The hash of the policy that a Guardrail comes to, if it comes to one: of all that is enforced."""
     said = json.dumps([VERSION, enforced(spec), dict(sources)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()
 

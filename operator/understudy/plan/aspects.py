@@ -11,7 +11,7 @@ from understudy.domain.conditions import Condition, find
 from understudy.plan.analysis import differ, hard_fault, moved
 from understudy.plan.breaches import told
 from understudy.plan.decision import Decision, asked
-from understudy.plan.guards import guarding
+from understudy.plan.guards import Guarding, unloaded
 from understudy.plan.names import taken
 from understudy.plan.probing import ANSWERED
 from understudy.plan.programmed import describe
@@ -23,6 +23,8 @@ from understudy.plan.wanted import Blocked
 from understudy.plan.world import World
 
 MOVING: Final = ("Preparing", "Shadow", "Canary", "Promoting", "Restoring", "Reverting", "Replacing")
+# What may still come, and is waited for.
+WAITS: Final = ("ModelNotFound", "SecretNotFound", "ConfigMapNotFound", "GuardrailNotFound", "GuardrailPending")
 # A new operator has not asked the gateways yet, a new gateway has no table yet: what was said before
 # holds so long, in seconds, or every restart of either would rewrite every status twice.
 SETTLING: Final = 10.0
@@ -47,8 +49,8 @@ def stall(case: Case) -> tuple[str, str] | None:
         return "Refused", world.observed.refused
     if decision.stalled:
         return decision.reason, decision.message
-    if world.unguarded:
-        return "GuardrailNotEnforced", world.unguarded
+    if world.guarding.blocked is not None and not world.guarding.blocked.passing:
+        return world.guarding.blocked.reason, world.guarding.blocked.message
     lost = taken(world)
     if lost and decision.state.phase in ("Stable", "Watching", "RolledBack"):
         names = ", ".join(f"{name} is held by {holder}" for name, holder in sorted(lost.items()))
@@ -90,8 +92,8 @@ def ready(case: Case) -> Condition:
 def reconciling(case: Case) -> Condition:
     """Work is under way, or something that may still come is waited for."""
     decision = case.decision
-    waits = decision.reason in ("ModelNotFound", "SecretNotFound", "ConfigMapNotFound", "GuardrailNotFound")
-    if stall(case) is None and (decision.state.phase in MOVING or waits) and decision.reason != "ScaledToZero":
+    waits = decision.state.phase in MOVING or decision.reason in WAITS
+    if stall(case) is None and waits and decision.reason != "ScaledToZero":
         return Condition("Reconciling", "True", decision.reason, decision.message)
     return Condition("Reconciling", "False", decision.state.phase, "")
 
@@ -154,13 +156,28 @@ def analysis_healthy(case: Case) -> Condition:
 
 
 def guardrails_enforced(case: Case) -> Condition:
-    """Guardrails that hold for the deployment are enforced: none are, yet."""
-    present = [g["metadata"]["name"] for g in guarding(case.world.observed, case.world.spec)]
-    names = [*present, *case.world.unknown_guardrails]
-    kind = "GuardrailsEnforced"
-    if not names:
+    """Every gateway enforces, on this deployment, every Guardrail that holds for it, as it is written now."""
+    world, kind = case.world, "GuardrailsEnforced"
+    guarding = world.guarding
+    if guarding == Guarding():
         return Condition(kind, "True", "NoGuardrails", "no Guardrail holds for this deployment")
-    return Condition(kind, "False", "NotImplemented", f"not enforced yet: {', '.join(sorted(names))}")
+    if guarding.blocked is not None:
+        return Condition(kind, "False", guarding.blocked.reason, guarding.blocked.message)
+    if guarding.idle:
+        return Condition(kind, "False", "NoPolicy", f"Guardrail {', '.join(guarding.idle)} has no policy")
+    table = world.table.table if world.table is not None else None
+    if table is None or table.guards != guarding.guards:
+        return Condition(kind, "False", "NoTable", "no routing table that names the policies has been written")
+    before = find(world.before.get("conditions") or (), kind)
+    if world.fleet.settling and before is not None and world.elapsed("settling") < SETTLING:
+        return Condition(kind, before["status"], before["reason"], before.get("message", ""))
+    if not world.fleet.acknowledged:
+        return Condition(kind, "False", "NotProgrammed", describe(world.fleet))
+    why = unloaded(guarding.guards, world.observed.gateways)
+    if why:
+        return Condition(kind, "False", "GuardrailNotEnforced", why)
+    names = ", ".join(guard.name for guard in guarding.guards)
+    return Condition(kind, "True", "Enforced", f"every gateway enforces Guardrail {names}")
 
 
 Aspect = Callable[[Case], Condition]
@@ -183,9 +200,9 @@ def missing(world: World) -> tuple[str, str] | None:
         return None
     if isinstance(target, Blocked) and target.passing:
         return target.reason, f"{target.message}; what is under way goes on as recorded, and nothing else begins"
-    if world.unknown_guardrails:
-        names = f"Guardrail {', '.join(world.unknown_guardrails)} does not exist in namespace {world.namespace}"
-        return "GuardrailNotFound", f"{names}; what serves goes on"
+    if world.guarding.unknown:
+        names = f"Guardrail {', '.join(world.guarding.unknown)} does not exist in namespace {world.namespace}"
+        return "GuardrailNotFound", f"{names}; what serves goes on, and so does its policy"
     return None
 
 

@@ -28,8 +28,8 @@ from understudy.plan.world import Revision, World
 
 
 def table_write(world: World, parts: tuple[Share, ...]) -> list[Action]:
-    """The routing table; none is made while a guardrail that must hold is not enforced."""
-    if world.table is None and (world.unguarded or world.unknown_guardrails):
+    """The routing table; none is made while a guardrail that must hold has no policy."""
+    if world.table is None and world.guarding.bare:
         return []
     manifest = table_manifest(desired_table(world, parts), _owner(world))
     said = ", ".join(f"{part.revision} {part.weight} %" for part in parts) or "nothing serves yet"

@@ -199,6 +199,19 @@ def i14_only_ours(draft: Draft) -> str:
     return ""
 
 
+def i16_guards_stay(draft: Draft) -> str:
+    """A table names the policy of every Guardrail that holds and has one; none is made where one that must has none."""
+    guarding = draft.world.guarding
+    for table in _applied(draft, "RoutingTable"):
+        named = {guard.get("name") for guard in table["spec"].get("guards") or ()}
+        left_out = [guard.name for guard in guarding.guards if guard.name not in named]
+        if left_out:
+            return f"the table would not name Guardrail {', '.join(left_out)}"
+        if draft.world.table is None and guarding.bare:
+            return f"a table would be made without Guardrail {', '.join(guarding.bare)}"
+    return ""
+
+
 INVARIANTS: Final[Mapping[str, Invariant]] = {
     "I1": i1_weight_has_pods,
     "I2": i2_weights_whole,
@@ -212,6 +225,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
     "I11": i11_no_data_never_passes,
     "I12": i12_weight_falls_by_revert_only,
     "I14": i14_only_ours,
+    "I16": i16_guards_stay,
 }
 
 

@@ -43,14 +43,14 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
     table = view_table(observed.key.name, observed.table)
     fleet = view_fleet(observed.key, table, observed.gateways)
     grouped = _by_revision(observed.pods)
-    holding = guards.guarding(observed, spec)
-    unguarded, unknown = guards.unguarded(observed, spec)
+    holding = guards.holding(observed)
+    guarding = guards.guarding(observed, table.table if table is not None else None)
     kept = clocks.read_starts(deployment.get("status") or {})
     agreed = terms(spec.rollout, state.frozen if state.candidate or state.previous else {})
     carrying = _carrying(state, agreed, table, spec)
     stamps = _stamps(observed, spec, state, target, table, fleet, grouped, kept, carrying)
-    if unknown:
-        stamps["blocked:GuardrailNotFound"] = None
+    if guarding.blocked is not None:
+        stamps[f"blocked:{guarding.blocked.reason}"] = None
     began = {**kept, **_losses(state, grouped, carrying)}
     running = clocks.advance(observed.memory, observed.now, stamps, began)
     revisions = _revisions(observed, rules, spec, state, snapshots, grouped, running)
@@ -74,8 +74,7 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
         glances=(),
         guarded=bool(holding),
         rungs=rungs_of(holding),
-        unguarded=unguarded,
-        unknown_guardrails=unknown,
+        guarding=guarding,
     )
     return followed(trial.weigh(world))
 

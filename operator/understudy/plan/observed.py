@@ -33,13 +33,15 @@ class Now:
 class GatewayPod:
     """A gateway pod that is neither Succeeded nor Failed; NotReady and Terminating ones included.
 
-    `state` is its latest `/state` answer, `age` the seconds since that answer (infinite without one).
+    `state` is its latest `/state` answer, `age` the seconds since that answer (infinite without one); `ready` is
+    whether the kubelet takes it to be.
     """
 
     uid: str
     name: str
     state: GatewayState | None
     age: float
+    ready: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,12 @@ def no_pool(world: World, revision: str) -> str:
     return "" if world.revision(revision).wanted > 0 else f"{revision} has no pods"
 
 
-WEIGHT_GUARDS: Final[tuple[Guard, ...]] = (no_pool, too_few_pods)
+def unenforced(world: World, _revision: str) -> str:
+    """A gateway would let through what a guardrail forbids, or refuse everything because it cannot tell."""
+    return world.unenforced
+
+
+WEIGHT_GUARDS: Final[tuple[Guard, ...]] = (no_pool, too_few_pods, unenforced)
 
 
 def shares(world: World) -> tuple[Share, ...]:
@@ -136,6 +141,7 @@ def desired_table(world: World, parts: tuple[Share, ...]) -> Table:
         fallback=tuple(other.name for other in spec.fallback),
         pricing=_pricing(spec.pricing),
         logging=_logging(spec.logging),
+        guards=world.guarding.guards,
         shadow=_shadow(world) if any(part.track == "shadow" for part in parts) else None,
         cut=tuple(r.name for r in world.revisions.values() if _is_cut(world, r) and r.name not in live),
     )

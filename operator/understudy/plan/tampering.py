@@ -14,7 +14,7 @@ def tampered(world: World) -> tuple[str, ...]:
     if not world.state.stable and not world.state.candidate:
         return ()
     found = [what for name in world.state.live() for what in _of(world, world.revision(name))]
-    if world.state.stable and world.table is None and not world.unguarded and not world.unknown_guardrails:
+    if world.state.stable and world.table is None and not world.guarding.bare:
         found.insert(0, f"RoutingTable {world.name} was deleted")
     return tuple(found)
 

@@ -16,6 +16,7 @@ from understudy.domain.names import child_name
 from understudy.plan.counts import Tally
 from understudy.plan.desired.tls import speaks_tls
 from understudy.plan.faults import Fault
+from understudy.plan.guards import Guarding, unloaded
 from understudy.plan.ladder import Rung
 from understudy.plan.load import Glance
 from understudy.plan.memory import Block, Clock, Cursor, Evidence
@@ -145,7 +146,7 @@ class World:
     """Everything a rule may read.
 
     `reading` is the spec and what it asks for; `terms` how a rollout goes (frozen ones while one is in
-    progress); `unguarded` says why nothing may be served newly ("" = it may); `evidence` belongs to
+    progress); `guarding` is what its Guardrails come to; `evidence` belongs to
     the current weight, `window` to the last half minute, `comparisons` to the whole rollout; `tallies`
     are the same, by rung, for the `rungs` of the Guardrails that hold (`guarded`: there are some); `judged` is the
     revision that they are about, "" if none is on trial. `glances` are at stable while the candidate wants its
@@ -171,8 +172,7 @@ class World:
     glances: tuple[Glance, ...]
     guarded: bool
     rungs: tuple[Rung, ...]
-    unguarded: str
-    unknown_guardrails: tuple[str, ...]
+    guarding: Guarding
 
     @property
     def spec(self) -> ModelDeploymentSpec:
@@ -183,6 +183,13 @@ class World:
     def target(self) -> Wanted | Blocked:
         """The revision that the spec asks for, or why it asks for none."""
         return self.reading.target
+
+    @property
+    def unenforced(self) -> str:
+        """Why nobody new may be given to what is to be guarded, as a sentence; "" if every gateway guards it."""
+        if self.guarding.bare:
+            return f"Guardrail {', '.join(self.guarding.bare)} must hold and has no policy yet"
+        return unloaded((g for g in self.guarding.guards if not g.open), self.observed.gateways)
 
     @property
     def name(self) -> str:

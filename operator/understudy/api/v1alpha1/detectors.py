@@ -21,7 +21,7 @@ class ConfigMapReference(BaseModel):
     name: ResourceName
     """Its name."""
     key: DataKey | None = None
-    """One key; all of them otherwise."""
+    """One key; may be left out where there is only one."""
 
 
 class Pattern(BaseModel):

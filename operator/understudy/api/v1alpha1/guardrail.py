@@ -8,7 +8,7 @@ from understudy.api.v1alpha1.detectors import Detector
 from understudy.api.v1alpha1.guardrailrules import Engagement, FailurePolicy, Referral, Rule, Rung
 from understudy.api.v1alpha1.markers import ATOMIC, STORED_DEFAULT, Cel, list_map, max_properties, stored_as
 from understudy.api.v1alpha1.metadata import UNOBSERVED, ApiVersion, Conditions, ObjectMeta
-from understudy.api.v1alpha1.scalars import Retention, Sha256
+from understudy.api.v1alpha1.scalars import Retention, Sha256, Shard
 from understudy.api.v1alpha1.shape import shape
 
 LabelKey = Annotated[
@@ -146,7 +146,13 @@ class GuardrailStatus(BaseModel):
     observed_generation: Annotated[int, Field(ge=0)] = 0
     """The generation of the spec that this status judges."""
     policy_hash: Annotated[str, Field(max_length=64)] = ""
-    """Hash of what gateways enforce."""
+    """Hash of the last policy that compiled, which gateways enforce."""
+    shards: Annotated[tuple[Shard, ...], Field(max_length=40), ATOMIC] = ()
+    """Immutable ConfigMaps that hold it, in order."""
+    fail_open: bool = False
+    """Gateways that cannot load it let answers pass."""
+    revoke_before: Sha256 | None = None
+    """Streams that began under the policy of this hash, or one loaded before it, end at once."""
     conditions: Conditions = ()
     """Ready, DetectorsHealthy, Enforcing, Reconciling, Stalled."""
     guarantees: Annotated[dict[str, Literal["exact", "sentence", "monitor"]], max_properties(64)] = Field(

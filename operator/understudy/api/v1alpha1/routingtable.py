@@ -9,13 +9,11 @@ from pydantic import BaseModel, Field
 
 from understudy.api.v1alpha1.markers import ATOMIC, Cel, list_map
 from understudy.api.v1alpha1.metadata import ApiVersion, ObjectMeta
-from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName, Sha256
+from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName, Sha256, Shard
 from understudy.api.v1alpha1.serving import ExtraFields, MediaHosts, Pricing
 from understudy.api.v1alpha1.shape import shape
 
 Seconds = Annotated[float, Field(ge=0.001, le=86400)]
-Shard = Annotated[str, Field(pattern="^understudy-guard-[0-9a-f]{16}-[0-9]{1,2}$", max_length=36)]
-"""Name of a ConfigMap that holds a part of a policy."""
 
 
 class Variant(BaseModel):

@@ -50,6 +50,8 @@ Revision = Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
 """First 8 hexadecimal digits of a revision's hash."""
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", max_length=64)]
 """A whole SHA-256 in hexadecimal digits."""
+Shard = Annotated[str, Field(pattern="^understudy-guard-[0-9a-f]{16}-[0-9]{1,2}$", max_length=36)]
+"""Name of a ConfigMap that holds a part of a Guardrail's policy."""
 Timestamp = Annotated[str, Field(max_length=35, json_schema_extra={"format": "date-time"})]
 """An instant in RFC 3339."""
 AbsolutePath = Annotated[str, Field(pattern="^/.", max_length=1024)]

@@ -9,6 +9,7 @@ from understudy.cli.plugin.rehearsal import Rehearsal, Write, rehearse
 from understudy.cli.plugin.screen import plural
 from understudy.domain.conditions import find
 from understudy.domain.duration import words
+from understudy.plan.aspects import WAITS
 from understudy.plan.observe import observe
 from understudy.plan.observed import Object, Observed
 from understudy.plan.rollout import RULES
@@ -104,6 +105,9 @@ def _outcome(before: State, target: Wanted, played: Rehearsal, *, moves: bool, r
     new, stable, other = target.revision, before.stable, before.candidate
     if stalled.get("status") == "True":
         return "waits", f"would be Stalled: {stalled['reason']}: {stalled.get('message', '')}"
+    waiting = find(played.status.get("conditions") or (), "Reconciling") or {}
+    if waiting.get("status") == "True" and waiting["reason"] in WAITS:
+        return _blocked(Blocked(waiting["reason"], waiting.get("message", ""), passing=True))
     if new == stable:
         if other:
             return "back", f"{other}, which is being rolled out, would be taken back; {stable} goes on serving"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from understudy.cli.plugin.cluster import Reader
 from understudy.cli.plugin.manifests import Manifests
+from understudy.cli.plugin.policies import with_policies
 from understudy.domain.key import Key
 from understudy.domain.names import LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.engine.cache import Cache
@@ -155,6 +156,8 @@ async def gather(reader: Reader, files: Manifests, deployment: Object, settings:
             _lay_over(world, resource, obj)
     configmaps = await _contents(world)
     observed = observe(_sources(world, settings), key, 0, configmaps, taken=await _taken(world, deployment))
+    observed, unread = await with_policies(world.reader, files, observed)
+    world.notes.extend(unread)
     whole = not {resource.plural for resource in _OWN} & {*world.hidden}
     return Gathered(replace(observed, engine_keys=_standing_keys(observed)), whole, tuple(_notes(world, whole=whole)))
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from understudy.domain.names import LABEL_REVISION
-from understudy.domain.state import DeploymentState, GatewayState, RevisionState
+from understudy.domain.state import LOADED, DeploymentState, GatewayState, RevisionState
 from understudy.domain.table import parse_table
 from understudy.plan.actions import Action, Apply, Delete, Plan
+from understudy.plan.guards import published
 from understudy.plan.observed import GatewayPod, Object, Observed, ProbeReport
 from understudy.plan.planner import plan
 from understudy.plan.programmed import view_table
@@ -60,13 +61,15 @@ def rehearse(observed: Observed) -> Rehearsal:
 
 
 def _attended(observed: Observed) -> Observed:
-    """With a gateway that serves by the table as it is and has requests open, and pods that answer if they are ready.
+    """With a gateway that serves by the table as it is, enforces every policy, and pods that answer if they are ready.
 
     A table or a pod of the rehearsal itself is never taken up: that is where it ends.
     """
     table = view_table(observed.key.name, observed.table)
     served = {str(observed.key): _serving(table.uid, table.generation, observed)} if table is not None else {}
-    gateway = GatewayPod("rehearsal", "gateway", GatewayState("rehearsal", 1e6, served), 0.0)
+    policies = [guard.policy for guardrail in observed.guardrails if (guard := published(guardrail)) is not None]
+    state = GatewayState("rehearsal", 1e6, served, dict.fromkeys(policies, LOADED))
+    gateway = GatewayPod("rehearsal", "gateway", state, 0.0)
     now = observed.now.monotonic
     reports = {uid: ProbeReport(uid, "ok", now) for uid in (str(pod["metadata"]["uid"]) for pod in observed.pods)}
     return replace(observed, gateways=(gateway,), probes=reports)

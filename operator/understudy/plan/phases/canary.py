@@ -6,7 +6,7 @@ from understudy.plan.analysis import lacking
 from understudy.plan.capacity import too_heavy
 from understudy.plan.decision import Decision, hold, move, revert, revert_failed
 from understudy.plan.faults import Fault
-from understudy.plan.phases.resting import unguarded
+from understudy.plan.phases.resting import unenforced, unguarded
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
     breached,
@@ -140,6 +140,7 @@ CANARY: Final[tuple[Rule, ...]] = (
     paused,
     unclear,
     unguarded,
+    unenforced,
     no_gateway,
     lend,
     too_few,

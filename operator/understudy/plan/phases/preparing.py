@@ -5,6 +5,7 @@ from typing import Final
 from understudy.domain.duration import words
 from understudy.plan.analysis import hard_fault
 from understudy.plan.decision import Decision, hold, move
+from understudy.plan.phases import resting
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
     breached,
@@ -72,6 +73,21 @@ def weightless(world: World) -> Decision | None:
     if not candidate.dropped:
         return None
     return hold(world, "ImageVolumesDropped", unserved(world.child(candidate.name), candidate.dropped), stalled=True)
+
+
+def unguarded(world: World) -> Decision | None:
+    """All is ready to begin, but a guardrail that must hold says nothing that can be enforced."""
+    return resting.unguarded(world) if _is_near(world) else None
+
+
+def unenforced(world: World) -> Decision | None:
+    """All is ready to begin, but a gateway does not enforce a guardrail that must hold."""
+    return resting.unenforced(world) if _is_near(world) else None
+
+
+def _is_near(world: World) -> bool:
+    """Its pods answer; or stable is to make way first, and then nobody could go back to it."""
+    return world.candidate.proven >= _wanted(world) or (world.terms.recreate and bool(world.state.stable))
 
 
 def replacing(world: World) -> Decision | None:
@@ -157,6 +173,8 @@ PREPARING: Final[tuple[Rule, ...]] = (
     releasing,
     weightless,
     paused_before,
+    unguarded,
+    unenforced,
     replacing,
     debut,
     failing_alone,

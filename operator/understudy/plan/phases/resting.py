@@ -51,13 +51,15 @@ def unclear(world: World) -> Decision | None:
 
 
 def unguarded(world: World) -> Decision | None:
-    """A guardrail that must hold cannot be enforced, or is not there to say whether it must."""
-    if world.unguarded:
-        return hold(world, "GuardrailNotEnforced", world.unguarded, stalled=True)
-    if world.unknown_guardrails:
-        missing = f"Guardrail {', '.join(world.unknown_guardrails)} does not exist in namespace {world.namespace}"
-        return blocked_hold(world, Blocked("GuardrailNotFound", missing, passing=True))
-    return None
+    """A guardrail that must hold says nothing that can be enforced, or is not there to say whether it must."""
+    why = world.guarding.blocked
+    return blocked_hold(world, why) if why is not None else None
+
+
+def unenforced(world: World) -> Decision | None:
+    """A guardrail that must hold is not enforced by every gateway."""
+    why = world.unenforced
+    return hold(world, "GuardrailNotEnforced", why) if why else None
 
 
 def already_failed(world: World) -> Decision | None:

@@ -13,7 +13,7 @@ from understudy.plan.phases.canary import (
     unprogrammed,
     unproven,
 )
-from understudy.plan.phases.resting import unguarded
+from understudy.plan.phases.resting import unenforced, unguarded
 from understudy.plan.phases.trying import (
     call_back,
     distrusted,
@@ -64,6 +64,7 @@ SHADOW: Final[tuple[Rule, ...]] = (
     paused,
     unclear,
     unguarded,
+    unenforced,
     no_gateway,
     lend,
     uncopied,

@@ -167,6 +167,15 @@ _AXES = "PauseRollout, Rollback and Quarantine go with"
 _RISE = "write thresholds that rise"
 _COUNT = "per session or player needs count"
 _GUARDRAIL = [
+    *(
+        _guardrail(
+            ".spec.engagement",
+            "write switchTo (a served name): SwitchModel goes to it",
+            {"spec.engagement.switchTo": GONE, "spec.engagement.actions": {level: ["Remind", "SwitchModel"]}},
+            name=level,
+        )
+        for level in ("L1", "L2", "L3")
+    ),
     _guardrail(
         ".spec",
         "self_harm must not be unguarded",
@@ -291,6 +300,8 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("ModelDeployment", {"spec.probes.prompts.0.expect.jsonSchema": {"properties": {"a": {"items": {}}}}}, ""),
     ("Guardrail", {"spec.audience": "minors", "spec.rules.2.fictionAllowance": 0}, ""),
     ("Guardrail", {"spec.failurePolicy": "Open"}, ""),
+    ("Guardrail", {"spec.engagement.switchTo": GONE, "spec.engagement.actions": GONE}, ""),
+    ("Guardrail", {"spec.engagement.switchTo": GONE, "spec.engagement.actions": {"L1": ["Remind"]}}, ""),
     ("Guardrail", {"spec.failurePolicy": "Open", "spec.rules": [{"category": "pii", "actions": {"low": ["Log"]}}]}, ""),
     ("Guardrail", {"spec.rules.1.failurePolicy": "Open"}, ""),
     ("Guardrail", {"spec.rules.0.thresholds": {"low": 0.1, "high": 0.2}}, ""),

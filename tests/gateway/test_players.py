@@ -14,8 +14,9 @@ import pytest
 
 from local.ports import free_port
 from tests.gateway.clients import CHAT, Answer, chat, client, request
-from tests.gateway.engines import engine
+from tests.gateway.engines import answers_well, engine
 from tests.gateway.gateways import Gateway, gateway, until
+from tests.gateway.guardrails import guarded, load, policy_spec
 from tests.gateway.policy.test_players import SECRET, token
 from tests.gateway.processes import process
 from tests.gateway.worlds import KEY, STABLE, access_key, endpoints, snapshot, table
@@ -28,9 +29,10 @@ from understudy.gateway.outbox import Outbox
 from understudy.gateway.players import Players
 from understudy.gateway.policy.players import Who
 from understudy.gateway.ship import Shipper
+from understudy.guard.engagement.clock import Clock
 from understudy.guard.engagement.crisis import Crisis
 from understudy.guard.engagement.events import Event
-from understudy.guard.engagement.state import CALM, State, dump
+from understudy.guard.engagement.state import CALM, Reminder, State, dump
 
 OTHER = "us-another-key-of-the-same-tenant-0123456789ABC"
 ANNA = Who("games", "anna", "")
@@ -432,6 +434,154 @@ async def test_who_listens_goes_on_when_the_records_come_back(tmp_path: Path, ca
     await asyncio.gather(running, return_exceptions=True)
     assert (tmp_path / "players.json").exists()
     outbox.close()
+
+
+POLICY = {
+    "profile": "therapeutic",
+    "actions": {"L1": ["Remind"], "L2": ["SuppressHooks", "SwitchModel"], "L3": ["CoolDown"]},
+    "switchTo": "calm",
+}
+
+
+@asynccontextmanager
+async def ruled(folder: Path, state: State, *spec: dict[str, Any], **more: Any) -> AsyncIterator[tuple[Gateway, Any]]:
+    """A gateway under a Guardrail with this policy, where anna stands so; another engine answers as `calm`."""
+    async with engine() as e, engine(answers_well("be", " calm")) as other:
+        players, outbox = alone(folder)
+        players.hear(hello(secret()))
+        players.hear({"type": "STATE", "change": 1, "who": called("anna"), "state": dump(state)})
+        world = guarded(e.port, policy_spec(**{"engagement": POLICY, **(spec[0] if spec else {})}))
+        world["keys"] = [access_key(tenant="games", assertsPlayers="true", **more)]
+        world["tables"].append(table(name="calm", names=("calm",), uid="uid-2"))
+        world["endpoints"].append(endpoints(STABLE, [other.port], name="calm"))
+        async with gateway(world, players=players) as g:
+            await load(g)
+            yield g, outbox
+        outbox.close()
+
+
+def told(outbox: Outbox) -> list[tuple[str, str]]:
+    """Kinds and names of the events that wait for the records."""
+    lines = [line for segment in outbox._segments["common"] for line in segment.path.read_bytes().splitlines()]
+    return [(line["event"], line["name"]) for line in map(orjson.loads, lines)]
+
+
+HOURS = State(clock=Clock(time.time() - 4 * 3600, time.time() - 60))
+NOTED = "you are talking with an AI"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_notice_that_is_due_stands_at_the_end_of_the_answer_and_is_told(tmp_path: Path, stream: bool) -> None:
+    async with ruled(tmp_path, HOURS) as (g, outbox):
+        answer = await says(g, stream=stream)
+        assert answer.text.startswith("once upon a time\n\n[A reminder: ")
+        assert NOTED in answer.text
+        assert answer.done is stream or not stream
+        assert sorted(told(outbox)) == [("notice_shown", ""), ("turn", "assistant"), ("turn", "user")]
+        # It is not shown again before the records have heard of it.
+        assert (await says(g, stream=stream)).text == "once upon a time"
+
+
+async def test_the_records_hear_by_which_policy_a_player_is_judged(tmp_path: Path) -> None:
+    async with ruled(tmp_path, State()) as (g, outbox):
+        await says(g)
+        (segment,) = outbox._segments["common"]
+        first, second = map(orjson.loads, segment.path.read_bytes().splitlines())
+        assert (first["policy"], second["policy"]) == (POLICY, None)
+    async with ruled(tmp_path / "monitor", State(), {"mode": "monitor"}) as (g, outbox):
+        await says(g)
+        (segment,) = outbox._segments["common"]
+        # One that only counts has nothing done.
+        line = orjson.loads(segment.path.read_bytes().splitlines()[0])
+        assert line["policy"] == {**POLICY, "actions": {}}
+
+
+async def test_without_a_guardrail_there_is_no_notice(tmp_path: Path) -> None:
+    async with ruled(tmp_path, HOURS, {"engagement": None}) as (g, _):
+        assert (await says(g)).text == "once upon a time"
+
+
+async def test_an_answer_that_something_parses_has_no_notice(tmp_path: Path) -> None:
+    async with ruled(tmp_path, HOURS) as (g, outbox):
+        answer = await says(g, response_format={"type": "json_object"})
+        assert answer.text == "once upon a time"
+        assert ("notice_shown", "") not in told(outbox)
+
+
+async def test_a_reminder_is_shown_once(tmp_path: Path) -> None:
+    state = State(level=1, level_until=time.time() + 900, reminder=Reminder("r" * 32, time.time() + 900))
+    async with ruled(tmp_path, state) as (g, outbox):
+        assert "an hour without a break" in (await says(g, stream=True)).text
+        assert (await says(g, stream=True)).text == "once upon a time"
+        assert told(outbox).count(("break_shown", "")) == 1
+
+
+async def test_at_a_level_another_model_answers_and_the_application_hears_of_hooks(tmp_path: Path) -> None:
+    state = State(level=2, level_until=time.time() + 900, suppress_hooks=True, switch_model=True)
+    async with ruled(tmp_path, state) as (g, _):
+        answer = await says(g)
+        assert (answer.text, answer.json["model"]) == ("be calm", "storyteller")
+        assert answer.fields["x-understudy-fallback"] == "calm"
+        assert answer.fields["x-understudy-suppress-hooks"] == "true"
+        other = await says(g, "berta")
+        assert other.text == "once upon a time"
+        assert "x-understudy-suppress-hooks" not in other.fields
+    # A name that the key may not use is passed over.
+    async with ruled(tmp_path / "other", state, names="storyteller") as (g, _):
+        assert (await says(g)).text == "once upon a time"
+
+
+async def test_the_referral_is_the_guardrails_in_the_language_of_the_player(tmp_path: Path) -> None:
+    state = State(crisis=Crisis(signed=time.time()))
+    async with ruled(tmp_path, state, requestsPerMinute=1, crisisRequests="0") as (g, _):
+        await says(g)
+        assert (await says(g)).text == "You are not alone.\n988"
+        headers = ("x-player-id: anna", "accept-language: de-AT, en;q=0.5")
+        assert (await ask(g.port, chat(), headers=headers)).text == "Du bist nicht allein."
+
+
+@asynccontextmanager
+async def one_of_several(folder: Path, base: str, world: dict[str, Any]) -> AsyncIterator[Gateway]:
+    """A gateway that tells these records, and hears of them."""
+    outbox = Outbox(folder / "outbox", 1 << 20)
+    shipper = Shipper(outbox, ApiServer(base))
+    players = Players(ApiServer(base), outbox, hurry=shipper.hurry)
+    running = [asyncio.ensure_future(shipper.run()), asyncio.ensure_future(players.run())]
+    try:
+        async with gateway(world, players=players) as g:
+            await load(g)
+            yield g
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        outbox.close()
+
+
+async def test_a_break_that_an_event_at_one_gateway_begins_holds_at_all(tmp_path: Path) -> None:
+    strict = {"profile": "therapeutic", "thresholds": {"limitEasing": 1}, "actions": {"L1": ["CoolDown"]}}
+    async with engine() as e, records(tmp_path, time.time, keys=OLD) as r:
+        world = {**guarded(e.port, policy_spec(engagement=strict)), "keys": keys()}
+        async with (
+            one_of_several(tmp_path / "1", r.base, world) as one,
+            one_of_several(tmp_path / "2", r.base, world) as other,
+        ):
+            for g in (one, other):
+                assert (await says(g)).status == 200
+            event = {"event_id": "l", "kind": "limit_raised", "at": now()}
+            assert (await ask(one.port, {"player": "anna", "events": [event]}, path=EVENTS)).status == 202
+            for g in (one, other):
+
+                async def refused(g: Gateway = g) -> bool:
+                    return (await says(g)).status == 429
+
+                await until(refused)
+                assert (await says(g, "berta")).status == 200
+            assert (await shown_by(one)).json["interventions"][0]["rule"] == "CoolDown"
+
+
+async def shown_by(g: Gateway) -> Answer:
+    return await ask(g.port, None, path="/v1/engagement/anna", method="GET")
 
 
 @pytest.mark.slow

@@ -74,6 +74,7 @@ class Players:
         # By key, what of its requests only a crisis let through.
         self._spent: dict[str, Allowance] = {}
         self._referrals = 0
+        self._done: OrderedDict[str, None] = OrderedDict()
         self._origin = ""
         self._change = 0
         self._dirty = False
@@ -145,6 +146,16 @@ class Players:
         """What a request gets of somebody in a crisis that would be refused: one key's `limit` a day counts here."""
         verdict, self._spent[key] = crises.answer(True, _REFUSED, self._spent.get(key, _UNSPENT), limit, self.wall())
         return verdict
+
+    def did(self, key: str) -> bool:
+        """Whether what is done once was done here, lately at least."""
+        return key in self._done
+
+    def do(self, key: str) -> None:
+        """It is done."""
+        self._done[key] = None
+        if len(self._done) > MOST:
+            self._done.popitem(last=False)
 
     def referred(self) -> None:
         """Somebody was told where there is help."""

@@ -55,3 +55,11 @@ def test_a_referral_is_in_a_language_of_the_person_if_there_is_one() -> None:
 
 def test_a_referral_says_all_that_it_knows() -> None:
     assert Referral("Help", "1", "https://help").said() == "Help\n1\nhttps://help"
+
+
+def test_of_engagement_the_first_says_what_holds_that_says_anything() -> None:
+    first = policy_spec(engagement={"profile": "therapeutic", "actions": {"L1": ["Remind"]}})
+    other = policy_spec(engagement={"profile": "legal"})
+    assert guarding(policy_spec()).engagement is None
+    assert guarding(policy_spec(), first, other).engagement == first["engagement"]
+    assert guarding({**first, "mode": "monitor"}).engagement == {"profile": "therapeutic", "actions": {}}

@@ -192,6 +192,18 @@ def test_what_is_done_is_done_once_whoever_starts_anew(world: World) -> None:
     assert 'understudy_engagement_interventions_total{kind="Notify"}' not in world.metrics.render(0, 0).decode()
 
 
+def test_a_reminder_waits_until_a_gateway_has_shown_it(world: World) -> None:
+    world.tell(*cues(0), *(turn(number, 5 * number) for number in range(13)))
+    reminder = world.state().reminder
+    assert reminder is not None
+    world.tell(Event(reminder.key, "break_shown", world.now + 1))
+    assert world.state().reminder is None
+    world.tell(*(turn(number, 5 * number) for number in range(13, 26)))
+    later = world.state().reminder
+    assert later is not None
+    assert later.key != reminder.key
+
+
 def test_a_level_that_went_down_by_itself_is_told(world: World) -> None:
     world.tell(*cues(0), turn(1, 10))
     assert world.folding.look() == 0

@@ -230,10 +230,20 @@ class EngagementActions(BaseModel):
     """At level 3."""
 
 
+_SWITCHES = " || ".join(
+    f"(has(self.actions.{level}) && self.actions.{level}.exists(a, a == 'SwitchModel'))" for level in ("L1", "L2", "L3")
+)
+
+
 class Engagement(BaseModel):
     """Signs that somebody has lost control over how much they play."""
 
-    model_config = shape()
+    model_config = shape(
+        Cel(
+            f"has(self.switchTo) || !has(self.actions) || !({_SWITCHES})",
+            "write switchTo (a served name): SwitchModel goes to it",
+        ),
+    )
 
     profile: Literal["legal", "therapeutic"] = "legal"
     """Legal keeps the statutory notices only; therapeutic adds levels."""
@@ -245,3 +255,5 @@ class Engagement(BaseModel):
     """What to do at each level."""
     cool_down: CoolDown = CoolDown()
     """Breaks that grow."""
+    switch_to: ServedName | None = None
+    """Served name for SwitchModel."""

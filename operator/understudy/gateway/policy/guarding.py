@@ -48,13 +48,15 @@ class Plans:
 class Guarding:
     """All Guardrails of one deployment. A direction about which no rule speaks has no plans.
 
-    `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language.
+    `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language. `engagement` is what the first that
+    says something of it says.
     """
 
     policies: Mapping[str, str]
     input: Plans | None
     output: Plans | None
     referrals: Mapping[str, Mapping[str, Referral]]
+    engagement: Mapping[str, Any] | None = None
 
 
 def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], make: MakeEngine) -> Guarding:
@@ -64,7 +66,14 @@ def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], 
         _plans(policies, "input", make),
         _plans(policies, "output", make),
         {policy.name: _referrals(spec) for policy, spec in zip(policies, specs, strict=True)},
+        next((said for spec in specs if (said := _engagement(spec)) is not None), None),
     )
+
+
+def _engagement(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a Guardrail says of engagement; one that only counts has nothing done."""
+    said: Mapping[str, Any] | None = spec.get("engagement")
+    return said if said is None or spec.get("mode", "enforce") == "enforce" else {**said, "actions": {}}
 
 
 def _plans(policies: Sequence[Policy], where: Where, make: MakeEngine) -> Plans | None:

@@ -154,12 +154,16 @@ class Exchange:
         """Header lines for whatever it is answered."""
         self._reply.fields += fields
 
+    def switched(self, name: str) -> None:
+        """The served name that took it for its player's sake, if one did."""
+        self._reply.fallback = name
+
     def set_out(self) -> None:
         """It may go."""
         plane = self.plane
         now = plane.clock()
         if self.turn is not None:
-            self.turn.begin(self._request_id)
+            self.add_fields(self.turn.begin(self._request_id, self._operation, self._letter.document))
         plane.budget.request(now)
         if plane.poisons and plane.poisons.holds(self._letter.digest(), now):
             self.refuse(POISONED)
@@ -406,6 +410,8 @@ class Exchange:
         client = self.client
         if not client.paused:
             client.deadline = min(now + self._timeouts.between_tokens, self._whole_until)
+        if self.turn is not None:
+            events = self.turn.streamed(events)
         if not first:
             self._reply.go_on(events)
             return
@@ -463,7 +469,7 @@ class Exchange:
         variant = self._variant()
         self._settle()
         self._over(self._end_attempt(clean=True), ANSWERED)
-        self._reply.whole(body, variant)
+        self._reply.whole(body if self.turn is None else self.turn.whole(body), variant)
         self._close_pair()
 
     def grew(self, size: int) -> None:

@@ -4,17 +4,24 @@ A turn is told when it comes and when it is answered; what holds for its player 
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from understudy.gateway.kubeapi import ApiError
+from understudy.gateway.policy.guarding import languages, referral
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, PLAYER, RESPONSES, Operation
 from understudy.gateway.policy.players import Who, who
 from understudy.gateway.policy.posting import read_events
+from understudy.gateway.policy.postscript import streamed, takes, whole
 from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.table import Entry
+from understudy.guard.engagement.events import Kind
+from understudy.guard.engagement.state import SessionState
 
 if TYPE_CHECKING:
     from understudy.gateway.players import Players
@@ -25,6 +32,17 @@ REFERRAL: Final = (
     "It sounds as if you are carrying something very heavy. You deserve to talk to a person about it now: please call "
     "your local emergency number or a crisis line. https://findahelpline.com shows one near you."
 )
+NOTICE: Final = (
+    "[A reminder: you are talking with an AI, not with a person, and have been for three hours. This is a good moment "
+    "for a break.]"
+)
+REMINDER: Final = "[You have been here for an hour without a break. What you did is kept: a pause costs you nothing.]"
+# By which an application hears that nothing should keep this player.
+SUPPRESS: Final = b"x-understudy-suppress-hooks: true\r\n"
+_NOTICE_EVERY: Final = 600
+_EVENT_END: Final = b"\n\n"
+_DATA: Final = b"data: "
+_CHUNK: Final = b"data: {"
 # By what somebody speaks with a model.
 _TALKS: Final = (CHAT, COMPLETIONS, RESPONSES)
 _OFF: Final = Refusal(404, "no_engagement", "nothing is kept of players here: it takes records with --subject-keys")
@@ -83,32 +101,124 @@ async def _show(client: "Connection", players: "Players", whom: Who) -> None:
         client.answer(200, orjson.dumps({"player": whom.player, **told, "crisis": crisis}), b"")
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the Guardrails of a deployment say: of engagement, None where none says anything, and of a crisis.
+
+    `switch_to` is the served name for SwitchModel.
+    """
+
+    policy: Mapping[str, Any] | None = None
+    referral: str = ""
+    switch_to: str = ""
+
+
+def rules_of(entry: Entry, head: Head) -> Rules:
+    """What holds for a request to a deployment, in the language of whoever asks."""
+    guarding = entry.guarding
+    if guarding is None:
+        return _NO_RULES
+    said = referral(guarding, tuple(guarding.referrals), languages(head.fields))
+    policy = guarding.engagement
+    switch_to = "" if policy is None else policy.get("switchTo", "")
+    return Rules(policy, "" if said is None else said.said(), switch_to)
+
+
+_NO_RULES: Final = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """Something to be said at the end of an answer, the event that tells that it was, and what it is done once for."""
+
+    text: str
+    kind: Kind
+    id: str
+    once: str
+
+
 class Turn:
     """One turn of a player, told when it comes and when it is answered; or of a session where no player is known."""
 
-    __slots__ = ("_id", "_key", "_players", "_who")
+    __slots__ = ("_id", "_key", "_notes", "_players", "_rules", "_who")
 
-    def __init__(self, players: "Players", whom: Who, key: AccessKey) -> None:
+    def __init__(self, players: "Players", whom: Who, key: AccessKey, rules: Rules) -> None:
         self._who = whom
         self._players = players
         self._key = key
+        self._rules = rules
         self._id = ""
+        # What is to be said at the end of the answer.
+        self._notes: list[_Note] = []
+
+    @property
+    def switches_to(self) -> tuple[str, ...]:
+        """The served name that is to answer in the place of the one asked for, if one is."""
+        switches = self._rules.switch_to and self._players.state_of(self._who).switch_model
+        return (self._rules.switch_to,) if switches else ()
 
     @property
     def in_crisis(self) -> bool:
         """Whether somebody may be in danger now: then there is no error, but a referral."""
         return self._players.state_of(self._who).crisis
 
-    def begin(self, request_id: bytes) -> None:
-        """Nothing is in its way."""
+    def begin(self, request_id: bytes, operation: Operation, document: Mapping[str, Any]) -> bytes:
+        """Nothing is in its way. Header lines for its answer."""
         self._id = request_id.decode()
-        if self._who.player:
-            self._players.happened(self._who, "turn", f"{self._id}.user", "user")
+        if not self._who.player:
+            return b""
+        self._players.happened(self._who, "turn", f"{self._id}.user", "user", policy=self._rules.policy)
+        state = self._players.state_of(self._who)
+        if self._rules.policy is not None and takes(operation, document):
+            self._notes = self._due(state)
+        return SUPPRESS if state.suppress_hooks else b""
 
     def answered(self, revision: str) -> None:
         """A model has answered it to the end."""
         if self._who.player:
             self._players.happened(self._who, "turn", f"{self._id}.assistant", "assistant", revision)
+
+    def _due(self, state: SessionState) -> list["_Note"]:
+        notes = [_Note(REMINDER, "break_shown", one.key, one.key) for one in state.reminders]
+        if state.notice:
+            # Until the records have heard that it was shown it is due again: for a second, or while they are away.
+            lately = f"{self._who.tenant}/{self._who.player} {self._players.wall() // _NOTICE_EVERY}"
+            notes.append(_Note(NOTICE, "notice_shown", f"{self._id}.notice", lately))
+        return [note for note in notes if not self._players.did(note.once)]
+
+    def streamed(self, events: bytes) -> bytes:
+        """Events on their way to the client, with what is to be said before the one that ends the answer."""
+        if not self._notes:
+            return events
+        out = []
+        for event in events.split(_EVENT_END):
+            chunk = orjson.loads(event[len(_DATA) :]) if event.startswith(_CHUNK) else None
+            instead = None if chunk is None or not self._notes else streamed(chunk, self._text())
+            if instead is None:
+                out.append(event)
+            else:
+                out += [_DATA + orjson.dumps(each) for each in instead]
+                self._shown()
+        return _EVENT_END.join(out)
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole answer with what is to be said at its end."""
+        if not self._notes:
+            return body
+        answer = orjson.loads(body)
+        if not whole(answer, self._text()):
+            return body
+        self._shown()
+        return orjson.dumps(answer)
+
+    def _text(self) -> str:
+        return "\n\n".join(note.text for note in self._notes)
+
+    def _shown(self) -> None:
+        notes, self._notes = self._notes, []
+        for note in notes:
+            self._players.do(note.once)
+            self._players.happened(self._who, note.kind, note.id)
 
     def spared(self, shares: int) -> bool:
         """Whether it goes on though its key has nothing left: for a crisis alone, and so often a day.
@@ -121,10 +231,12 @@ class Turn:
     def refer(self) -> str:
         """What somebody is told in the place of an answer."""
         self._players.referred()
-        return REFERRAL
+        return self._rules.referral or REFERRAL
 
 
-def who_plays(players: "Players | None", operation: Operation, key: AccessKey, head: Head) -> Turn | Refusal | None:
+def who_plays(
+    players: "Players | None", operation: Operation, key: AccessKey, head: Head, rules: Rules
+) -> Turn | Refusal | None:
     """The turn that a request is, or why its player gets no answer now; None where it is nobody's."""
     if players is None or players.off or operation not in _TALKS:
         return None
@@ -134,7 +246,7 @@ def who_plays(players: "Players | None", operation: Operation, key: AccessKey, h
     if not whom.known:
         return None
     until = players.state_of(whom).cool_down_until
-    return Turn(players, whom, key) if until is None else _break(until - players.wall())
+    return Turn(players, whom, key, rules) if until is None else _break(until - players.wall())
 
 
 def _break(seconds: float) -> Refusal:

@@ -157,6 +157,8 @@ class Folding:
             for work, level in told_to:
                 known = work.known
                 state = told(known.player.standing, known.policy, known.subject, now)
+                if players.was_shown(connection, known.subject, state.reminder):
+                    state = replace(state, reminder=None)
                 look = now + LOOKED_AT if level else None
                 if players.write(connection, known, level, state, look, whole=known.subject in saved):
                     players.hand_out(connection, known.subject, work.fresh)

@@ -20,7 +20,7 @@ from understudy.guard.engagement.interventions import Intervention
 from understudy.guard.engagement.player import LATENESS, Player, advance
 from understudy.guard.engagement.policy import Level, Policy, policy_of
 from understudy.guard.engagement.standing import Standing
-from understudy.guard.engagement.state import State, dump, parse
+from understudy.guard.engagement.state import Reminder, State, dump, parse
 from understudy.records.database import insert_missing
 from understudy.records.policy.subjects import Pseudonym
 from understudy.records.schema import ENGAGEMENT, INTERVENTIONS, PLAYERS, POLICIES, PROGRESS, SUBJECTS
@@ -179,6 +179,15 @@ def write(connection: Connection, known: Known, level: Level, state: State, look
         values |= {"fold": FOLD, "settled": settled, "horizon": max(known.player.horizon, _NEVER)}
     connection.execute(update(PLAYERS).where(here).values(values))
     return True
+
+
+def was_shown(connection: Connection, subject: str, reminder: Reminder | None) -> bool:
+    """Whether a gateway has told that it showed the reminder."""
+    if reminder is None:
+        return False
+    e = ENGAGEMENT.c
+    found = select(e.id).where(e.subject == subject, e.event_id == reminder.key, e.source == "gateway")
+    return connection.execute(found).first() is not None
 
 
 def hand_out(connection: Connection, subject: str, interventions: Iterable[Intervention]) -> None:

@@ -14,7 +14,7 @@ from tests.engine import virtual
 from tests.engine.fake_api import FakeApi
 from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REVISION
-from understudy.domain.state import LOADED, DeploymentState, GatewayState, RevisionState
+from understudy.domain.state import LOADED, DeploymentState, GatewayState, Guarded, RevisionState
 from understudy.engine.clock import Clock
 from understudy.engine.options import Options
 from understudy.engine.process import OperatorProcess, WakeSource
@@ -40,6 +40,7 @@ class Cluster:
         self.asked_with: list[Probe] = []
         self.rate = 50.0
         self.refuses = ""  # why gateways load no policy
+        self.found: dict[str, int] = {}  # what each gateway has found with each revision
         self._counts: dict[str, dict[str, list[float]]] = {}
         for number in range(gateways):
             self._pod(SYSTEM, f"gateway-{number}", f"10.1.0.{number}", {LABEL_COMPONENT: "gateway"})
@@ -152,6 +153,7 @@ class Cluster:
                 attempts=int(attempts),
                 errors={"5xx": int(failed)},
                 usable_endpoints=self._endpoints(variant["revision"]),
+                guard=Guarded(turns=sum(self.found.values()), found=self.found),
             )
         meta = table["metadata"]
         return DeploymentState(meta["uid"], meta["generation"], table["spec"]["epoch"], revisions=revisions)

@@ -91,6 +91,14 @@ def test_a_guarded_deployment_comes_to_serve_when_gateways_guard_it() -> None:
             await asyncio.sleep(40)
             assert condition(guardrail(cluster), "Enforcing") == ("True", "Enforced")
             assert condition(cluster.status(), "GuardrailsEnforced") == ("True", "Enforced")
+            assert "counters" not in guardrail(cluster)
+            cluster.found = {"safe/pii/6": 3}
+            await asyncio.sleep(70)
+            assert guardrail(cluster)["counters"] == {"pii": 6}, "of two gateways"
+            written = len(cluster.api.writes())
+            await asyncio.sleep(120)
+            assert guardrail(cluster)["counters"] == {"pii": 6}
+            assert not [call for call in cluster.api.writes()[written:] if call.resource == GUARDRAIL]
             await operator.kill()
 
     virtual.run(main())

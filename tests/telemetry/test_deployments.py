@@ -42,6 +42,7 @@ def test_phase_conditions_and_share_are_those_of_the_status(metrics: OperatorMet
         "status_condition Ready": 0,
         "status_condition Reconciling": 1,
         "status_condition Stalled": 0,
+        "status_condition GuardrailsEnforced": 0,
         "status_condition GuardrailBreached": 0,
         "candidate_weight_ratio": 0.1,
     }

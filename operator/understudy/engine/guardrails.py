@@ -10,12 +10,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from understudy.domain.key import Key
 from understudy.engine.cache import Cache
 from understudy.engine.contents import ConfigMapContents
 from understudy.engine.executor import Executor
+from understudy.engine.findings import Findings, added
 from understudy.engine.observe import Sources
 from understudy.engine.policies import Policies
 from understudy.engine.policyparts import named_shards, shards
@@ -27,6 +28,8 @@ from understudy.kube.resources import GUARDRAIL, MODEL_DEPLOYMENT, ROUTING_TABLE
 from understudy.plan.actions import apply_status
 from understudy.plan.guardrail import ObservedGuardrail, User, needs_verdict, plan_guardrail
 from understudy.plan.guards import holds_for
+
+TELL: Final = 30.0  # seconds between two looks at what was found
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,9 @@ class Guardrails:
         self._contents = contents
         self._executor = executor
         self._policies = Policies(wake)
+        self._findings = Findings()
         self._unused: dict[Key, Mapping[str, float]] = {}
+        self._told: dict[Key, float] = {}  # when findings were last added up, in monotonic seconds
 
     async def reconcile(self, key: Key) -> Done:
         """One pass. Raises ApiError when a ConfigMap cannot be read now."""
@@ -82,10 +87,24 @@ class Guardrails:
             del self._unused[key]
         writes = [*decided.actions]
         if decided.status is not None and observed.guardrail is not None:
-            kind = GUARDRAIL
-            writes.append(apply_status(kind.api_version, kind.kind, observed.guardrail, decided.status))
+            kind, status = GUARDRAIL, {**decided.status, **self._counters(observed, observed.guardrail)}
+            writes.append(apply_status(kind.api_version, kind.kind, observed.guardrail, status))
+        else:
+            self._findings.forget(key)
+            self._told.pop(key, None)
         result = await self._executor.run(key, writes)
         return Done(result.failure, decided.requeue_after)
+
+    def _counters(self, observed: ObservedGuardrail, guardrail: Object) -> dict[str, Any]:
+        """What was found, added up twice a minute at most: each change of a status is told to everybody."""
+        before: Mapping[str, int] = (guardrail.get("status") or {}).get("counters") or {}
+        now = observed.now.monotonic
+        if now - self._told.get(observed.key, float("-inf")) >= TELL:
+            self._told[observed.key] = now
+            deployments = (user.key for user in observed.users)
+            new = self._findings.since(observed.key, deployments, observed.gateways, now)
+            before = added(before, new)
+        return {"counters": dict(before)} if before else {}
 
 
 def configmaps_of(spec: Mapping[str, Any]) -> set[Reference]:

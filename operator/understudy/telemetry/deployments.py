@@ -1,6 +1,6 @@
 """ModelDeployments as metrics, in the way in which kube-state-metrics shows objects: what their status says.
 
-These alone of the operator's metrics grow with the cluster: six series for each ModelDeployment. Only a leader shows
+These alone of the operator's metrics grow with the cluster: seven series for each ModelDeployment. Only a leader shows
 them, so that there is one of each.
 """
 
@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 # Conditions whose absence or change somebody has to look at.
-CONDITIONS: Final = ("Ready", "Reconciling", "Stalled", "GuardrailBreached")
+CONDITIONS: Final = ("Ready", "Reconciling", "Stalled", "GuardrailsEnforced", "GuardrailBreached")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ import orjson
 
 from understudy.cli.main import main
 from understudy.gateway import process
-from understudy.gateway.follow import Follower, Kind
+from understudy.gateway.follow import Follower
+from understudy.gateway.reflect import Kind
 
 Found = TypeVar("Found")
 TAKEN: list[tuple[float, float]] = []

@@ -20,7 +20,7 @@ ELSEWHERE = "default"
 def mode(request: pytest.FixtureRequest, helm: Helm, cluster: Server) -> Iterator[str]:
     """The roles of one mode as one Helm renders them, written to the cluster and removed again."""
     values = VALUE_SETS["namespaced"] if request.param == "namespaced" else {}
-    values = {**values, "records": {"enabled": True}}
+    values = {**values, "records": {"enabled": True, "requests": {"enabled": True}}}
     objects = of_kind(helm.render(values), *KINDS)
     for obj in objects:
         answer = cluster.apply(obj, "understudy-chart-tests")
@@ -73,6 +73,7 @@ WATCHED = [
     ("gateway", "routingtables.understudy.dev", _READ),
     ("gateway", "endpointslices.discovery.k8s.io", _READ),
     ("gateway", "configmaps", ("get",)),
+    ("records", "modelsnapshots.understudy.dev", _READ),
 ]
 # In the system namespace.
 SYSTEM_RIGHTS = [
@@ -105,6 +106,8 @@ NEVER = [
     ("records", "secrets", ("get", "list", "create")),
     ("records", "modeldeployments.understudy.dev", ("get", "list", "patch")),
     ("records", "pods", ("get", "list", "delete")),
+    ("records", "modeldeployments/requests.understudy.dev", ("get",)),
+    ("records", "modelsnapshots.understudy.dev", ("create", "patch", "delete")),
 ]
 CLUSTER_NEVER = [
     ("operator", "nodes", ("patch", "delete")),

@@ -15,18 +15,24 @@ TABLES = "/apis/understudy.dev/v1alpha1/routingtables"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 SECRETS = "/api/v1/namespaces/understudy-system/secrets"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+ACCESS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 Item = dict[str, Any]
 
 
 @dataclass
 class FakeApi:
-    """One server. `requests` are the (method, path, query) so far; `fail` maps paths to statuses to answer with."""
+    """One server. `requests` are the (method, path, query) so far; `fail` maps paths to statuses to answer with.
+
+    `rights` are of (user, resource, namespace), "" for all namespaces; `reviewed` is what it was asked about them.
+    """
 
     url: str = ""
     page: int = 2
     fail: dict[str, int] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
+    rights: set[tuple[str, str, str]] = field(default_factory=set)
+    reviewed: list[Item] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     objects: dict[str, dict[tuple[str, str], Item]] = field(default_factory=dict)
@@ -125,6 +131,8 @@ class FakeApi:
             _plain(writer, self.fail[path], {"message": "as the test says"})
         elif path == REVIEWS:
             _plain(writer, 201, self._review(orjson.loads(body)))
+        elif path == ACCESS:
+            _plain(writer, 201, self._access(orjson.loads(body)))
         elif "watch" in query:
             await self._watch(writer, path, query)
         else:
@@ -133,8 +141,21 @@ class FakeApi:
 
     def _review(self, review: Item) -> Item:
         user = self.users.get(review["spec"]["token"], "")
-        status = {"authenticated": bool(user), "user": {"username": user}, "audiences": review["spec"]["audiences"]}
+        known = {
+            "username": user,
+            "uid": f"uid of {user}",
+            "groups": ["system:serviceaccounts"],
+            "extra": {"authentication.kubernetes.io/pod-name": ["pod"]},
+        }
+        status = {"authenticated": bool(user), "user": known, "audiences": review["spec"]["audiences"]}
         return {**review, "status": status if user else {"error": "who is that"}}
+
+    def _access(self, review: Item) -> Item:
+        spec, asked = review["spec"], review["spec"]["resourceAttributes"]
+        self.reviewed.append(spec)
+        resource = f"{asked['resource']}/{asked['subresource']}"
+        held = {(spec["user"], resource, where) for where in ("", asked.get("namespace", ""))}
+        return {**review, "status": {"allowed": bool(held & self.rights)}}
 
     def _selected(self, path: str, query: dict[str, str]) -> list[Item]:
         items = list(self.objects.get(path, {}).values())

@@ -25,7 +25,7 @@ from tests.gateway.gateways import until
 from tests.gateway.worlds import CANARY, KEY, STABLE, endpoints, table
 from understudy.domain.names import master_id
 from understudy.domain.state import DeploymentState
-from understudy.gateway import follow, world
+from understudy.gateway import follow, reflect, world
 from understudy.gateway.follow import Follower
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.process import Settings
@@ -58,8 +58,8 @@ class Followed:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "_FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(follow, "_LONGEST_BACKOFF", 0.05)
+    monkeypatch.setattr(reflect, "_FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(reflect, "_LONGEST_BACKOFF", 0.05)
     monkeypatch.setattr(follow, "_SAVE_DELAY", 0.01)
     monkeypatch.setattr(follow, "_EXPIRY_PERIOD", 0.01)
 
@@ -345,7 +345,7 @@ async def test_an_event_that_comes_in_pieces_is_one_event() -> None:
 
 
 async def test_a_silent_watch_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "_STALE_SECONDS", 0.1)
+    monkeypatch.setattr(reflect, "_STALE_SECONDS", 0.1)
     async with cluster() as api, following(api) as f:
         await f.ready.wait()
         await until(lambda: len(api.asked(TABLES, watch=True)) > 2)

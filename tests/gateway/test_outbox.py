@@ -1,5 +1,6 @@
 """Records on a gateway's disk: none is lost without a count, whatever becomes of process and disk."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +200,60 @@ def test_what_workers_left_that_are_not_there_any_more_is_taken_over(tmp_path: P
     assert [line["n"] for line in waiting(box)] == [7]
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
     box.close()
+
+
+def test_what_cannot_be_read_of_what_was_left_lies_aside_and_holds_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Outbox(tmp_path / "0", SMALL)
+    first.put("request", body(1))
+    killed(first)
+    name = "0123456789abcdef-k00000001"
+    # What the kernel answers for a damaged block takes a damaged disk: a folder cannot be read either.
+    (tmp_path / "0" / name).mkdir()
+    box = Outbox(tmp_path / "0", SMALL)
+    assert (box.unreadable, [line["n"] for line in waiting(box)]) == (1, [1])
+    assert sorted(path.name for path in (tmp_path / "0").iterdir()) == [f"{name}.unreadable", "lock"]
+    assert "cannot be read, and are left to lie as" in caplog.text
+    box.close()
+    again = Outbox(tmp_path / "0", SMALL)
+    assert (again.unreadable, again.next()) == (0, None)
+    again.close()
+
+
+def test_what_a_failing_disk_does_not_even_let_be_renamed_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    (tmp_path / "0" / "0123456789abcdef-c00000001").mkdir()
+    (tmp_path / "1" / "0123456789abcdef-c00000002").mkdir()
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "rename", fails)
+    box = Outbox(tmp_path / "0", SMALL, [tmp_path / "1", tmp_path / "nowhere"])
+    box.put("request", body(1))
+    assert (box.unreadable, [line["n"] for line in waiting(box)]) == (1, [1])
+    box.close()
+
+
+def test_a_segment_that_is_set_aside_is_told_as_lost_even_by_the_next_process(box: Outbox, tmp_path: Path) -> None:
+    for number in range(3):
+        box.put("violation", body(number))
+    segment = box.next()
+    assert segment is not None
+    box.told(segment, 1, 10)
+    box.set_aside(segment, "as the test says")
+    box.set_aside(segment, "once more, which changes nothing")
+    assert (box.unreadable, box.dropped["violation"], box.size) == (1, 2, 0)
+    killed(box)
+    again = Outbox(tmp_path / "0", SMALL)
+    assert waiting(again) == [{"kind": "ended", "segment": segment.name, "lines": 3}]
+    assert len((tmp_path / "0" / f"{segment.name}.unreadable").read_bytes().splitlines()) == 3
+    again.close()
+    box._lock = os.open(tmp_path / "0" / "lock", os.O_WRONLY)
 
 
 def test_a_disk_that_fails_is_complained_of_once_and_its_records_are_counted(

@@ -156,6 +156,33 @@ async def test_a_segment_that_somebody_deleted_is_lost_and_told_and_holds_nothin
         assert (shipper.outbox.next(), shipper.outbox.size) == (None, 0)
 
 
+async def test_a_file_that_cannot_be_read_holds_the_others_up_for_three_tries(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r) as shipper:
+        for number in range(3):
+            shipper.outbox.put("request", body(number))
+        shipper.outbox.seal()
+        shipper.outbox.put("request", body(3))
+        found = shipper.outbox.next()
+        assert found is not None
+        found.path.unlink()
+        found.path.mkdir()
+        assert [await shipper._send() for _ in range(3)] == ["failed", "failed", "more"]
+        await all_sent(shipper)
+        assert (totals(r).stored, totals(r).lost, shipper.outbox.dropped["request"]) == (1, 3, 3)
+        assert shipper.gauges()["understudy_outbox_unreadable_total"][1] == {"": 1}
+
+
+async def test_a_file_whose_lines_a_disk_has_eaten_is_told_as_lost(tmp_path: Path) -> None:
+    async with records(tmp_path, time.time) as r, shipping(tmp_path, r) as shipper:
+        for number in range(3):
+            shipper.outbox.put("request", body(number))
+        found = shipper.outbox.next()
+        assert found is not None
+        found.path.write_bytes(b"\0" * found.size)
+        await all_sent(shipper)
+        assert (totals(r).stored, totals(r).lost, shipper.outbox.unreadable) == (0, 3, 1)
+
+
 @pytest.mark.slow
 async def test_a_disk_that_cannot_be_read_or_written_does_not_end_the_gateway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

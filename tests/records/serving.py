@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from local.ports import free_port
 from tests.gateway.certificates import NAME
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.reviews import Reviews
+from understudy.records.access import Access
 from understudy.records.app import make_app
 from understudy.records.database import open_database
 from understudy.records.engagement.folding import Folding
@@ -25,6 +27,7 @@ from understudy.records.engagement.routes import Hub, engagement_router, fold_fo
 from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
 from understudy.records.policy.subjects import Keys
+from understudy.records.read_routes import read_router
 from understudy.records.subject_routes import subject_router
 from understudy.telemetry.records import RecordsMetrics
 
@@ -96,7 +99,8 @@ async def records(
         folding = Folding(engine, keys, clock, own)
         engagement = (engagement_router(engine, keys, folding, hub), news.set)
         folder = asyncio.ensure_future(fold_forever(folding, hub, news))
-    app = make_app(ledger, own, reviews, metrics, ingest, erasing, engagement)
+    reads = read_router(engine, Access(ApiServer(api_url), time.monotonic) if api_url else None)
+    app = make_app(ledger, own, reviews, metrics, ingest, erasing, engagement, reads)
     config = uvicorn.Config(app, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", free_port()))

@@ -92,6 +92,11 @@ def test_what_never_came_is_missing(ingest: Ingest) -> None:
         line(1, tokensIn=10**30),
         line(1, seconds=float("nan")),
         line(1, time="yesterday"),
+        line(1, time="0001-01-01T00:00:00Z"),
+        line(1, time="1970-01-01T00:00:10Z"),
+        line(1, time="2100-01-01T00:00:00Z"),
+        line(1, time="9999-12-31T23:59:59.999999-12:00"),
+        line(1, time="2026-11-30T12:00:00"),
         line(1, deployment="x" * 321),
         line(1, servedName="a\x00b"),
         line(1, status=42),
@@ -153,20 +158,6 @@ def test_one_batch_that_comes_several_times_at_once_is_stored_once(ingest: Inges
     for thread in threads:
         thread.join()
     assert (failed, len(ids(engine)), ingest.totals().stored) == ([], 50, 50)
-
-
-def test_what_is_old_is_forgotten_and_counted_all_the_same(engine: Engine) -> None:
-    now = [NOON]
-    ingest = Ingest(engine, lambda: now[0])
-    old = [line(number, time="2026-10-01T00:00:00Z") for number in range(2_100)]
-    ingest.take(SEGMENT, 0, [*old, line(9_999)])
-    assert ingest.forget(int((NOON - 86_400) * 1000), 0) == 2_100
-    assert (ids(engine), ingest.totals().stored) == (["id-9999"], 2_101)
-    # Who repeats himself a month later is still known; then nothing is left of it.
-    assert ingest.take(SEGMENT, 0, old[:10]).stored == {}
-    now[0] += 31 * 86_400
-    assert ingest.forget(int(now[0] * 1000), 0) == 1
-    assert ingest.totals().segments == 0
 
 
 async def test_a_batch_comes_by_http_and_is_told_how_far_it_has_come(url: str) -> None:

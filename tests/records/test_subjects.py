@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Table, select, text
+from sqlalchemy import Engine, Table, select
 
 from tests.gateway.fakeapi import fake_api
 from tests.records.serving import GATEWAY, process, records
@@ -182,14 +182,6 @@ def test_links_and_tombstones_end(engine: Engine) -> None:
     assert (rows(engine, SUBJECTS), rows(engine, TOMBSTONES)) == ([], [])
 
 
-def test_what_players_did_is_forgotten_after_a_time_of_its_own(engine: Engine) -> None:
-    store = ingest(engine)
-    store.take(SEGMENT, 0, [event(1), violation(1), line(1)])
-    assert store.forget(int(NOON * 1000), 0) == 2
-    assert (rows(engine, REQUESTS), rows(engine, VIOLATIONS), len(rows(engine, ENGAGEMENT))) == ([], [], 1)
-    assert store.forget(0, int(NOON * 1000)) == 1
-
-
 def test_who_is_erased_while_events_come_is_erased(engine: Engine) -> None:
     """However the two meet, nothing from before is there afterwards."""
     failed: list[Exception] = []
@@ -210,22 +202,29 @@ def test_who_is_erased_while_events_come_is_erased(engine: Engine) -> None:
     assert (failed, rows(engine, ENGAGEMENT)) == ([], [])
 
 
-def test_a_database_of_the_step_before_is_brought_along(file_url: str) -> None:
-    engine = open_database(file_url)
-    with engine.begin() as connection:
-        for name in (
-            "engagement_progress", "engagement_interventions", "engagement_players", "engagement_policies",
-            "engagement", "violations", "tombstones", "subjects",
-        ):  # fmt: skip
-            connection.execute(text(f"DROP TABLE {name}"))
-        connection.execute(text("ALTER TABLE requests DROP COLUMN key_subject"))
-        connection.execute(text("ALTER TABLE ingest_segments DROP COLUMN erased"))
-        connection.execute(text("INSERT INTO ingest_segments VALUES (1, 'x', 1, 1, 0, 0, 0, NULL, 5)"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
-    engine.dispose()
-    engine = open_database(file_url)
-    assert (ingest(engine).totals().segments, ingest(engine).totals().erased) == (1, 0)
-    engine.dispose()
+def test_the_sessions_of_an_erased_player_lead_to_nobody_either(engine: Engine) -> None:
+    store = ingest(engine)
+    told = {"excerpt": "I am Anna", "evidenceSeconds": 3600}
+    store.take(SEGMENT, 0, [event(1), violation(1, **told), violation(2, player=None, **told)])
+    store.take(SEGMENT, 3, [violation(3, player="berta", session="morning", **told)])
+    erase(engine, OLD, "player", "team-a", "anna", int(NOON))
+    assert len(rows(engine, SUBJECTS)) == 2
+    found = sorted(rows(engine, VIOLATIONS), key=lambda row: str(row["violation_id"]))
+    assert [(row["excerpt"], row["excerpt_hash"]) for row in found] == [
+        (None, None),
+        (None, None),
+        ("I am Anna", "hmac:00"),
+    ]
+    # Nor does what comes late of that session.
+    store.take(SEGMENT, 4, [violation(4, player=None)])
+    assert {row["session"] for row in rows(engine, VIOLATIONS) if row["violation_id"] == "v-4"} == {None}
+
+
+def test_of_an_erased_key_nothing_that_was_found_is_kept(engine: Engine) -> None:
+    ingest(engine).take(SEGMENT, 0, [violation(1, key="feedbeef", excerpt="x"), line(1, key="feedbeef")])
+    assert rows(engine, REQUESTS)[0]["key_subject"] == rows(engine, VIOLATIONS)[0]["key_subject"]
+    assert erase(engine, OLD, "key", "", "feedbeef", int(NOON)).known
+    assert [row["excerpt"] for row in rows(engine, VIOLATIONS)] == [None]
 
 
 @pytest.mark.slow

@@ -208,6 +208,18 @@
   - watch
 {{- end }}
 
+{{- define "understudy.rules.records.watched" -}}
+# how rollouts were judged, and what came of them
+- apiGroups:
+  - understudy.dev
+  resources:
+  - modelsnapshots
+  verbs:
+  - get
+  - list
+  - watch
+{{- end }}
+
 {{- define "understudy.rules.records.cluster" -}}
 # who asks the ledger
 - apiGroups:
@@ -216,6 +228,25 @@
   - tokenreviews
   verbs:
   - create
+# who may read records
+- apiGroups:
+  - authorization.k8s.io
+  resources:
+  - subjectaccessreviews
+  verbs:
+  - create
+{{- end }}
+
+{{- define "understudy.rules.records.reader" -}}
+# records of people: bound to nobody; bind it in a namespace, or (engagement, all namespaces) cluster-wide
+- apiGroups:
+  - understudy.dev
+  resources:
+  - modeldeployments/engagement
+  - modeldeployments/requests
+  - modeldeployments/violations
+  verbs:
+  - get
 {{- end }}
 
 {{- define "understudy.rules.users.edit" -}}
@@ -256,4 +287,12 @@
   - get
   - list
   - watch
+# what records have of rollouts
+- apiGroups:
+  - understudy.dev
+  resources:
+  - modeldeployments/decisions
+  - modeldeployments/history
+  verbs:
+  - get
 {{- end }}

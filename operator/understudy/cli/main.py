@@ -30,8 +30,8 @@ SUBCOMMANDS = (
     ),
     Subcommand(
         "records",
-        "keep the ledger: what of budgets is spent, for all gateways together",
-        "One process writes one database; gateways ask it with --ledger.",
+        "keep the books: what of budgets is spent, for all gateways together, and records of requests",
+        "One process writes one database; gateways ask it with --ledger, and bring records with --records.",
     ),
     Subcommand(
         "sim",

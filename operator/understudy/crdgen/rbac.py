@@ -75,7 +75,20 @@ GATEWAY_SYSTEM: Final = (
     Rule("", ("secrets",), _READ, "access keys, the engines' master key"),
     Rule("discovery.k8s.io", ("endpointslices",), _READ, "how many gateways share the limits of keys"),
 )
-RECORDS_CLUSTER: Final = (Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "who asks the ledger"),)
+RECORDS_WATCHED: Final = (Rule(GROUP, ("modelsnapshots",), _READ, "how rollouts were judged, and what came of them"),)
+RECORDS_CLUSTER: Final = (
+    Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "who asks the ledger"),
+    Rule("authorization.k8s.io", ("subjectaccessreviews",), ("create",), "who may read records"),
+)
+# Parts of deployments that the API server has no objects for: who may read records there is asked of its RBAC.
+RECORDS_READER: Final = (
+    Rule(
+        GROUP,
+        ("modeldeployments/engagement", "modeldeployments/requests", "modeldeployments/violations"),
+        ("get",),
+        "records of people: bound to nobody; bind it in a namespace, or (engagement, all namespaces) cluster-wide",
+    ),
+)
 USERS_EDIT: Final = (
     Rule(
         GROUP,
@@ -92,6 +105,7 @@ USERS_VIEW: Final = (
         _READ,
         "added to the roles admin, edit and view",
     ),
+    Rule(GROUP, ("modeldeployments/decisions", "modeldeployments/history"), ("get",), "what records have of rollouts"),
 )
 
 BLOCKS: Final = {
@@ -101,7 +115,9 @@ BLOCKS: Final = {
     "gateway.watched": GATEWAY_WATCHED,
     "gateway.cluster": GATEWAY_CLUSTER,
     "gateway.system": GATEWAY_SYSTEM,
+    "records.watched": RECORDS_WATCHED,
     "records.cluster": RECORDS_CLUSTER,
+    "records.reader": RECORDS_READER,
     "users.edit": USERS_EDIT,
     "users.view": USERS_VIEW,
 }

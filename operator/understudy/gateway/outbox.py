@@ -26,6 +26,7 @@ from understudy.gateway.policy.segments import (
     MAX_LINE,
     Kind,
     Lane,
+    aside_name,
     bounds,
     dropped_name,
     lane_of,
@@ -45,7 +46,7 @@ class Segment:
     """A file of `lines` lines in `size` bytes, of which `told` lines, up to the byte `offset`, need not be sent again.
 
     No line that waits was written before `since`, in Unix seconds. Nothing is added to a `sealed` one; it is `torn` if
-    its last line has no end.
+    its last line has no end. So often in a row it could not be read: `failures`.
     """
 
     name: str
@@ -58,12 +59,14 @@ class Segment:
     offset: int = 0
     sealed: bool = False
     torn: bool = False
+    failures: int = 0
 
 
 class Outbox:
     """At most `max_bytes` of records in `folder`, which no other process uses.
 
     `written` and `dropped` count records by kind; dropped are those that made way, or for which there was no room.
+    `unreadable` counts segments that could not be read and lie aside.
     """
 
     def __init__(
@@ -71,8 +74,11 @@ class Outbox:
     ) -> None:
         """Take over what processes before left there, and in the folders `left`.
 
+        What cannot be read of it is set aside: a disk that fails must not keep a gateway from serving.
+
         Raises OSError if the folder cannot be used, or another process does.
         """
+        self.unreadable = 0
         self.written: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self._folder = folder
@@ -93,9 +99,7 @@ class Outbox:
             os.close(self._lock)
             raise OSError(errno.EBUSY, f"{folder} is used by another process")
         for other in left:
-            for path in other.iterdir():
-                path.rename(folder / path.name) if path.name != _LOCK else path.unlink()
-            other.rmdir()
+            self._take_over_from(other)
         self._take_over()
 
     def put(self, kind: Kind, body: bytes) -> None:
@@ -142,6 +146,16 @@ class Outbox:
         """Its file is not there: either it made way in this moment, or somebody deleted it, and then it is told."""
         if segment in self._segments[segment.lane]:
             self._segments[segment.lane].remove(segment)
+            self._drop(segment)
+
+    def set_aside(self, segment: Segment, why: str) -> None:
+        """Its file cannot be read: leave it to somebody who looks at the disk, and tell that its records are lost."""
+        if segment in self._segments[segment.lane]:
+            self._segments[segment.lane].remove(segment)
+            self._leave(segment.path, why)
+            # A mark in its place, so that a process that is killed before it has told leaves that to the next.
+            with contextlib.suppress(OSError):
+                segment.path.touch(0o600)
             self._drop(segment)
 
     def seal(self) -> None:
@@ -251,6 +265,16 @@ class Outbox:
             os.close(descriptor)
             self._segments[lane][-1].sealed = True
 
+    def _take_over_from(self, other: Path) -> None:
+        """Have the files of a process that is not there any more."""
+        try:
+            for path in other.iterdir():
+                path.rename(self._folder / path.name) if path.name != _LOCK else path.unlink()
+            other.rmdir()
+        except OSError as error:
+            # The rest is for the next start.
+            LOG.warning("what lies in %s cannot be taken over: %s", other, error)
+
     def _take_over(self) -> None:
         """Find what the process before left: it did not live to send it."""
         found: list[Segment] = []
@@ -260,11 +284,11 @@ class Outbox:
             if dropped is not None:
                 self._ended[dropped[0]] = dropped[1]
             elif lane is not None:
-                data = path.read_bytes()
-                torn = not data.endswith(b"\n") and bool(data)
-                lines = data.count(b"\n") + torn
-                segment = Segment(path.name, path, lane, path.stat().st_mtime, len(data), lines, sealed=True, torn=torn)
-                found.append(segment)
+                try:
+                    found.append(_left(path, lane))
+                except OSError as error:
+                    # How many lines it has nobody can say any more.
+                    self._leave(path, str(error))
         for segment in sorted(found, key=lambda segment: (segment.since, segment.name)):
             if segment.lines:
                 self._segments[segment.lane].append(segment)
@@ -273,6 +297,21 @@ class Outbox:
             else:
                 with contextlib.suppress(OSError):
                     segment.path.unlink()
+
+    def _leave(self, path: Path, why: str) -> None:
+        """Call a file what no process takes over."""
+        LOG.warning("records in %s cannot be read, and are left to lie as %s: %s", path, aside_name(path.name), why)
+        self.unreadable += 1
+        with contextlib.suppress(OSError):
+            path.rename(path.with_name(aside_name(path.name)))
+
+
+def _left(path: Path, lane: Lane) -> Segment:
+    """A segment of a process that is not there any more; raises OSError."""
+    data = path.read_bytes()
+    torn = not data.endswith(b"\n") and bool(data)
+    lines = data.count(b"\n") + torn
+    return Segment(path.name, path, lane, path.stat().st_mtime, len(data), lines, sealed=True, torn=torn)
 
 
 def _locked(descriptor: int) -> bool:

@@ -1,7 +1,7 @@
 """Who shows a token: asked of the API server, whose answer is good for a minute, and for ten while it is away."""
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 from understudy.domain.names import ADMIN_AUDIENCE
 from understudy.gateway import kubeapi
@@ -38,16 +38,24 @@ class Reviews:
         return said
 
     async def _ask(self, token: str) -> bool:
-        if self._server is None:
-            raise ConnectionError("there is no API server to ask")
-        review = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [ADMIN_AUDIENCE]},
-        }
-        status = (await kubeapi.request(self._server, "POST", _REVIEW_PATH, review)).get("status", {})
-        return bool(
-            status.get("authenticated")
-            and ADMIN_AUDIENCE in (status.get("audiences") or ())
-            and status.get("user", {}).get("username") in self._subjects
-        )
+        user = await user_of(self._server, token)
+        return user is not None and user.get("username") in self._subjects
+
+
+async def user_of(server: kubeapi.ApiServer | None, token: str) -> dict[str, Any] | None:
+    """Whose token it is, as the API server tells it; None for one that is nobody's, or not meant for us.
+
+    Raises OSError or ApiError when nobody can say.
+    """
+    if server is None:
+        raise ConnectionError("there is no API server to ask")
+    review = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"token": token, "audiences": [ADMIN_AUDIENCE]},
+    }
+    status = (await kubeapi.request(server, "POST", _REVIEW_PATH, review)).get("status", {})
+    if not status.get("authenticated") or ADMIN_AUDIENCE not in (status.get("audiences") or ()):
+        return None
+    user: dict[str, Any] = status.get("user", {})
+    return user

@@ -20,6 +20,8 @@ BATCH_BYTES: Final = 256 * 1024
 BATCH_LINES: Final = 500
 _PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+# A file that could not be read so often in a row is not waited for any more: others wait behind it.
+_READ_TRIES: Final = 3
 # What comes later than that was kept back by something.
 _LATE_SECONDS: Final = 60.0
 FLUSH_SECONDS: Final = 3.0
@@ -69,6 +71,10 @@ class Shipper:
         return {
             "understudy_outbox_records_total": ("Records for the records process, by what became of them", records),
             "understudy_outbox_batches_total": ("Batches of records, by how they were taken", dict(self._batches)),
+            "understudy_outbox_unreadable_total": (
+                "Files of records that could not be read and lie aside",
+                {"": float(outbox.unreadable)},
+            ),
             "understudy_outbox_bytes": ("Records on the disk of this gateway", {"": float(outbox.size)}),
             "understudy_outbox_age_seconds": ("Since when the oldest record waits", {"": outbox.age()}),
         }
@@ -102,9 +108,19 @@ class Shipper:
         except FileNotFoundError:
             self.outbox.gone(segment)
             return "more"
+        except OSError as error:
+            segment.failures += 1
+            if segment.failures < _READ_TRIES:
+                raise
+            self.outbox.set_aside(segment, str(error))
+            return "more"
+        segment.failures = 0
         if not lines:
-            # Its last line has no end, and gets none.
-            self.outbox.told(segment, segment.lines, segment.size)
+            if segment.told < segment.lines - segment.torn:
+                self.outbox.set_aside(segment, f"no line ends within {BATCH_BYTES} bytes of byte {segment.offset}")
+            else:
+                # Its last line has no end, and gets none.
+                self.outbox.told(segment, segment.lines, segment.size)
             return "more"
         answer = await kubeapi.request(
             self._server, "POST", f"/v1/ingest/{segment.name}", {"first": segment.told, "records": lines}

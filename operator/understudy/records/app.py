@@ -1,77 +1,33 @@
-"""The HTTP API of the records: what a question to the ledger looks like, who may ask, and what a wrong one is told.
-
-Handlers that touch the database are plain functions: FastAPI runs them in threads, so that probes are answered while
-the disk is waited for.
-"""
+"""The HTTP API of the records: which routes there are, who may ask there, and what a wrong question is told."""
 
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from understudy.domain.names import ADMIN_AUDIENCE
 from understudy.gateway.kubeapi import ApiError
-from understudy.gateway.policy.budget import Kind, zone
 from understudy.gateway.reviews import Reviews
+from understudy.records.bearer import token_of
 from understudy.records.database import is_full
 from understudy.records.ingest import Ingest
 from understudy.records.ingest_routes import MAX_BODY, ingest_router
-from understudy.records.ledger import Budget, Ledger
-from understudy.records.policy.leases import Ask, Fault
+from understudy.records.ledger import Ledger
+from understudy.records.ledger_routes import ledger_router
 from understudy.telemetry.records import RecordsMetrics
 
 LOG: Final = logging.getLogger(__name__)
 _MAX_BODY: Final = 4096
-_STATUS: Final = {"lease_unknown": 404, "lease_over": 409, "stale_fence": 409, "bad_keep": 409, "bad_spent": 409}
 _NAMES: Final = {401: "no_token", 403: "not_allowed", 404: "unknown_path", 405: "bad_method"}
 _SENTENCES: Final = {404: "there is nothing at this path", 405: "this path has another method"}
-
-# The columns have 64 bits: so there is room for sums.
-Amount = Annotated[int, Field(ge=0, le=10**18, strict=True)]
-LeaseId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="32 hexadecimal digits, drawn by the holder")]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class LeaseAsk(_Body):
-    """What a holder tells of a lease, and wants; policy/leases.py says what each number means."""
-
-    holder: Annotated[str, Field(min_length=1, max_length=128)]
-    account: Annotated[str, Field(pattern="^[a-z0-9][-a-z0-9./]{0,319}$")]
-    unit: Annotated[str, Field(pattern="^[A-Za-z]{1,16}$")]
-    amount: Amount
-    period: Kind
-    tz: Annotated[str, Field(max_length=64)] = "UTC"
-    fence: Amount
-    spent: Amount
-    held: Amount
-    keep: Amount
-    need: Amount
-    want: Amount
-
-    @field_validator("tz")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return zone(name).key
-
-
-class LeaseEnd(_Body):
-    """The last word on a lease."""
-
-    spent: Amount
 
 
 class Bounded:
@@ -103,14 +59,17 @@ def make_app(
     ingest: Ingest | None = None,
     subjects: tuple[APIRouter, Reviews | None] | None = None,
     engagement: tuple[APIRouter, Callable[[], None]] | None = None,
+    reads: APIRouter | None = None,
 ) -> FastAPI:
     """The application; `reviews` know who may ask, `readers` who may read metrics, and None of them is everybody.
 
     Without an `ingest` it keeps the ledger alone.
     `subjects` are the routes by which somebody is erased, and who may ask there: gateways may not.
-    `engagement` are the routes by which gateways hear of players, and what is called when events were stored.
+    `engagement` are the routes by which gateways hear of players, and what is called when events were stored. `reads`
+    know by themselves who may read.
     """
-    app = FastAPI(title="Understudy records", openapi_url=None, redirect_slashes=False)
+    # The framework's own pages would have a browser fetch programs from elsewhere.
+    app = FastAPI(title="Understudy records", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(Bounded)
     guarded, shown = _guards(reviews), _guards(readers)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -118,43 +77,16 @@ def make_app(
     for kind in (DBAPIError, NoConnectionError):
         app.add_exception_handler(kind, _failing(metrics))
 
-    @app.get("/healthz")
-    @app.get("/readyz")
+    @app.get("/healthz", include_in_schema=False)
+    @app.get("/readyz", include_in_schema=False)
     async def alive() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/metrics", dependencies=shown)
+    @app.get("/metrics", dependencies=shown, include_in_schema=False)
     async def scrape() -> Response:
         return Response(metrics.render(ledger.behind, ledger.lapsed), media_type="text/plain; version=0.0.4")
 
-    @app.post("/v1/ledger/leases/{lease}", dependencies=guarded)
-    def ask(lease: LeaseId, said: LeaseAsk) -> JSONResponse:
-        budget = Budget(said.account, said.unit, said.amount, said.period, said.tz)
-        with metrics.writes.time():
-            question = Ask(said.fence, said.spent, said.held, said.keep, said.need, said.want)
-            answer = ledger.ask(lease, said.holder, budget, question)
-        if isinstance(answer, Fault):
-            return _fault(metrics, answer)
-        metrics.answers.labels("exhausted" if answer.granted < said.keep + said.need else "granted").inc()
-        return JSONResponse(asdict(answer))
-
-    @app.post("/v1/ledger/leases/{lease}/end", dependencies=guarded)
-    def end(lease: LeaseId, said: LeaseEnd) -> JSONResponse:
-        with metrics.writes.time():
-            fault = ledger.end(lease, said.spent)
-        if fault is not None:
-            return _fault(metrics, fault)
-        metrics.answers.labels("ended").inc()
-        return JSONResponse({"ended": True})
-
-    @app.get("/v1/ledger/accounts", dependencies=guarded)
-    def accounts() -> JSONResponse:
-        return JSONResponse({"accounts": [asdict(account) for account in ledger.accounts()]})
-
-    @app.get("/v1/ledger/accounts/{name:path}", dependencies=guarded)
-    def account(name: str) -> JSONResponse:
-        return JSONResponse({"accounts": [asdict(found) for found in ledger.accounts(name)]})
-
+    app.include_router(ledger_router(ledger, metrics), dependencies=guarded)
     if ingest is not None:
         players, stored = engagement or (APIRouter(), lambda: None)
         app.include_router(ingest_router(ingest, metrics, stored), dependencies=guarded)
@@ -162,6 +94,8 @@ def make_app(
     if subjects is not None:
         router, who = subjects
         app.include_router(router, dependencies=[Depends(_guard(who))] if who is not None else [])
+    if reads is not None:
+        app.include_router(reads)
     return app
 
 
@@ -171,9 +105,7 @@ def _guards(reviews: Reviews | None) -> list[Any]:
 
 def _guard(reviews: Reviews) -> Callable[[Request], Awaitable[None]]:
     async def guard(request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise HTTPException(401, f"send a ServiceAccount token with audience {ADMIN_AUDIENCE}")
+        token = token_of(request)
         try:
             allowed = await reviews.allow(token, time.monotonic())
         except (OSError, ApiError) as error:
@@ -187,11 +119,6 @@ def _guard(reviews: Reviews) -> Callable[[Request], Awaitable[None]]:
 
 def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
-
-
-def _fault(metrics: RecordsMetrics, fault: Fault) -> JSONResponse:
-    metrics.answers.labels(fault.code).inc()
-    return _error(_STATUS[fault.code], fault.code, fault.message)
 
 
 async def _refused(_request: Request, error: Any) -> JSONResponse:
@@ -211,6 +138,8 @@ def _failing(metrics: RecordsMetrics) -> Callable[[Request, Any], Awaitable[JSON
         full = is_full(reason)
         code = "disk_full" if full else "unwritable"
         LOG.error("the database: %s", reason)
+        if request.method == "GET" and not request.url.path.startswith("/v1/ledger/"):
+            return _error(503, "unreadable", "the records' database cannot be read: ask again", {"Retry-After": "5"})
         if request.url.path.startswith("/v1/ledger/"):
             metrics.failures.labels(code).inc()
             whose, nothing = "the ledger's", "nothing was granted"

@@ -22,7 +22,7 @@ from understudy.records import postgresql, sqlite
 
 LOG: Final = logging.getLogger(__name__)
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
-_TURNS: Final = {"migration": 1, "ledger": 2, "subjects": 3}
+_TURNS: Final = {"migration": 1, "ledger": 2, "subjects": 3, "retention": 4}
 _SQLITE: Final = "sqlite:////var/lib/understudy/records.db"
 _POSTGRESQL: Final = "postgresql://user:password@host:5432/name"
 
@@ -91,7 +91,14 @@ def migrate(engine: Engine) -> None:
     LOG.info("the database was at step %s and is now at %s", found or "none", last)
 
 
-def wait_for_turn(connection: Connection, purpose: Literal["migration", "ledger", "subjects"]) -> None:
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes nothing: in a file it waits for nobody, and nobody for it."""
+    with engine.connect() as connection:
+        yield connection.execution_options(postgresql_readonly=True, **{sqlite.READS: True})
+
+
+def wait_for_turn(connection: Connection, purpose: Literal["migration", "ledger", "subjects", "retention"]) -> None:
     """Have no other transaction for that purpose beside this one, of any process.
 
     In a file each transaction is alone from its beginning.

@@ -7,10 +7,10 @@ stores lines also moves the mark up to which its segment has come, and what lies
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, Table, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, case, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from understudy.guard.pseudonyms import SubjectKind
@@ -20,11 +20,6 @@ from understudy.records.lines import LINE, Ended, Engagement, Line, Lost, Record
 from understudy.records.policy.subjects import Keys
 from understudy.records.schema import ENGAGEMENT, REQUESTS, SEGMENTS, VIOLATIONS
 from understudy.records.subjects import Finder
-
-# Marks outlive their rows: whoever repeats himself for so long (seconds) is still known.
-_MARKS_KEPT: Final = 30 * 86_400
-_BATCH: Final = 1000
-_TABLES: Final = (REQUESTS, VIOLATIONS, ENGAGEMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +109,6 @@ class Ingest:
             found = connection.execute(select(func.count(), *sums).select_from(SEGMENTS)).one()
         return Totals(*(int(number) for number in found))
 
-    def forget(self, before_ms: int, engagement_before_ms: int) -> int:
-        """Delete records from before then, some at a time so that nobody waits long; how many there were."""
-        gone = self._delete(REQUESTS, before_ms) + self._delete(VIOLATIONS, before_ms)
-        gone += self._delete(ENGAGEMENT, engagement_before_ms)
-        with self._engine.begin() as connection:
-            over = SEGMENTS.c.last_at < int(self._clock()) - _MARKS_KEPT
-            rows = [select(table.c.id).where(table.c.segment == SEGMENTS.c.id).exists() for table in _TABLES]
-            connection.execute(delete(SEGMENTS).where(over, *(~row for row in rows)))
-        return gone
-
-    def _delete(self, table: Table, before_ms: int) -> int:
-        gone = 0
-        while True:
-            with self._engine.begin() as connection:
-                old = select(table.c.id).where(table.c.at_ms < before_ms).limit(_BATCH)
-                found = connection.execute(delete(table).where(table.c.id.in_(old))).rowcount
-            gone += found
-            if found < _BATCH:
-                return gone
-
     def _read(self, record: Any) -> Line | None:
         try:
             line = LINE.validate_python(record)
@@ -170,6 +145,7 @@ class _Store:
         else:
             row["player"] = self._who("player", line.tenant, line.player, at)
             row["session"] = self._who("session", line.tenant, line.session, at)
+            row["key_subject"] = self._who("key", "", line.key, at)
             self._violations.append(row)
         self.stored[line.kind] += 1
 

@@ -1,9 +1,9 @@
 """What a line of a segment may be: each kind as a model, and as the row that it becomes."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.alias_generators import to_camel
 
 from understudy.guard.engagement.events import Event, Kind, Mark, Source
@@ -18,6 +18,15 @@ Short = Annotated[str, Field(max_length=16, pattern=_TEXT)]
 Word = Annotated[str, Field(max_length=64, pattern=_TEXT)]
 Name = Annotated[str, Field(max_length=320, pattern=_TEXT)]
 _MICRO: Final = 1_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# A clock that says anything else was never set, and what it says of when a record began is worth nothing.
+_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def unix_ms(time: datetime) -> int:
+    """Unix milliseconds of a time that has a zone."""
+    return (time - _EPOCH) // timedelta(milliseconds=1)
 
 
 class _Line(BaseModel):
@@ -26,12 +35,12 @@ class _Line(BaseModel):
 
 
 class _Record(_Line):
-    time: datetime
+    time: Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
 
     @property
     def at_ms(self) -> int:
         """When it began, in Unix milliseconds."""
-        return int(self.time.timestamp() * 1000)
+        return unix_ms(self.time)
 
 
 class Request(_Record):
@@ -69,7 +78,9 @@ class Request(_Record):
 class Violation(_Record):
     """What a rule found in what was said, and what was done; `start` and `end` are characters of the raw text.
 
-    `player` and `session` are identifiers of a tenant's own, which are not stored.
+    `player` and `session` are identifiers of a tenant's own, which are not stored. Of what was found there is as much
+    as the guardrail's `evidence` says (`excerpt_hash`, `excerpt`), for `evidence_seconds`; of what names somebody only
+    the `entity`, such as EMAIL, and its `length`.
     """
 
     kind: Literal["violation", "crisis"]
@@ -83,27 +94,34 @@ class Violation(_Record):
     tenant: Name = ""
     player: Name | None = None
     session: Name | None = None
+    key: Word | None = None
+    rule: Annotated[int, Field(ge=0, le=1000)] | None = None
     direction: Literal["input", "output"]
+    channel: Annotated[str, Field(max_length=32, pattern=_TEXT)] | None = None
     category: Word
+    entity: Word | None = None
     severity: Annotated[int, Field(ge=0, le=6)]
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     detector: Word
-    detector_version: Word
-    detector_status: Short
+    detector_version: Word = ""
+    detector_status: Short = "ok"
     start: Number | None = None
     end: Number | None = None
+    length: Number | None = None
     excerpt_hash: Annotated[str, Field(max_length=128, pattern=_TEXT)] | None = None
+    excerpt: Annotated[str, Field(max_length=1024, pattern=_TEXT)] | None = None
+    evidence_seconds: Annotated[float, Field(ge=0, le=10**9)] | None = None
     action: Annotated[str, Field(max_length=32, pattern=_TEXT)]
-    action_result: Annotated[str, Field(max_length=32, pattern=_TEXT)]
-    chars_released_before: Number
+    action_result: Annotated[str, Field(max_length=32, pattern=_TEXT)] = "done"
+    chars_released_before: Number = 0
     hold_seconds: Seconds | None = None
-    upstream_cancelled: bool
+    upstream_cancelled: bool = False
 
     def row(self) -> dict[str, Any]:
         """As columns, but for those of who it is about."""
-        renamed = {"start", "end", "chars_released_before", "hold_seconds", "upstream_cancelled"}
-        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", *renamed})
-        hold = self.hold_seconds
+        renamed = {"start", "end", "chars_released_before", "hold_seconds", "upstream_cancelled", "evidence_seconds"}
+        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", "key", *renamed})
+        hold, kept = self.hold_seconds, self.evidence_seconds
         return {
             **row,
             "at_ms": self.at_ms,
@@ -112,6 +130,7 @@ class Violation(_Record):
             "released_before": self.chars_released_before,
             "hold_us": None if hold is None else round(hold * _MICRO),
             "cancelled": self.upstream_cancelled,
+            "evidence_until_ms": None if kept is None else self.at_ms + int(kept * 1000),
         }
 
 

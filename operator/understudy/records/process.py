@@ -8,27 +8,28 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import uvicorn
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.pair import Pair
 from understudy.gateway.reviews import Reviews
+from understudy.records.access import Access
 from understudy.records.app import make_app
-from understudy.records.database import held, open_database, wait_for_turn
-from understudy.records.engagement import players
+from understudy.records.database import held, open_database
 from understudy.records.engagement.folding import Folding
 from understudy.records.engagement.routes import Hub, engagement_router, fold_forever, look_forever
 from understudy.records.ingest import Ingest
 from understudy.records.ledger import Ledger
 from understudy.records.policy.subjects import Keys, parse_keys
+from understudy.records.read_routes import read_router
+from understudy.records.retention import Keep, Retention
+from understudy.records.rollouts import Rollouts
 from understudy.records.subject_routes import subject_router
-from understudy.records.subjects import forget
 from understudy.telemetry.records import RecordsMetrics
 
 LOG: Final = logging.getLogger(__name__)
@@ -36,8 +37,6 @@ PORT: Final = 9902
 _SWEEP_SECONDS: Final = 10.0
 _FORGET_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 60.0
-# Of somebody it is noted but once an hour that he was seen.
-_LINKS_LONGER: Final = 86_400
 # Questions take milliseconds; what has not been answered by then would be asked again anyway.
 _SHUTDOWN_SECONDS: Final = 5
 
@@ -50,11 +49,10 @@ class KeysError(ValueError):
 class Settings:
     """How the process runs. `tls_dir` holds tls.crt and tls.key, None serves plain HTTP.
 
-    Records are kept for `keep_seconds`, of what players did for `keep_engagement_seconds`; with `only_ledger` none are
-    taken. `subject_keys` holds the secrets that identifiers are hashed with; None stores none. With `auth` "token" only
-    `admins` may have somebody erased.
+    Records are kept as `keep` says; with `only_ledger` none are taken. `subject_keys` holds the secrets that
+    identifiers are hashed with; None stores none. With `auth` "token" only `admins` may have somebody erased.
     With `auth` "token" only the `subjects` may ask, as the API server `api` names them; `metrics_subjects` may read
-    metrics as well, and nothing else.
+    metrics as well, and nothing else. Rollouts are followed there, of `watch_namespaces` or (without any) of all.
     """
 
     database: str
@@ -67,10 +65,10 @@ class Settings:
     api: ApiServer | None = None
     reset_clock: bool = False
     only_ledger: bool = False
-    keep_seconds: float = 30 * 86_400.0
-    keep_engagement_seconds: float = 90 * 86_400.0
+    keep: Keep = field(default_factory=Keep)
     subject_keys: Path | None = None
     admins: tuple[str, ...] = ()
+    watch_namespaces: tuple[str, ...] = ()
 
 
 async def serve(settings: Settings) -> None:
@@ -105,7 +103,10 @@ async def _serve(settings: Settings, pair: Pair | None, keys: Keys | None) -> No
         folding = Folding(engine, keys, time.time, metrics)
         engagement = (engagement_router(engine, keys, folding, hub), news.set)
         metrics.listening.set_function(lambda: hub.count)
-    app = make_app(ledger, metrics, reviews, readers, ingest, subjects, engagement)
+    reads = None
+    if ingest is not None:
+        reads = read_router(engine, Access(settings.api, time.monotonic) if settings.auth == "token" else None)
+    app = make_app(ledger, metrics, reviews, readers, ingest, subjects, engagement, reads)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -124,8 +125,11 @@ async def _serve(settings: Settings, pair: Pair | None, keys: Keys | None) -> No
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_repeat(_SWEEP_SECONDS, "leases cannot be swept", ledger.sweep))]
             if ingest is not None:
-                forget = functools.partial(_forget, engine, ingest, settings)
+                forget = functools.partial(_forget, Retention(engine, time.time, settings.keep), metrics)
                 running.append(tasks.create_task(_repeat(_FORGET_SECONDS, "nothing can be forgotten", forget)))
+                if settings.api is not None:
+                    rollouts = Rollouts(settings.api, engine, time.time)
+                    running.append(tasks.create_task(rollouts.run(settings.watch_namespaces)))
             if folding is not None:
                 running.append(tasks.create_task(fold_forever(folding, hub, news)))
                 running.append(tasks.create_task(look_forever(folding, hub, _LOOK_SECONDS)))
@@ -164,15 +168,9 @@ def _front(pair: Pair) -> ssl.SSLContext:
     return front
 
 
-def _forget(engine: Engine, ingest: Ingest, settings: Settings) -> None:
-    now = time.time()
-    kept = (settings.keep_seconds, settings.keep_engagement_seconds)
-    gone = ingest.forget(*(int((now - seconds) * 1000) for seconds in kept))
-    # A link may be thrown away when no row is left that it could lead to.
-    forget(engine, int(now - max(kept)) - _LINKS_LONGER, int(now))
-    with engine.begin() as connection:
-        wait_for_turn(connection, "subjects")
-        players.sweep(connection, now - settings.keep_engagement_seconds, now)
+def _forget(retention: Retention, metrics: RecordsMetrics) -> None:
+    gone = retention.sweep()
+    metrics.overdue.set(retention.overdue)
     if gone:
         LOG.info("%d records were kept long enough and are gone", gone)
 

@@ -128,6 +128,7 @@ REQUESTS: Final = Table(
     UniqueConstraint("segment", "seq"),
     Index("requests_at_ms_index", "at_ms"),
     Index("requests_deployment_index", "deployment", "at_ms"),
+    Index("requests_key_subject_index", "key_subject", "at_ms"),
 )
 
 # The only link between somebody and the number that rows call him by, drawn by chance. `hmac` is of his identifier,
@@ -155,7 +156,8 @@ TOMBSTONES: Final = Table(
     Index("tombstones_ends_at_index", "ends_at"),
 )
 
-# What a rule of a guardrail found, and what was done: no text of it, but where in it, and a keyed hash.
+# What a rule of a guardrail found, and what was done: where in the text, and of that as much as the guardrail says
+# (`excerpt_hash`, `excerpt`), up to `evidence_until_ms`.
 VIOLATIONS: Final = Table(
     "violations",
     METADATA,
@@ -187,9 +189,21 @@ VIOLATIONS: Final = Table(
     Column("released_before", BigInteger, nullable=False),
     Column("hold_us", BigInteger),
     Column("cancelled", Boolean, nullable=False),
+    Column("rule", Integer),
+    Column("channel", String(32)),
+    Column("entity", String(64)),
+    Column("length", BigInteger),
+    Column("excerpt", String(1024)),
+    Column("evidence_until_ms", BigInteger),
+    # Of the access key.
+    Column("key_subject", String(32)),
     UniqueConstraint("segment", "seq"),
     Index("violations_at_ms_index", "at_ms"),
     Index("violations_deployment_index", "deployment", "at_ms"),
+    Index("violations_evidence_until_ms_index", "evidence_until_ms"),
+    Index("violations_player_index", "player", "at_ms"),
+    Index("violations_session_index", "session", "at_ms"),
+    Index("violations_key_subject_index", "key_subject", "at_ms"),
 )
 
 # What happened around a player, or in a session of nobody known; guard/engagement/events.py says what each column
@@ -271,4 +285,51 @@ PROGRESS: Final = Table(
     Column("folded", BigInteger, nullable=False),
     Column("change", BigInteger, nullable=False),
     Column("origin", String(32), nullable=False),
+)
+
+# How a step of a revision's rollout was judged, as its ModelSnapshot says; `run` counts the deployment's rollouts, and
+# `at_ms` is when it was heard of. `compared` is a JSON list of sentences.
+DECISIONS: Final = Table(
+    "decisions",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("snapshot_uid", String(64), nullable=False),
+    Column("deployment", String(320), nullable=False),
+    Column("revision", String(64), nullable=False),
+    Column("run", BigInteger, nullable=False),
+    Column("step", String(16), nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("compared", Text, nullable=False),
+    UniqueConstraint("snapshot_uid", "run", "step"),
+    Index("decisions_at_ms_index", "at_ms"),
+    Index("decisions_deployment_index", "deployment", "at_ms"),
+)
+
+# What became of a revision, and when: it was promoted, as the deployment's `number`-th, or it failed.
+HISTORY: Final = Table(
+    "history",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("snapshot_uid", String(64), nullable=False),
+    Column("deployment", String(320), nullable=False),
+    Column("revision", String(64), nullable=False),
+    Column("model", String(320), nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("number", BigInteger),
+    Column("failure", String(64)),
+    Column("reason", String(128)),
+    Column("message", Text),
+    UniqueConstraint("snapshot_uid", "event", "at_ms"),
+    Index("history_at_ms_index", "at_ms"),
+    Index("history_deployment_index", "deployment", "at_ms"),
+)
+
+# Up to when the latest sweep forgot each kind: policy/retention.py says why that is remembered.
+RETENTION: Final = Table(
+    "retention",
+    METADATA,
+    Column("kind", String(16), primary_key=True),
+    Column("until_ms", BigInteger, nullable=False),
 )

@@ -21,6 +21,10 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 PATIENCE: Final = 10.0
 
 
+# The option of a connection whose transaction writes nothing.
+READS: Final = "understudy_reads"
+
+
 class FileError(ValueError):
     """A file that a database may not lie in, or that another process has; the message says what to do."""
 
@@ -113,5 +117,5 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Any) -> None:
-    # Every transaction here may write: one that only then found another before it would have to be done again.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # What may write does so from the beginning: one that only then found another before it would have to be done again.
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READS) else "BEGIN IMMEDIATE")

@@ -1,6 +1,7 @@
 """The link between who is spoken of and the number that rows call him by: found, made, renewed, and erased."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ from understudy.guard.pseudonyms import SubjectKind
 from understudy.records.database import insert_missing, wait_for_turn
 from understudy.records.engagement import players
 from understudy.records.policy.subjects import Keys, Pseudonym
-from understudy.records.schema import ENGAGEMENT, SUBJECTS, TOMBSTONES
+from understudy.records.schema import ENGAGEMENT, SUBJECTS, TOMBSTONES, VIOLATIONS
 
 # Events of somebody who was erased are still under way for so long, seconds.
 TOMBSTONE_SECONDS: Final = 30 * 86_400
@@ -60,8 +61,9 @@ class Finder:
         return known.id
 
     def _erased_at(self, names: tuple[Pseudonym, ...]) -> int | None:
-        stones = named(TOMBSTONES, names) & (TOMBSTONES.c.ends_at > self._now)
-        found = self._connection.execute(select(func.max(TOMBSTONES.c.erased_at)).where(stones)).scalar_one()
+        # One whose end has come is obeyed until it is swept: a clock that is ahead must not make them all void.
+        stones = select(func.max(TOMBSTONES.c.erased_at)).where(named(TOMBSTONES, names))
+        found = self._connection.execute(stones).scalar_one()
         return None if found is None else int(found)
 
     def _linked(self, names: tuple[Pseudonym, ...]) -> str | None:
@@ -83,22 +85,26 @@ class Finder:
 
 
 def erase(engine: Engine, keys: Keys, kind: SubjectKind, tenant: str, identifier: str, now: int) -> Erased:
-    """Delete the link to somebody and his engagement rows, and obey that for what comes late.
+    """Delete the link to somebody and to his sessions, his engagement rows, and what was kept of findings about him.
 
-    What is left of him in other rows is a number that nothing leads to.
+    What comes late of him obeys that. What is left of him in other rows are numbers that nothing leads to.
     """
     names = keys.pseudonyms(kind, tenant, identifier)
     with engine.begin() as connection:
         wait_for_turn(connection, "subjects")
-        for name in names:
-            stone = {"key_version": name.version, "hmac": name.digest}
-            insert_missing(connection, TOMBSTONES, {**stone, "erased_at": now, "ends_at": now})
-            ends = {"erased_at": now, "ends_at": now + TOMBSTONE_SECONDS}
-            connection.execute(update(TOMBSTONES).where(named(TOMBSTONES, (name,))).values(ends))
+        _bury(connection, names, now)
         known = list(connection.execute(select(SUBJECTS.c.id).where(named(SUBJECTS, names))).scalars())
-        gone = connection.execute(delete(ENGAGEMENT).where(ENGAGEMENT.c.subject.in_(known))).rowcount
-        players.forget(connection, known, now)
-        connection.execute(delete(SUBJECTS).where(SUBJECTS.c.id.in_(known)))
+        v = VIOLATIONS.c
+        his = select(v.session).where(v.player.in_(known), v.session.is_not(None)).distinct()
+        everything = [*known, *connection.execute(his).scalars()]
+        links = connection.execute(select(SUBJECTS).where(SUBJECTS.c.id.in_(everything))).all()
+        _bury(connection, [Pseudonym(link.key_version, link.hmac) for link in links], now)
+        about = or_(*(column.in_(everything) for column in (v.player, v.session, v.key_subject)))
+        nothing = {"excerpt": None, "excerpt_hash": None, "evidence_until_ms": None}
+        connection.execute(update(VIOLATIONS).where(about).values(nothing))
+        gone = connection.execute(delete(ENGAGEMENT).where(ENGAGEMENT.c.subject.in_(everything))).rowcount
+        players.forget(connection, everything, now)
+        connection.execute(delete(SUBJECTS).where(SUBJECTS.c.id.in_(everything)))
     return Erased(bool(known), gone)
 
 
@@ -117,6 +123,15 @@ def forget(engine: Engine, unseen_before: int, now: int) -> None:
         connection.execute(delete(SUBJECTS).where(SUBJECTS.c.seen_at < unseen_before))
 
 
-def named(table: Table, names: tuple[Pseudonym, ...]) -> ColumnElement[bool]:
+def named(table: Table, names: Iterable[Pseudonym]) -> ColumnElement[bool]:
     """Rows of a table that one of these names leads to."""
     return or_(*(and_(table.c.key_version == name.version, table.c.hmac == name.digest) for name in names))
+
+
+def _bury(connection: Connection, names: Iterable[Pseudonym], now: int) -> None:
+    """Have a stone for each name, which says when who is called so was erased last."""
+    for name in names:
+        stone = {"key_version": name.version, "hmac": name.digest}
+        insert_missing(connection, TOMBSTONES, {**stone, "erased_at": now, "ends_at": now})
+        ends = {"erased_at": now, "ends_at": now + TOMBSTONE_SECONDS}
+        connection.execute(update(TOMBSTONES).where(named(TOMBSTONES, (name,))).values(ends))

@@ -59,6 +59,9 @@ class RecordsMetrics:
             registry=r,
         )
         self.listening = Gauge("understudy_engagement_streams", "Gateways that hear where players stand", registry=r)
+        self.overdue = Gauge(
+            "understudy_records_overdue_seconds", "By how much records are kept longer than they should be", registry=r
+        )
         self._lapsed = Gauge("understudy_ledger_lapsed_leases", "Leases whose holder fell silent", registry=r)
         self._behind = Gauge("understudy_ledger_clock_behind_seconds", "How far the clock went back", registry=r)
 

@@ -8,6 +8,7 @@ from understudy.gateway.policy.segments import (
     LANES,
     Bounds,
     Lane,
+    aside_name,
     bounds,
     dropped_name,
     lane_of,
@@ -26,6 +27,7 @@ def test_a_segment_is_known_by_its_name(lane: Lane) -> None:
     assert parse_dropped(name) is None
     assert parse_dropped(dropped_name(name, 12)) == (name, 12)
     assert lane_of(dropped_name(name, 12)) is None
+    assert (lane_of(aside_name(name)), parse_dropped(aside_name(name))) == (None, None)
 
 
 def test_what_is_no_segment_is_left_alone() -> None:

@@ -69,6 +69,11 @@ def parse_dropped(name: str) -> tuple[str, int] | None:
     return None if found is None else (found[1], int(found[2]))
 
 
+def aside_name(name: str) -> str:
+    """What a segment is called that cannot be read: it is left to somebody who looks at the disk."""
+    return f"{name}.unreadable"
+
+
 def makes_way(sizes: Sequence[int], kept: int, adding: int, lane: Lane, within: Bounds) -> int | None:
     """How many of the common segments, of `sizes` from the oldest on, must go before `adding` bytes have room.
 

@@ -16,6 +16,7 @@ from local.ports import free_port
 from tests.gateway.gateways import until
 from tests.gateway.test_outbox import killed
 from tests.records.serving import Records, records
+from tests.records.test_subjects import violation
 from understudy.gateway import ship
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.outbox import Outbox
@@ -131,6 +132,31 @@ async def test_what_made_way_is_known_to_the_records(tmp_path: Path) -> None:
         assert found.stored + found.lost == 500
         shown = shipper.gauges()["understudy_outbox_records_total"][1]
         assert shown == {"written": 500, "dropped_requests": found.lost, "dropped_others": 0}
+
+
+async def test_what_there_was_room_for_comes_after_an_hour_and_of_the_rest_how_much_it_was(tmp_path: Path) -> None:
+    now = [1_796_040_000.0]
+    outbox = Outbox(tmp_path / "outbox", 64 * 1024, wall=lambda: now[0])
+    away = Shipper(outbox, ApiServer("http://127.0.0.1:9"))
+    for minute in range(60):
+        for number in range(10):
+            outbox.put("request", body(60 * minute + number))
+        outbox.put("violation", orjson.dumps(violation(minute)))
+        now[0] += 60
+        assert outbox.size <= 64 * 1024
+    assert await away._send() == "failed"
+    # Since the oldest that is left.
+    assert 60 <= outbox.age() <= 3600
+    shown = away.gauges()["understudy_outbox_records_total"][1]
+    assert (shown["dropped_requests"] > 100, shown["dropped_others"]) == (True, 0)
+    async with records(tmp_path, time.time) as r:
+        back = Shipper(outbox, ApiServer(r.base))
+        await all_sent(back)
+        status, answer = await r.ask("GET", "/v1/violations?limit=1000")
+        assert (status, len(answer["items"])) == (200, 60)
+        assert (totals(r).lost, totals(r).stored) == (shown["dropped_requests"], 660 - shown["dropped_requests"])
+        assert back.gauges()["understudy_outbox_batches_total"][1]["late"] > 0
+    outbox.close()
 
 
 async def test_a_segment_that_makes_way_while_it_is_being_sent_is_passed(tmp_path: Path) -> None:

@@ -118,14 +118,17 @@ async def records(
 
 @asynccontextmanager
 async def process(
-    where: Path | str, *flags: str, port: int = 0, tls: ssl.SSLContext | None = None
+    where: Path | str, *flags: str, port: int = 0, tls: ssl.SSLContext | None = None, within: tuple[str, ...] = ()
 ) -> AsyncIterator[Records]:
-    """A records process that answers, on the database of a URL or in a folder; killed at the end if it still runs."""
+    """A records process that answers, on the database of a URL or in a folder; killed at the end if it still runs.
+
+    `within` are words of a command that becomes the one which follows it.
+    """
     port = port or free_port()
     url = where if isinstance(where, str) else f"sqlite:///{where}/records.db"
     listens = (f"--database={url}", "--host=127.0.0.1", f"--port={port}")
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-m", "understudy.cli.main", "records", *listens, *flags,
+        *within, sys.executable, "-W", "error", "-m", "understudy.cli.main", "records", *listens, *flags,
         env={**os.environ, "PYTHONPATH": OPERATOR, "KUBERNETES_SERVICE_HOST": ""},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Guardrails on the answer: what a rule forbids never reaches the client, however the engine cuts it."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,14 +11,16 @@ import orjson
 import pytest
 
 from tests.gateway.clients import Answer, chat, client, request
-from tests.gateway.engines import Asked, Engine, Script, answers_well, chunk, delta, engine
+from tests.gateway.engines import Asked, Engine, Script, answers_well, chunk, delta, engine, hangs
 from tests.gateway.gateways import DEPLOYMENT, Gateway, gateway
 from tests.gateway.guardrails import NUMBERS, guarded, load, policy_spec, rule
 from tests.gateway.policy.judging import asking
 from tests.gateway.test_responses import RESPONSES, heard, response, streams
 from tests.gateway.test_responses import body as asks
 from tests.gateway.worlds import STABLE
+from understudy.domain.state import Guarded
 from understudy.guard.findings import Finding, Status
+from understudy.guard.policy import compile_policy
 from understudy.guard.windows import Window
 
 REDACT = {"detectors": [NUMBERS], "rules": [rule("pii", "Redact")]}
@@ -315,6 +318,110 @@ async def test_a_client_that_goes_while_detectors_are_asked_leaves_nothing_behin
                 await judges.entered.wait()
             await g.quiet()
             assert g.state(STABLE).failed == 0
+
+
+# Guardrails that change while an answer is under way.
+
+
+async def test_an_answer_is_judged_to_its_end_by_what_held_when_it_began() -> None:
+    go_on = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        if not asked.body.get("stream"):
+            await answers_well("well darn it")(asked)
+            return
+        await asked.begin_stream()
+        await asked.say("well ")
+        await go_on.wait()
+        await asked.say("darn it")
+        await asked.end_stream()
+
+    for specs in ((), (("calm", policy_spec("Redact")),)):
+        go_on.clear()
+        async with judged(script, ("calm", policy_spec())) as (e, g), client(g.port) as c:
+            await c.send(request(chat(stream=True)))
+            await c.until(b"well")
+            g.change(guarded(e.port, *specs))
+            await load(g)
+            go_on.set()
+            answer = await c.answer()
+            assert (answer.text, finishes(answer)) == ("well ", ["content_filter"])
+            assert (await c.ask(chat())).text == ("well [rude] it" if specs else "well darn it")
+
+
+async def test_an_answer_goes_on_under_what_held_for_ten_minutes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.gateway.wire.exchange.PINNED", -1.0)
+    script = answers_well("well ", *["x "] * 5000, pace=0.01)
+    async with judged(script, ("calm", policy_spec())) as (e, g), client(g.port) as c:
+        await c.send(request(chat(stream=True)))
+        await c.until(b"well")
+        g.change(guarded(e.port))
+        assert (await c.answer()).events[-1]["error"]["code"] == "deadline"
+
+
+async def test_an_answer_that_began_under_a_revoked_policy_ends_at_once_and_one_without_a_word_is_judged_anew() -> None:
+    first = policy_spec()
+    old = compile_policy("calm", first, {}).hash
+    async with judged(answers_well("well ", *["x "] * 5000, pace=0.01), ("calm", first)) as (e, g):
+        document = guarded(e.port, ("calm", policy_spec("Redact")))
+        document["tables"][0]["spec"]["guards"][0]["revokeBefore"] = old
+        async with client(g.port) as c, client(g.port) as waiting:
+            await c.send(request(chat(stream=True)))
+            await c.until(b"well")
+            e.script = hangs
+            await waiting.send(request(chat()))
+            await e.request(2)
+            e.script = answers_well("darn it")
+            g.change(document)
+            await load(g)
+            assert (await c.answer()).events[-1]["error"]["code"] == "policy_revoked"
+            assert (await waiting.answer()).text == "[rude] it"
+            await g.quiet()
+            assert g.state(STABLE).failed == 0
+            # What holds now is not revoked by itself.
+            assert (await c.ask(chat())).text == "[rude] it"
+
+
+async def test_who_waits_while_what_judges_it_is_revoked_and_nothing_takes_its_place_is_refused() -> None:
+    async with judged(hangs, ("calm", policy_spec())) as (e, g), client(g.port) as c:
+        await c.send(request(chat()))
+        await e.request()
+        document = guarded(e.port, ("calm", policy_spec("Redact")))
+        document["shards"][0]["data"] = base64.b64encode(b"junk").decode()
+        document["tables"][0]["spec"]["guards"][0]["revokeBefore"] = "0" * 64
+        g.change(document)
+        await load(g)
+        answer = await c.answer()
+        assert (answer.status, answer.code) == (503, "guardrail_unavailable")
+
+
+# What is counted.
+
+
+async def test_turns_are_counted_with_what_was_found_in_them_and_failures_never() -> None:
+    numbers = ("numbers", {"detectors": [NUMBERS], "rules": [rule("pii", "Redact")]})
+    script = answers_well("4111 1111 1111 1111 and 4111 1111 1111 1111, darn", " it")
+    async with judged(script, ("calm", policy_spec("Annotate")), numbers) as (e, g), client(g.port) as c:
+        for body in (chat(stream=True), chat()):
+            await c.ask(body)
+        e.script = answers_well("well")
+        await c.ask(chat())
+        await g.quiet()
+        found = {"calm/rude/6": 2, "numbers/pii/6": 2}
+        assert g.state(STABLE).guard == Guarded(turns=3, found=found, acted=2)
+        panel(g, (0.0, "timeout"))
+        await c.ask(chat(stream=True))
+        await g.quiet()
+        assert g.state(STABLE).guard.turns == 3
+
+
+async def test_a_client_that_goes_in_the_middle_was_answered_so_far() -> None:
+    async with judged(answers_well("well ", *["x "] * 1000, pace=0.01), policy_spec()) as (_, g):
+        async with client(g.port) as c:
+            await c.send(request(chat(stream=True)))
+            await c.until(b"well")
+        await g.quiet()
+        assert g.state(STABLE).guard == Guarded(turns=1)
 
 
 # Shadows, logs, and who judges nothing.

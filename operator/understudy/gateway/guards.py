@@ -14,8 +14,7 @@ from typing import Any, Final
 from understudy.domain.state import LOADED
 from understudy.domain.table import Guard
 from understudy.gateway.databases import Databases
-from understudy.gateway.policy.guarding import Guarding, guarding_of
-from understudy.gateway.wire.watch import panel_key
+from understudy.gateway.policy.guarding import PINNED, Guarding, guarding_of, panel_key
 from understudy.guard.engines import Engine
 from understudy.guard.needles import Needle, PatternError
 from understudy.guard.policy import Policy, PolicyError, compile_policy
@@ -24,8 +23,6 @@ from understudy.guard.shards import ShardError, unpack
 LOG: Final = logging.getLogger(__name__)
 
 _LOADING: Final = "not loaded yet"
-# How long a request may go on under policies that no table names any more, in seconds.
-PINNED: Final = 600.0
 _FIRST_BACKOFF: Final = 0.2
 _LONGEST_BACKOFF: Final = 5.0
 

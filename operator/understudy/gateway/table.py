@@ -85,6 +85,7 @@ class Entry:
 
     `cut` are the revisions whose open answers must end. An endpoint with `most` open requests is full.
     `guarding` is what its Guardrails come to, None where none holds; `unguarded` says why it may not be served, if so.
+    `places` are where findings of its Guardrails are counted, by `<guardrail>/<category>`.
     """
 
     key: str
@@ -98,6 +99,7 @@ class Entry:
     most: int
     guarding: Guarding | None = None
     unguarded: str = ""
+    places: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -202,6 +204,7 @@ def compile_entry(
         most=served.table.queue.per_pod or UNBOUNDED,
         guarding=guarded[0],
         unguarded=guarded[1],
+        places=evidence.places.get(key, {}),
     )
 
 

@@ -182,6 +182,8 @@ class World:
             else:
                 addresses = self.addresses(key)
                 guarded = self.guards.of(key, served.table.guards)
+                if guarded[0] is not None:
+                    self.evidence.place(key, guarded[0].findings)
                 self._entries[key] = compile_entry(
                     served, addresses, self.master, self.kept, self._endpoints, self.evidence, guarded
                 )
@@ -278,6 +280,7 @@ class World:
             usable={v.revision: usable(v.endpoints, now) for v in entry.variants} if entry else {},
             taken=self.taken.get(key, 0.0),
             breakers={v.revision: breakers(v.endpoints, now) for v in entry.variants} if entry else {},
+            guarded=tuple(self.evidence.places.get(key, ())),
         )
 
     def _drop(self, key: str) -> None:

@@ -135,7 +135,7 @@ class Rule:
 
     def decide(self, finding: Finding, *, fiction: bool) -> Decision:
         """What follows from a finding of this rule's category."""
-        severity = self._severity(finding) - (2 * self.fiction_allowance if fiction else 0)
+        severity = self.severity(finding) - (2 * self.fiction_allowance if fiction else 0)
         known = [at for at in self.actions if at <= severity]
         return self.actions[max(known)] if known else NOTHING
 
@@ -145,7 +145,8 @@ class Rule:
             (combine([said]).content for at, said in self.actions.items() if at <= severity), default=Content.NOTHING
         )
 
-    def _severity(self, finding: Finding) -> int:
+    def severity(self, finding: Finding) -> int:
+        """How grave a finding of this rule's category is, 0 if it is none."""
         score = finding.score
         if score is None or not self.thresholds:
             return finding.severity

@@ -36,6 +36,11 @@ class Plan:
     """Characters that are held back at most."""
     on_overflow: Literal["Block", "Degrade"] = "Block"
 
+    def severity(self, finding: Finding) -> int:
+        """How grave a finding is in the eyes of the strictest rule that speaks of it."""
+        rules = self.rules.get(finding.detector, ())
+        return max((rule.severity(finding) for rule in rules if rule.category == finding.category), default=0)
+
     def decide(self, finding: Finding, *, fiction: bool) -> tuple[Decision, ...]:
         """What each rule says to a finding; rules that say nothing are left out."""
         said = tuple(

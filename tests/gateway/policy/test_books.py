@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.domain.state import RevisionState
+from understudy.domain.state import Guarded, RevisionState
 from understudy.gateway.policy.books import Books, Notice, dump_notice, parse_notice
 from understudy.gateway.policy.cells import Cells, blank, twin
 from understudy.gateway.policy.evidence import Counters
@@ -270,3 +270,16 @@ def test_a_policy_is_loaded_once_all_workers_say_so_and_else_one_of_them_says_wh
     assert pod.books.guards() == {"p": "loaded", "q": "too odd"}
     pod.die(1)
     assert pod.books.guards()["p"] == "a worker has not loaded it yet"
+
+
+def test_findings_of_workers_that_count_them_in_other_places_are_summed_by_name_and_outlive_them() -> None:
+    pod = started(2)
+    for index, guarded in enumerate((("calm/rude", "calm/pii"), ("calm/pii", "calm/rude"))):
+        worker = worker_of(pod, index)
+        worker.counters("r1").guard.turn([(0, 2), (1, 6)], acted=index == 0)
+        worker.standings = {KEY: Standing("u1", 1, 1, variants=1, usable={"r1": 1}, guarded=guarded)}
+    pod.hear()
+    both = {"calm/rude/2": 1, "calm/pii/6": 1, "calm/pii/2": 1, "calm/rude/6": 1}
+    assert pod.revisions()["r1"].guard == Guarded(2, both, 1)
+    pod.die(1)
+    assert pod.revisions()["r1"].guard == Guarded(2, both, 1)

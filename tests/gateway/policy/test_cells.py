@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from understudy.domain.table import Shadow
-from understudy.gateway.policy.cells import BYTES, COUNT, OPEN, add, blank, twin
-from understudy.gateway.policy.evidence import Counters
+from understudy.gateway.policy.cells import BYTES, COUNT, OPEN, add, blank, placed, twin
+from understudy.gateway.policy.evidence import PLACES, Counters, Evidence
 from understudy.gateway.policy.pairs import Half, compare
 
 SHADOW = Shadow(percent=100, first_token=1.0, between_tokens=1.0)
@@ -43,6 +43,7 @@ EVENTS: tuple[Callable[[Counters], object], ...] = (
     lambda c: c.sample.failed(),
     lambda c: c.sample.refused(),
     lambda c: c.sample.streamed(0.3),
+    lambda c: c.guard.turn([(0, 2), (63, 6)], acted=True),
 )
 
 
@@ -70,6 +71,7 @@ def test_each_number_has_a_cell_of_its_own() -> None:
         *state.sample.ttft, *state.sample.slowest,
         state.pairs.count, state.pairs.dropped, state.pairs.other_finish, state.pairs.other_tools,
         *state.pairs.worse.values(), *state.pairs.better.values(), *state.pairs.both.values(), *state.pairs.similarity,
+        counters.guard.turns, counters.guard.acted, *counters.guard.found,
     ]  # fmt: skip
     assert sorted(flat) == [1000 + at for at in range(COUNT)]
     assert state.open_requests == 1000 + OPEN
@@ -89,3 +91,24 @@ def test_sums_are_of_every_number() -> None:
 
 def test_an_unwritten_row_is_no_counters_at_all() -> None:
     assert twin(memoryview(bytes(BYTES)).cast("q")).state(0) == Counters().state(0)
+
+
+def test_what_was_found_moves_to_where_others_have_a_place_for_it() -> None:
+    counters = twin(cells := blank())
+    counters.open = 3
+    counters.guard.turn([(0, 2), (1, 6)], acted=True)
+    names = ("calm/rude", "calm/pii")
+    assert placed(cells, names, names) is cells
+    moved = twin(placed(cells, names, ("other/x", "calm/pii", "calm/rude")))
+    assert (moved.open, moved.guard.turns, moved.guard.acted) == (3, 1, 1)
+    assert moved.guard.state(("other/x", "calm/pii", "calm/rude")).found == {"calm/pii/6": 1, "calm/rude/2": 1}
+    full = [f"x/{number}" for number in range(PLACES)]
+    assert twin(placed(cells, names, [*full, *names])).guard.state(full).found == {}
+
+
+def test_things_that_may_be_found_have_places_as_far_as_there_are() -> None:
+    evidence = Evidence()
+    evidence.place("a", ["calm/rude", "calm/pii"])
+    evidence.place("a", ["calm/pii", *(f"x/{number}" for number in range(2 * PLACES))])
+    assert list(evidence.places["a"])[:3] == ["calm/rude", "calm/pii", "x/0"]
+    assert sorted(evidence.places["a"].values()) == list(range(PLACES))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.gateway.guardrails import CRISIS, WORDS, policy_spec, rule
 from tests.gateway.policy.judging import BLOCK, REDACT, asking, cuts, guarding, usual, verdicts
-from understudy.gateway.policy.guarded_choices import REMOVED, GuardedChoices, as_chunk, is_id
+from understudy.gateway.policy.guarded_choices import REMOVED, GuardedChoices, is_id
 from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.verdicts import Facts
 from understudy.guard.findings import Finding
@@ -312,7 +312,7 @@ def test_a_whole_answer_is_put_together_again() -> None:
     }  # fmt: skip
     answer = {**HEAD, "usage": {"prompt_tokens": 1}, "odd": 1, "choices": [{"index": 0, "message": message}]}
     judge = guard()
-    out = judge.together(answer, [*judge.chunk(as_chunk(answer)), *judge.end()])
+    out = judge.together(answer, judge.whole(answer))
     del message["odd"], message["refusal"]
     message["tool_calls"] = message["tool_calls"][:1]
     assert out == {
@@ -330,7 +330,7 @@ def test_a_whole_answer_of_several_choices_ends_each_where_it_must() -> None:
     ]
     judge = guard(expected=2)
     answer = {**HEAD, "choices": choices}
-    out = judge.together(answer, [*judge.chunk(as_chunk(answer)), *judge.end()])
+    out = judge.together(answer, judge.whole(answer))
     assert [(c["message"]["content"], c["finish_reason"]) for c in out["choices"]] == [
         ("well", "length"), ("so ", "content_filter"),
     ]  # fmt: skip
@@ -341,14 +341,14 @@ def test_a_whole_answer_of_several_choices_ends_each_where_it_must() -> None:
 def test_a_whole_answer_of_completions_is_put_together_too() -> None:
     judge = guard(legacy=True)
     answer = {**HEAD, "choices": [{"index": 0, "text": "a d", "finish_reason": "stop"}]}
-    out = judge.together(answer, [*judge.chunk(as_chunk(answer)), *judge.end()])
+    out = judge.together(answer, judge.whole(answer))
     assert out["choices"] == [{"index": 0, "text": "a d", "logprobs": None, "finish_reason": "stop"}]
 
 
 def test_a_whole_answer_that_is_only_watched_stays_as_it_is() -> None:
     judge = guard(usual("Annotate"))
     answer = {**HEAD, "odd": 1, "choices": [{"index": 0, "message": {"content": "a darn day"}}]}
-    out = judge.together(answer, [*judge.chunk(as_chunk(answer)), *judge.end()])
+    out = judge.together(answer, judge.whole(answer))
     assert {key: value for key, value in out.items() if key != "guardrails"} == answer
     assert out["guardrails"]["findings"][0]["action"] == "annotate"
 
@@ -399,7 +399,7 @@ def test_a_whole_answer_is_put_together_of_what_detectors_let_go_one_after_the_o
     judge = guard(asking())
     entries = [{"token": token, "logprob": -1.0} for token in ("one.", " ", "two")]
     answer = {**HEAD, "choices": [{"index": 0, "message": {"content": "one. two"}, "logprobs": {"content": entries}}]}
-    chunks = [*judge.chunk(as_chunk(answer)), *judge.end()]
+    chunks = judge.whole(answer)
     for question in judge.verdicts.questions:
         chunks += judge.heard(question, "g0/j", (), "ok")
     [choice] = judge.together(answer, chunks)["choices"]

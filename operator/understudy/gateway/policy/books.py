@@ -4,14 +4,14 @@ A worker counts in rows of memory that outlives it, and says in a *notice*, as o
 which revision's and what it serves by. A row is never used for a second revision.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
 
 from understudy.domain.state import LOADED, DeploymentState
-from understudy.gateway.policy.cells import OPEN, Cells, add, blank, twin
+from understudy.gateway.policy.cells import OPEN, Cells, add, blank, placed, twin
 from understudy.gateway.policy.evidence import Counters
 from understudy.gateway.policy.gauges import Gauges, joined, lasting
 from understudy.gateway.policy.standing import UNKNOWN, Standing, beside, together, told
@@ -62,6 +62,8 @@ class _Account:
 
     notice: Notice
     rows: dict[Revision, set[int]] = field(default_factory=dict)
+    # By deployment: the names of its places for findings, in its order.
+    guarded: dict[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Books:
@@ -74,6 +76,8 @@ class Books:
         self._living: list[_Account | None] = [None] * count
         self._ended: dict[Revision, Cells] = {}
         self._ended_gauges: Gauges = {}
+        # The names of all places for findings, by deployment, in the order of these books.
+        self._guarded: dict[str, list[str]] = {}
         self._begun = False
 
     @property
@@ -90,6 +94,11 @@ class Books:
         for deployment, revisions in notice.rows.items():
             for revision, row in revisions.items():
                 account.rows.setdefault((deployment, revision), set()).add(row)
+        for deployment, standing in notice.standings.items():
+            if standing.guarded:
+                account.guarded[deployment] = standing.guarded
+                known = self._guarded.setdefault(deployment, [])
+                known += [name for name in standing.guarded if name not in known]
         self._begun = self._begun or all(a is not None and a.notice.ready for a in self._living)
 
     def died(self, index: int, read: Callable[[int], Cells]) -> bool:
@@ -100,7 +109,7 @@ class Books:
         for revision, rows in account.rows.items():
             total = self._ended.setdefault(revision, blank())
             for row in rows:
-                add(total, read(row))
+                add(total, self._placed(account, revision, read(row)))
             total[OPEN] = 0
         self._ended_gauges = joined((self._ended_gauges, lasting(account.notice.gauges)))
         return True
@@ -126,7 +135,7 @@ class Books:
         known = dict.fromkeys((*(key for a in accounts for key in a.notice.standings), *counters))
         for key in known if names is None else known.keys() & names:
             standings = [account.notice.standings.get(key, UNKNOWN) for account in accounts]
-            state = told(together(standings, silent=silent), counters.get(key, {}), only_active=only_active)
+            state = told(self._together(key, standings, silent=silent), counters.get(key, {}), only_active=only_active)
             if state is not None:
                 states[key] = state
         return states
@@ -163,15 +172,24 @@ class Books:
             if names is None or revision[0] in names:
                 add(totals.setdefault(revision, blank()), ended)
         for index, account in enumerate(self._living):
-            for revision, rows in account.rows.items() if account is not None else ():
+            if account is None:
+                continue
+            for revision, rows in account.rows.items():
                 if names is None or revision[0] in names:
                     total = totals.setdefault(revision, blank())
                     for row in rows:
-                        add(total, read(index, row))
+                        add(total, self._placed(account, revision, read(index, row)))
         found: dict[str, dict[str, Counters]] = {}
         for (deployment, name), total in totals.items():
             found.setdefault(deployment, {})[name] = twin(total)
         return found
+
+    def _placed(self, account: _Account, revision: Revision, cells: Cells) -> Cells:
+        names = account.guarded.get(revision[0])
+        return placed(cells, names, self._guarded[revision[0]]) if names else cells
+
+    def _together(self, key: str, standings: Sequence[Standing], *, silent: bool) -> Standing:
+        return replace(together(standings, silent=silent), guarded=self._guarded.get(key, ()))
 
     def _forget(self, kept: set[Revision]) -> None:
         """Drop the revisions that no worker has any longer: as one process forgets them, but all at once."""

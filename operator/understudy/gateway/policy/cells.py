@@ -4,9 +4,10 @@ The twin of plain `Counters` does all that they do, and its numbers lie in cells
 follows from the attributes of the plain ones, so a counter that somebody adds there has its cell here.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from understudy.gateway.policy.evidence import Counters
+from understudy.gateway.policy.evidence import PLACES, SEVERITIES, Counters
 
 # One revision's numbers, as a view of whole numbers of eight bytes.
 Cells = memoryview
@@ -75,21 +76,37 @@ def _number(place: int) -> property:
     return property(lambda self: self.cells[place], write)
 
 
-def _measure() -> tuple[int, int]:
-    """How many cells there are, and which one counts the open requests."""
+def _measure() -> tuple[int, int, int]:
+    """How many cells there are, which one counts the open requests, and which is the first for what was found."""
     room = memoryview(bytearray(8 * 4096)).cast("q")
     made, count = _lay(Counters(), room, 0)
     made.open = 1
-    return count, list(room).index(1)
+    made.guard.found[0] = 2
+    return count, list(room).index(1), list(room).index(2)
 
 
-COUNT, OPEN = _measure()
+COUNT, OPEN, FOUND = _measure()
+_EACH: Final = len(SEVERITIES)
 BYTES: Final = 8 * COUNT
 
 
 def blank() -> Cells:
     """Cells of this process alone, all zero."""
     return memoryview(bytearray(BYTES)).cast("q")
+
+
+def placed(cells: Cells, names: Sequence[str], order: Sequence[str]) -> Cells:
+    """The cells of whoever has places for `names`, as who has them in `order` would have them."""
+    if list(names) == list(order[: len(names)]):
+        return cells
+    found = memoryview(bytearray(cells.tobytes())).cast("q")
+    for at in range(FOUND, FOUND + _EACH * PLACES):
+        found[at] = 0
+    for place, name in enumerate(names):
+        to = order.index(name)
+        for severity in range(_EACH if to < PLACES else 0):
+            found[FOUND + _EACH * to + severity] = cells[FOUND + _EACH * place + severity]
+    return found
 
 
 def add(total: Cells, more: Cells) -> None:

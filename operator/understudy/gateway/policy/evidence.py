@@ -4,10 +4,10 @@ They outlive tables: a revision that left its table is still counted while its l
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, Protocol
 
-from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, RevisionState, Sample
+from understudy.domain.state import ERROR_KINDS, ITL_BOUNDS, TTFT_BOUNDS, Guarded, RevisionState, Sample
 from understudy.gateway.policy.pairs import PairCounters
 from understudy.telemetry.beside import WAIT_BOUNDS
 
@@ -17,6 +17,9 @@ KEPT: Final = 10
 # A conversation gives one sample for each revision in so many seconds, and all together at most so many.
 SPAN: Final = 10.0
 MAX_SAMPLES: Final = 100_000
+# Of what the Guardrails of a deployment may find so many things are counted, each at three severities.
+PLACES: Final = 64
+SEVERITIES: Final = (2, 4, 6)
 
 
 class Taking(Protocol):
@@ -106,6 +109,33 @@ class SampleCounters(Outcomes):
         )
 
 
+class GuardCounters:
+    """What the Guardrails of a deployment said of one revision's answers.
+
+    `found` counts turns, by what was found in them: three severities for each name that Evidence has a place for.
+    """
+
+    __slots__ = ("acted", "found", "turns")
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.acted = 0
+        self.found = [0] * (len(SEVERITIES) * PLACES)
+
+    def turn(self, found: Iterable[tuple[int, int]], *, acted: bool) -> None:
+        """An answer was judged; `found` are places and severities of what was found in it, each once."""
+        self.turns += 1
+        self.acted += acted
+        for place, severity in found:
+            self.found[len(SEVERITIES) * place + SEVERITIES.index(severity)] += 1
+
+    def state(self, names: Sequence[str]) -> Guarded:
+        """As said on `/state`; `names` are those of the places, in their order."""
+        counted = zip(((name, severity) for name in names for severity in SEVERITIES), self.found, strict=False)
+        found = {f"{name}/{severity}": count for (name, severity), count in counted if count}
+        return Guarded(self.turns, found, self.acted)
+
+
 class Counters(Outcomes):
     """One revision's evidence on this gateway.
 
@@ -116,8 +146,8 @@ class Counters(Outcomes):
     """
 
     __slots__ = (
-        "ejections", "errors", "itl", "itl_ns", "open", "pairs", "sample", "tokens_in", "tokens_out", "ttft_ns",
-        "waits", "waits_ns",
+        "ejections", "errors", "guard", "itl", "itl_ns", "open", "pairs", "sample", "tokens_in", "tokens_out",
+        "ttft_ns", "waits", "waits_ns",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -134,6 +164,7 @@ class Counters(Outcomes):
         self.open = 0
         self.sample = SampleCounters()
         self.pairs = PairCounters()
+        self.guard = GuardCounters()
 
     def first_token(self, seconds: float) -> None:
         """An attempt succeeded so far: its first content came after `seconds`."""
@@ -160,8 +191,8 @@ class Counters(Outcomes):
         self.attempts += 1
         self.errors[kind] += 1
 
-    def state(self, usable_endpoints: int) -> RevisionState:
-        """As said on `/state`."""
+    def state(self, usable_endpoints: int, names: Sequence[str] = ()) -> RevisionState:
+        """As said on `/state`; `names` are what its Guardrails may find."""
         return RevisionState(
             attempts=self.attempts,
             errors=dict(self.errors),
@@ -175,6 +206,7 @@ class Counters(Outcomes):
             usable_endpoints=usable_endpoints,
             sample=self.sample.state(),
             pairs=self.pairs.state(),
+            guard=self.guard.state(names),
         )
 
 
@@ -184,11 +216,20 @@ class Evidence:
     `make` makes those of a revision at zero; where they lie is its affair.
     """
 
-    __slots__ = ("_make", "by_deployment")
+    __slots__ = ("_make", "by_deployment", "places")
 
     def __init__(self, make: Callable[[str, str], Counters] = lambda _deployment, _revision: Counters()) -> None:
         self._make = make
         self.by_deployment: dict[str, dict[str, Counters]] = {}
+        # By deployment: where each thing is counted that its Guardrails may find. No place is ever another's.
+        self.places: dict[str, dict[str, int]] = {}
+
+    def place(self, deployment: str, names: Iterable[str]) -> None:
+        """Have places for what the deployment's Guardrails may find (`<guardrail>/<category>`), as far as there are."""
+        places = self.places.setdefault(deployment, {})
+        for name in names:
+            if name not in places and len(places) < PLACES:
+                places[name] = len(places)
 
     def counters(self, deployment: str, revision: str) -> Counters:
         """The revision's counters, made at zero when it is new."""

@@ -14,6 +14,8 @@ from understudy.guard.merge import merge
 from understudy.guard.plan import Plan
 from understudy.guard.policy import Policy
 
+PINNED: Final = 600.0
+"""How long a request may go on under policies that hold no more, in seconds from its beginning."""
 _ENGLISH: Final = "en"
 
 
@@ -48,14 +50,15 @@ class Plans:
 class Guarding:
     """All Guardrails of one deployment. A direction about which no rule speaks has no plans.
 
-    `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language. `engagement` is what the first that
-    says something of it says.
+    `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language. `findings` are what may be found in
+    answers, as `<guardrail>/<category>`. `engagement` is what the first that says something of it says.
     """
 
     policies: Mapping[str, str]
     input: Plans | None
     output: Plans | None
     referrals: Mapping[str, Mapping[str, Referral]]
+    findings: tuple[str, ...]
     engagement: Mapping[str, Any] | None = None
 
 
@@ -66,6 +69,7 @@ def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], 
         _plans(policies, "input", make),
         _plans(policies, "output", make),
         {policy.name: _referrals(spec) for policy, spec in zip(policies, specs, strict=True)},
+        tuple(f"{policy.name}/{each.rule.category}" for policy in policies for each in policy.about("output")),
         next((said for spec in specs if (said := _engagement(spec)) is not None), None),
     )
 
@@ -74,6 +78,11 @@ def _engagement(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What a Guardrail says of engagement; one that only counts has nothing done."""
     said: Mapping[str, Any] | None = spec.get("engagement")
     return said if said is None or spec.get("mode", "enforce") == "enforce" else {**said, "actions": {}}
+
+
+def panel_key(namespace: str, guardrail: str, policy: str) -> str:
+    """How the panel of detectors knows a policy: two Guardrails that say the same may ask different pods."""
+    return f"{namespace}/{guardrail}/{policy}"
 
 
 def _plans(policies: Sequence[Policy], where: Where, make: MakeEngine) -> Plans | None:

@@ -19,6 +19,7 @@ class Standing:
 
     `variants` is how many its table has, None where it has no table; `usable` counts endpoints by revision. Shown and
     not judged by: when the table was `taken` (seconds since 1970), and endpoints by revision and state of `breakers`.
+    `guarded` names the places in which findings of Guardrails are counted.
     """
 
     table_uid: str = ""
@@ -31,6 +32,7 @@ class Standing:
     usable: Mapping[str, int] = field(default_factory=dict)
     taken: float = 0.0
     breakers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    guarded: Sequence[str] = ()
 
 
 UNKNOWN: Final = Standing()
@@ -106,7 +108,9 @@ def told(standing: Standing, counters: Mapping[str, Counters], *, only_active: b
         epoch=standing.epoch,
         rejected=standing.rejected,
         rejected_generation=standing.rejected_generation,
-        revisions={revision: c.state(standing.usable.get(revision, 0)) for revision, c in counters.items()},
+        revisions={
+            revision: c.state(standing.usable.get(revision, 0), standing.guarded) for revision, c in counters.items()
+        },
         waiting=standing.waiting,
     )
 

@@ -72,6 +72,7 @@ class Noted:
     channel: str
     choice: int
     judged: Judged
+    severity: int
 
     @property
     def guardrail(self) -> str:
@@ -90,7 +91,7 @@ class Noted:
             "id": self.id,
             "guardrail": self.guardrail,
             "category": finding.category,
-            "severity": finding.severity,
+            "severity": self.severity,
             "action": self.action,
             "choice": self.choice,
             "channel": self.channel,
@@ -253,7 +254,8 @@ class Verdicts:
         return passage
 
     def _note(self, passage: Passage, judged: Judged) -> None:
-        noted = Noted(self._mint(), passage.channel, passage.choice, judged)
+        severity = self._plans.text.severity(judged.finding)
+        noted = Noted(self._mint(), passage.channel, passage.choice, judged, severity)
         self.found.append(noted)
         if judged.decision.content >= Content.ANNOTATE or judged.decision.crisis:
             self.told.setdefault("findings", []).append(noted.told())

@@ -87,7 +87,7 @@ class Attempt:
 
     __slots__ = (
         "_answer", "_asking", "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size",
-        "_slowest", "_status", "_upstream", "_usage", "endpoint", "half", "relay", "sample", "variant",
+        "_slowest", "_status", "_upstream", "_usage", "_verdicts", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +118,7 @@ class Attempt:
         self._usage: tuple[int, int] | None = None
         self._answer: dict[str, Any] | None = None
         self._asking: Asking | None = None
+        self._verdicts: Verdicts | None = None
         variant.counters.open += 1
         endpoint.open += 1
         endpoint.tokens += load
@@ -145,6 +146,9 @@ class Attempt:
             self.relay.close()
         if self._asking is not None:
             self._asking.close()
+        watch, verdicts = self._exchange.watch, self._verdicts
+        if watch is not None and verdicts is not None and self._judged():
+            watch.count(self.variant.counters.guard, verdicts)
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             # A cancelled task remembers where it was, and there this attempt is: kept, each would keep the other.
@@ -415,8 +419,17 @@ class Attempt:
         self._asks(guard.verdicts, watch, partial(self._heard_of_whole, whole))
         self._conclude(whole)
 
+    def _judged(self) -> bool:
+        """Whether it is an answer, of which something has gone to the client or was withheld."""
+        return (
+            bool(self._last_token)
+            or self._answer is not None
+            or (self.relay is not None and self.relay.refusal is not None)
+        )
+
     def _asks(self, verdicts: Verdicts, watch: Watch, heard: Heard) -> None:
         """Have detectors asked about an answer, if any judge it."""
+        self._verdicts = verdicts
         if verdicts.asked:
             self._asking = Asking(verdicts, watch, self._exchange.plane.panel, heard)
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
-from understudy.gateway.policy.conversation import client_request_id, conversation_id, position, traceparent
+from understudy.gateway.policy.conversation import client_request_id, traceparent
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.fallback import next_fallback
+from understudy.gateway.policy.guarding import PINNED
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import RESPONSES, Operation
@@ -39,7 +40,8 @@ from understudy.gateway.wire.means import Means
 from understudy.gateway.wire.playing import Turn
 from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
-from understudy.gateway.wire.watch import UNAVAILABLE, Watch, is_judged, watch_of
+from understudy.gateway.wire.talk import Talk
+from understudy.gateway.wire.watch import REVOKED, UNAVAILABLE, Watch, is_judged, watch_of
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -59,10 +61,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_asked", "_attempt", "_barred", "_beat_at", "_began", "_charges", "_conversation", "_course", "_desperate",
-        "_direct", "_due", "_entry_key", "_fallbacks", "_fields", "_key", "_letter", "_line", "_means", "_operation",
-        "_pair", "_queue", "_reply", "_request_id", "_salt", "_spoke", "_story", "_timeouts", "_wait_until", "_where",
-        "_whole_until", "client", "hides_each", "name", "plane", "responses", "stream", "turn", "wants_usage", "watch",
+        "_asked", "_attempt", "_barred", "_beat_at", "_began", "_charges", "_course", "_desperate", "_direct", "_due",
+        "_entry_key", "_fallbacks", "_fields", "_key", "_letter", "_line", "_means", "_operation", "_pair", "_queue",
+        "_reply", "_request_id", "_spoke", "_story", "_talk", "_timeouts", "_wait_until", "_whole_until", "client",
+        "hides_each", "name", "plane", "responses", "stream", "turn", "wants_usage", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -123,10 +125,8 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._course = Course()
         self._charges: list[tuple[Attempt, ErrorKind]] = []
-        self._conversation = b""
-        self._salt = ""
+        self._talk = Talk(plane, self._story, fields.get(b"x-session-id"), document, key.hash, operation.turns)
         self._desperate = True
-        self._where = 0
         self._pair: Pair | None = None
         self._spoke = False
 
@@ -193,7 +193,7 @@ class Exchange:
             return
         variant = entry.split[0]
         if len(entry.split) > 1:
-            variant = choose_variant(entry, self._position(entry), plane.pins)
+            variant = choose_variant(entry, self._talk.position(entry), plane.pins)
         if self._is_behind(entry, variant.track):
             self._wait(now, variant.track)
             return
@@ -208,7 +208,7 @@ class Exchange:
         if chosen[0] is not variant:
             self._pin(entry)
         sampled = bool(entry.served.table.salt) and plane.samples.take(
-            entry.key, chosen[0].revision, self._position(entry), now
+            entry.key, chosen[0].revision, self._talk.position(entry), now
         )
         half = None
         if entry.shadow is not None and chosen[0] is variant and variant is entry.stable and self._operation.copied:
@@ -228,7 +228,7 @@ class Exchange:
             room=self._story.room,
             watch=self.watch,
         )
-        self._pair = self.plane.shadows.draw(entry, self._position(entry), request, now)
+        self._pair = self.plane.shadows.draw(entry, self._talk.position(entry), request, now)
         return None if self._pair is None else self._pair.stable
 
     def _dispatch_direct(self, entry: Entry, now: float) -> None:
@@ -247,29 +247,10 @@ class Exchange:
             # No lot sent it there, so it is no fair sample of what the candidate does.
             self._begin(*chosen, now, reuse=True, sampled=False, half=None)
 
-    def _position(self, entry: Entry) -> int:
-        salt = entry.served.table.salt
-        if not self._conversation:
-            found, source = conversation_id(
-                self._fields.get(b"x-session-id"),
-                self._letter.document,
-                self._key.hash,
-                from_user=entry.served.table.session_from_user,
-                turns=self._operation.turns,
-            )
-            self.plane.conversations[source] += 1
-            self._story.source = source
-            self._conversation = found or self._request_id
-        elif salt == self._salt:
-            return self._where
-        self._salt = salt
-        self._where = position(self._conversation, entry.key, salt)
-        return self._where
-
     def _pin(self, entry: Entry) -> None:
         if len(entry.split) > 1:
             self.plane.failovers += 1
-            self.plane.pins.add(entry, self._position(entry))
+            self.plane.pins.add(entry, self._talk.position(entry))
 
     def _is_behind(self, entry: Entry, part: str) -> bool:
         """Whether a new request has to let others go first: where endpoints can be full, and some wait for one."""
@@ -335,7 +316,7 @@ class Exchange:
         self._course.kills = kills
         self._wait_until = 0.0
         self._desperate = True
-        self._conversation = b""
+        self._talk.move()
         self._letter.rewrite()
         self.dispatch()
 
@@ -451,9 +432,15 @@ class Exchange:
     def rerouted(self) -> None:
         """The routes have changed: if not another word of this revision may reach a client, ask another one.
 
-        Nobody is charged: the operator has judged already.
+        Nobody is charged: the operator has judged already. An answer under Guardrails that hold no more goes on for a
+        while, unless it was begun under what was revoked.
         """
         entry, attempt = self.plane.world.routes.deployments.get(self._entry_key), self._attempt
+        if self.watch is not None and entry is not None and self.watch.guarding is not entry.guarding:
+            self._whole_until = min(self._whole_until, self._began + PINNED)
+            if self.watch.revoked(self.plane.world.guards, entry):
+                self._revoked(entry, attempt)
+                return
         if entry is None or attempt is None or attempt.variant.revision not in entry.cut:
             return
         self._discard_pair()
@@ -462,6 +449,18 @@ class Exchange:
         else:
             self._end_attempt(clean=False)
             self.plane.retries += 1
+            self.dispatch()
+
+    def _revoked(self, entry: Entry, attempt: Attempt | None) -> None:
+        """What it is judged by counts no more: who has got nothing yet is judged by what holds now."""
+        self._discard_pair()
+        if self._spoke and attempt is not None:
+            attempt.break_off(None, REVOKED)
+            return
+        self.guard(entry)
+        if self._barred:
+            self.refuse(UNAVAILABLE)
+        elif self._end_attempt(clean=False) is not None:
             self.dispatch()
 
     def answered(self, body: bytes) -> None:

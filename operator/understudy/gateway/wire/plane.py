@@ -160,7 +160,7 @@ class Plane:
         self.budgets.follow(self.world.routes.keys)
         self.clients.keep(self.world.routes.deployments)
         self._measure()
-        if any(entry.cut for entry in self.world.routes.deployments.values()):
+        if any(entry.cut or entry.places for entry in self.world.routes.deployments.values()):
             for connection in tuple(self.connections):
                 if connection.exchange is not None:
                     self._isolated(connection.exchange.rerouted, connection)

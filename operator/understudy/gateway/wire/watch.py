@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy.gateway.policy.evidence import GuardCounters
 from understudy.gateway.policy.facts import expected, facts_of, last_asked
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
-from understudy.gateway.policy.guarding import Guarding
+from understudy.gateway.policy.guarding import Guarding, panel_key
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, Operation
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.verdicts import Facts, Verdicts
@@ -14,6 +15,7 @@ from understudy.gateway.table import Entry
 from understudy.gateway.wire.ids import uuid7
 
 if TYPE_CHECKING:
+    from understudy.gateway.guards import Guards
     from understudy.gateway.wire.playing import Turn
 
 FILTERED: Final = Refusal(400, "content_filter", "a guardrail of this model does not let the answer through")
@@ -24,6 +26,8 @@ UNAVAILABLE: Final = Refusal(
     retry_after=1,
 )
 
+REVOKED: Final = Refusal(503, "policy_revoked", "the guardrail under which this answer began was revoked: ask again")
+
 
 class Watch:
     """That of one request, under Guardrails of `namespace`.
@@ -32,12 +36,12 @@ class Watch:
     `keeps_raw`: the request log has what an answer would be without Guardrails.
     """
 
-    __slots__ = ("_expected", "_facts", "_guarding", "_namespace", "_operation", "asked", "keeps_raw")
+    __slots__ = ("_expected", "_facts", "_namespace", "_operation", "_places", "asked", "guarding", "keeps_raw")
 
     def __init__(
         self,
         guarding: Guarding,
-        namespace: str,
+        entry: Entry,
         operation: Operation,
         expected: int,
         facts: Facts,
@@ -45,33 +49,45 @@ class Watch:
         *,
         keeps_raw: bool,
     ) -> None:
-        self._namespace = namespace
+        self._namespace = entry.served.namespace
+        self._places = entry.places
         self.asked = asked
-        self._guarding = guarding
+        self.guarding = guarding
         self._operation = operation
         self._expected = expected
         self._facts = facts
         self.keeps_raw = keeps_raw
 
+    def revoked(self, guards: "Guards", entry: Entry) -> bool:
+        """Whether the deployment's table ends answers that began under one of these policies."""
+        under = self.guarding.policies
+        return any(
+            guards.revokes(self._namespace, guard, under[guard.name])
+            for guard in entry.served.table.guards
+            if guard.name in under
+        )
+
+    def count(self, counters: GuardCounters, verdicts: Verdicts) -> None:
+        """An answer of one revision has been judged. One that a failed detector ended has not."""
+        if not verdicts.failed:
+            named = {(f"{each.guardrail}/{each.judged.finding.category}", each.severity) for each in verdicts.found}
+            found = [(self._places[name], severity) for name, severity in named if name in self._places and severity]
+            counters.turn(found, acted=verdicts.acted)
+
     def policy_of(self, detector: str) -> str:
         """The policy that a detector is of, as the panel of detectors knows it."""
         guardrail = detector.partition("/")[0]
-        return panel_key(self._namespace, guardrail, self._guarding.policies[guardrail])
+        return panel_key(self._namespace, guardrail, self.guarding.policies[guardrail])
 
     def answer(self) -> GuardedChoices | GuardedResponse | None:
         """What stands between an engine's answer and who reads it; None where answers are not judged."""
-        plans = self._guarding.output
+        plans = self.guarding.output
         if plans is None or self._operation not in (CHAT, COMPLETIONS, RESPONSES):
             return None
-        verdicts = Verdicts(self._guarding, plans, self._facts, uuid7)
+        verdicts = Verdicts(self.guarding, plans, self._facts, uuid7)
         if self._operation is RESPONSES:
             return GuardedResponse(verdicts)
         return GuardedChoices(verdicts, expected=self._expected, legacy=self._operation is COMPLETIONS)
-
-
-def panel_key(namespace: str, guardrail: str, policy: str) -> str:
-    """How the panel of detectors knows a policy: two Guardrails that say the same may ask different pods."""
-    return f"{namespace}/{guardrail}/{policy}"
 
 
 def is_judged(guarding: Guarding, operation: Operation) -> bool:
@@ -93,5 +109,4 @@ def watch_of(
     asks = guarding.output is not None and guarding.output.text.asked
     asked = last_asked(operation, document) if asks else ""
     keeps_raw = entry.served.table.logging.text == "raw"
-    namespace = entry.served.namespace
-    return Watch(guarding, namespace, operation, expected(operation, document), facts, asked, keeps_raw=keeps_raw)
+    return Watch(guarding, entry, operation, expected(operation, document), facts, asked, keeps_raw=keeps_raw)

@@ -40,15 +40,21 @@ def guardrail(stage: Stage, action: str, **spec: Any) -> dict[str, Any]:
     )
 
 
+def states(stage: Stage) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The status of the Guardrail, and its conditions by type; both empty until it has observed the spec."""
+    found = stage.cluster.get("guardrail", GUARD, stage.namespace) or {}
+    status = found.get("status", {})
+    if status.get("observedGeneration", 0) < found["metadata"]["generation"]:
+        return {}, {}
+    return dict(status), {c["type"]: c for c in status.get("conditions", ())}
+
+
 def enforced(stage: Stage, within: float = 60) -> dict[str, Any]:
     """Wait until all gateways enforce the Guardrail as it is now; its status."""
-    generation = (stage.cluster.get("guardrail", GUARD, stage.namespace) or {})["metadata"]["generation"]
 
     def probe() -> dict[str, Any] | None:
-        status = (stage.cluster.get("guardrail", GUARD, stage.namespace) or {}).get("status", {})
-        states = {c["type"]: c["status"] for c in status.get("conditions", ())}
-        current = status.get("observedGeneration", 0) >= generation
-        return dict(status) if current and states.get("Enforcing") == "True" else None
+        status, conditions = states(stage)
+        return status if conditions.get("Enforcing", {}).get("status") == "True" else None
 
     return eventually("the Guardrail is enforced", probe, within)
 
@@ -91,8 +97,7 @@ def test_what_a_guardrail_forbids_reaches_nobody_and_edits_hold_at_once(stage: S
     guardrail(stage, "Block", detectors=[{"name": "words", "type": "patterns", "patterns": [endless]}, cards])
 
     def refused() -> bool:
-        status = (stage.cluster.get("guardrail", GUARD, stage.namespace) or {}).get("status", {})
-        ready = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
+        ready = states(stage)[1].get("Ready", {})
         return ready.get("status") == "False" and "word" in ready.get("message", "")
 
     eventually("the Guardrail's status says what is wrong", refused, within=30)

@@ -377,6 +377,18 @@ def test_a_guardrail_of_the_files_is_compiled_with_the_texts_of_the_files_or_the
     assert kubectl.run("plan", "-f", written(folder, wants, guard()))[0] == 0
 
 
+def test_a_guardrail_alone_concerns_the_deployments_for_which_it_would_hold(kubectl: Plugin, folder: Path) -> None:
+    begun(kubectl, serving("v1"))
+    pii = {"detectors": [{"name": "pii", "type": "pii"}], "rules": [{**BLOCK, "category": "pii"}]}
+    code, out, _ = kubectl.run("plan", "-f", written(folder, guard(**pii)))
+    assert (code, "no new revision: the pods of" in out, "change RoutingTable story" in out) == (0, True, True)
+    code, out, _ = kubectl.run("plan", "-f", written(folder, guard(**{**pii, "detectors": []})))
+    assert (code, "GuardrailInvalid: Guardrail safe: rules[0]: no detector finds 'pii'" in out) == (1, True)
+    elsewhere = guard(**pii, selector={"matchLabels": {"app": "other"}})
+    code, _, errors = kubectl.run("plan", "-f", written(folder, elsewhere))
+    assert (code, "nor a Guardrail for one" in errors) == (1, True)
+
+
 def test_a_text_of_the_files_is_compiled_for_the_guardrail_that_is_stored(kubectl: Plugin, folder: Path) -> None:
     cluster = begun(kubectl, serving("v1"))
     store(kubectl.api, GUARDRAIL, {**compiled(selector={}, detectors=[WORDS], rules=[BLOCK])})

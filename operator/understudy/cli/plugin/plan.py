@@ -16,6 +16,7 @@ from understudy.cli.plugin.trying import Tried, tried
 from understudy.engine.wake import model_name
 from understudy.kube.client import Object
 from understudy.kube.resources import GUARDRAIL, MODEL, MODEL_DEPLOYMENT, Resource
+from understudy.plan.guards import holds_for
 
 # Kinds that a deployment is applied with, and what the API server has against some of them, by name.
 _WITH = (MODEL, GUARDRAIL)
@@ -25,6 +26,7 @@ EPILOG = """\
   kubectl understudy plan -f storyteller.yaml
   kubectl understudy plan -f deploy/                         a folder; Models in it count as applied
   kubectl understudy plan -f model.yaml                      the deployments that use this Model
+  kubectl understudy plan -f guardrail.yaml                  the deployments for which it would hold
   helm template … | kubectl understudy plan -f - -o json
 
 The API server is asked by dry run whether it would take the objects; the rest is the operator's planner, run on what
@@ -54,7 +56,9 @@ async def run(session: Session, args: argparse.Namespace) -> int:
     settings = await installation(session.client, args.system_namespace)
     found = [told async for told in _forecasts(session, files, settings, server_side=args.server_side)]
     if not found:
-        raise PluginError(f"{', '.join(args.filename)} holds no ModelDeployment, and no Model that one uses")
+        raise PluginError(
+            f"{', '.join(args.filename)} holds no ModelDeployment, and no Model that one uses, nor a Guardrail for one"
+        )
     if args.output:
         session.out.write(rendered({"items": [document(told) for told in found]}, args.output))
     else:
@@ -75,11 +79,19 @@ async def _forecasts(
         _, made = await _tried(session, files, MODEL_DEPLOYMENT, wanted, server_side=server_side)
         yield await _one(session, files, settings, made, refused)
     planned = {_name(obj) for obj in files.of(MODEL_DEPLOYMENT)}
-    for model in files.of(MODEL):
-        namespace, name = _name(model)
-        for live in await Reader(session.client, namespace).listed(MODEL_DEPLOYMENT):
-            if _name(live) not in planned and model_name(live) == name:
-                yield await _one(session, files, settings, Tried(live, live), refused)
+    for kind in _WITH:
+        for applied in files.of(kind):
+            for live in await Reader(session.client, _name(applied)[0]).listed(MODEL_DEPLOYMENT):
+                if _name(live) not in planned and _concerns(kind, applied, live):
+                    planned.add(_name(live))
+                    yield await _one(session, files, settings, Tried(live, live), refused)
+
+
+def _concerns(kind: Resource, applied: Object, deployment: Object) -> bool:
+    """Whether a Model is used by the deployment, or a Guardrail holds for it."""
+    if kind == MODEL:
+        return bool(model_name(deployment) == applied["metadata"]["name"])
+    return holds_for(applied, deployment)
 
 
 async def _one(session: Session, files: Manifests, settings: Installation, made: Tried, refused: Refused) -> Forecast:

@@ -8,6 +8,7 @@ from understudy.domain.state import (
     PAIR_METRICS,
     DeploymentState,
     GatewayState,
+    Guarded,
     Pairs,
     RevisionState,
     Sample,
@@ -37,6 +38,7 @@ REVISION = RevisionState(
         other_tools=2,
         similarity=(0, 0, 1, 0, 0, 0, 0, 0, 2, 4),
     ),
+    guard=Guarded(turns=8, found={"safety/hate/6": 1, "safety/pii/4": 2}, acted=3),
 )
 
 
@@ -48,12 +50,25 @@ def test_a_state_survives_the_way(rejected: tuple[str, int]) -> None:
     assert parse_state(dump_state(state)) == state
 
 
-@pytest.mark.parametrize(("field", "nothing"), [("sample", Sample()), ("pairs", Pairs())])
-def test_what_an_older_gateway_does_not_count_is_nothing(field: str, nothing: Sample | Pairs) -> None:
+@pytest.mark.parametrize(("field", "nothing"), [("sample", Sample()), ("pairs", Pairs()), ("guard", Guarded())])
+def test_what_an_older_gateway_does_not_count_is_nothing(field: str, nothing: Sample | Pairs | Guarded) -> None:
     state = GatewayState("start", 1.0, {"stories/story": DeploymentState(revisions={"6f1c9a02": REVISION})})
     raw = dump_state(state)
     del raw["deployments"]["stories/story"]["revisions"]["6f1c9a02"][field]
     assert getattr(parse_state(raw).deployments["stories/story"].revisions["6f1c9a02"], field) == nothing
+
+
+def test_a_revision_that_no_guardrail_is_asked_about_says_nothing_of_them() -> None:
+    state = GatewayState("start", 1.0, {"a/b": DeploymentState(revisions={"6f1c9a02": RevisionState()})})
+    raw = dump_state(state)["deployments"]["a/b"]["revisions"]["6f1c9a02"]
+    assert "guard" not in raw
+
+
+def test_of_guardrails_what_was_not_found_may_be_left_out() -> None:
+    state = GatewayState("start", 1.0, {"a/b": DeploymentState(revisions={"6f1c9a02": REVISION})})
+    raw = dump_state(state)
+    raw["deployments"]["a/b"]["revisions"]["6f1c9a02"]["guard"] = {"turns": 5}
+    assert parse_state(raw).deployments["a/b"].revisions["6f1c9a02"].guard == Guarded(turns=5)
 
 
 def test_an_older_gateway_tells_of_nobody_who_waits() -> None:

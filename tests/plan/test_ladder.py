@@ -1,5 +1,8 @@
 """The ladder of Guardrails in a rollout: too many findings hold it or turn it back; of what serves they are told."""
 
+import math
+import random
+import statistics
 from typing import Any
 
 import pytest
@@ -109,6 +112,41 @@ def test_the_evidence_is_a_fair_bet_at_the_rate_itself() -> None:
         assert after == pytest.approx(before)
         less = rate / 2
         assert less * evidence(rate, (51, 5)) + (1 - less) * evidence(rate, (51, 4)) < before
+
+
+def turned_back(times: float, judged: Rung, revisions: int = 100, turns: int = 20_000) -> tuple[int, float]:
+    """Of so many revisions with `times` the rate of the rung those that ever exceed it, and their median turns then."""
+    chance = random.Random(7)
+    until: list[int] = []
+    for _ in range(revisions):
+        seen = found = 0
+        while not exceeds(judged, (seen, found)):
+            # Turns up to the next one with a finding.
+            seen += int(math.log(1 - chance.random()) / math.log(1 - times * judged.rate)) + 1
+            found += 1
+            if seen > turns:
+                break
+        else:
+            until.append(seen)
+    return len(until), statistics.median(until or [math.inf])
+
+
+@pytest.mark.parametrize(
+    ("times", "threshold", "sequential"),
+    [
+        (1.0, (93, 2344), (0, math.inf)),
+        (1.5, (100, 2116.0), (92, 9462.0)),
+        (2.0, (100, 2060.5), (100, 2831.5)),
+        (4.0, (100, 2031.5), (100, 2031.5)),
+    ],
+)
+def test_at_the_rate_itself_chance_decides_unless_it_has_to_be_shown(
+    times: float, threshold: tuple[int, float], sequential: tuple[int, float]
+) -> None:
+    # The figures of docs/guardrails.md.
+    fields = {"rate": 0.005, "minTurns": 2000}
+    assert turned_back(times, a_rung(**fields)) == threshold
+    assert turned_back(times, a_rung(test="sequential", alpha=0.01, **fields)) == sequential
 
 
 def test_nothing_speaks_against_a_rate_of_all_turns() -> None:

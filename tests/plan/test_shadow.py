@@ -19,6 +19,8 @@ PROMPT = {"name": "answers", "messages": [{"role": "user", "content": "Say yes."
 COPIES = {"percent": 50, "samples": 100}
 TERMS = rollout(shadow=COPIES)
 LONG = rollout(shadow={"percent": 50, "samples": 100_000})
+# What both halves of a pair can tell: nobody is asked about an answer that reaches nobody.
+IN_PAIRS = [row for row in METRICS if row[0] != "guardrailBlocks"]
 NO_DATA = {"minSamples": 5, "ceilings": {"errorRate": 0.2, "minRequests": 5}}
 
 
@@ -81,7 +83,7 @@ def test_before_the_first_step_the_candidate_answers_copies_until_enough_pairs_w
     assert first["compared"][0].startswith(f"errors in pairs: 0 of 100 (0.00%) on {cluster.status['stable']}, 0 of 100")
 
 
-@pytest.mark.parametrize(("metric", "reason", "words"), METRICS)
+@pytest.mark.parametrize(("metric", "reason", "words"), IN_PAIRS)
 def test_one_that_answers_worse_goes_back_before_anybody_has_seen_an_answer_of_it(
     metric: str, reason: str, words: str
 ) -> None:
@@ -102,7 +104,7 @@ def test_one_that_answers_worse_goes_back_before_anybody_has_seen_an_answer_of_i
 
 
 def test_one_that_answers_as_badly_as_stable_passes() -> None:
-    as_bad = Behaviour(error_rate=0.1, bad={metric: 0.1 for metric, _, _ in METRICS if metric != "errors"})
+    as_bad = Behaviour(error_rate=0.1, bad={metric: 0.1 for metric, _, _ in IN_PAIRS if metric != "errors"})
     cluster = shadowing(rollout(shadow={"percent": 100, "samples": 3000}), as_bad)
     cluster.behaviours["v2"] = as_bad
     cluster.until_phase("Canary", limit=300)

@@ -42,7 +42,7 @@ def answering(status: int, body: bytes) -> Iterator[tuple[str, list[tuple[str, s
             """Nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.001})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked

@@ -71,10 +71,10 @@ class Table:
         """Somebody says something."""
         return await ask(self.g.port, chat(**more), headers=headers, key=key)
 
-    async def tell(self, *events: dict[str, Any], key: str = KEY, headers: tuple[str, ...] = (), **more: Any) -> Answer:
-        """An application tells of events."""
-        body = {"player": "anna", **more, "events": [{"at": now(), **event} for event in events]}
-        return await ask(self.g.port, body, headers=headers, key=key, path=EVENTS)
+    async def tell(self, *events: dict[str, Any]) -> Answer:
+        """An application tells of events of anna."""
+        body = {"player": "anna", "events": [{"at": now(), **event} for event in events]}
+        return await ask(self.g.port, body, path=EVENTS)
 
     async def stored(self, number: int) -> None:
         """Wait until the records have so many events."""
@@ -110,6 +110,7 @@ async def playing(folder: Path) -> AsyncIterator[Table]:
             outbox.close()
 
 
+@pytest.mark.slow
 async def test_turns_of_a_player_are_told_by_the_gateway(tmp_path: Path) -> None:
     async with playing(tmp_path) as t:
         assert (await t.says("x-player-id: anna")).status == 200
@@ -132,6 +133,7 @@ async def shown(t: Table, name: str = "anna", key: str = KEY, *headers: str) -> 
     return await ask(t.g.port, None, headers=headers, key=key, path=f"/v1/engagement/{name}", method="GET")
 
 
+@pytest.mark.slow
 async def test_what_an_application_tells_counts_once_and_leads_to_a_level(tmp_path: Path) -> None:
     async with playing(tmp_path) as t:
         events = [
@@ -149,6 +151,7 @@ async def test_what_an_application_tells_counts_once_and_leads_to_a_level(tmp_pa
         assert answer.json["figures"]["limit_easing"] == 2
 
 
+@pytest.mark.slow
 async def test_a_player_is_shown_to_his_own_tenant_and_by_a_token_himself_alone(tmp_path: Path) -> None:
     async with playing(tmp_path) as t:
         await t.tell({"event_id": "c1", "kind": "exit_intent"})
@@ -180,11 +183,15 @@ async def test_a_player_is_shown_to_his_own_tenant_and_by_a_token_himself_alone(
 async def test_what_may_not_be_told_is_refused(
     tmp_path: Path, key: str, headers: tuple[str, ...], event: dict[str, Any], more: Any, status: int, sentence: str
 ) -> None:
-    async with playing(tmp_path) as t:
+    players, outbox = alone(tmp_path)
+    async with gateway(snapshot(keys=keys()), players=players) as g:
         given = tuple(f"x-player-token: {fresh().decode()}" if one == "token" else one for one in headers)
-        answer = await t.tell({"event_id": "e", **event}, key=key, headers=given, **more)
+        body = {"player": "anna", **more, "events": [{"event_id": "e", "at": now(), **event}]}
+        answer = await ask(g.port, body, headers=given, key=key, path=EVENTS)
         assert answer.status == status
         assert sentence in answer.json["error"]["message"]
+    assert outbox.next() is None
+    outbox.close()
 
 
 async def test_a_break_holds_and_ends_in_a_crisis(tmp_path: Path) -> None:
@@ -222,6 +229,7 @@ async def test_without_records_nobody_plays(tmp_path: Path) -> None:
         assert (await ask(g.port, chat(), headers=("x-player-id: anna",))).status == 200
 
 
+@pytest.mark.slow
 async def test_records_that_call_nobody_by_a_name_are_told_of_nobody(tmp_path: Path) -> None:
     async with records(tmp_path, time.time) as r, engine() as e:
         outbox = Outbox(tmp_path / "outbox", 1 << 20)
@@ -558,6 +566,7 @@ async def one_of_several(folder: Path, base: str, world: dict[str, Any]) -> Asyn
         outbox.close()
 
 
+@pytest.mark.slow
 async def test_a_break_that_an_event_at_one_gateway_begins_holds_at_all(tmp_path: Path) -> None:
     strict = {"profile": "therapeutic", "thresholds": {"limitEasing": 1}, "actions": {"L1": ["CoolDown"]}}
     async with engine() as e, records(tmp_path, time.time, keys=OLD) as r:

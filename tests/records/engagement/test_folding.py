@@ -108,6 +108,7 @@ def world(url: str) -> Iterator[World]:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_gateways_are_told_what_the_whole_log_leads_to(world: World) -> None:
     log = played(6, "1")
     for first in range(0, len(log), 40):
@@ -116,6 +117,7 @@ def test_gateways_are_told_what_the_whole_log_leads_to(world: World) -> None:
     assert world.folding.step() == 0
 
 
+@pytest.mark.slow
 def test_after_a_start_it_goes_on_from_what_was_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("understudy.records.engagement.folding._UNSAVED", 20)
     log = played(5, "2")

@@ -80,6 +80,7 @@ async def test_a_gateway_hears_of_changes_and_goes_on_from_where_it_was(tmp_path
                 assert await gateway.next() == second
 
 
+@pytest.mark.slow
 async def test_one_is_shown(tmp_path: Path) -> None:
     async with records(tmp_path, lambda: START + 600, keys=OLD) as r:
         async with listening(r) as gateway:
@@ -99,6 +100,7 @@ async def test_a_silent_stream_says_that_it_is_alive(tmp_path: Path, monkeypatch
         assert (await gateway.next("ALIVE"))["change"] == 0
 
 
+@pytest.mark.slow
 async def test_many_changes_come_in_several_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "_BATCH", 2)
     async with records(tmp_path, lambda: START + 600, keys=OLD) as r, listening(r) as gateway:
@@ -107,6 +109,7 @@ async def test_many_changes_come_in_several_reads(tmp_path: Path, monkeypatch: p
         assert len({(await gateway.next())["who"] for _ in range(5)}) == 5
 
 
+@pytest.mark.slow
 async def test_there_are_no_more_streams_than_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "_MOST_STREAMS", 1)
     async with records(tmp_path, time.time, keys=OLD) as r, listening(r) as gateway:

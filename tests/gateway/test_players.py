@@ -27,7 +27,7 @@ from understudy.gateway import players as players_module
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.outbox import Outbox
 from understudy.gateway.players import Players
-from understudy.gateway.policy.players import Who
+from understudy.gateway.policy.players import MOST_POSTS, MOST_SIGNS, Who
 from understudy.gateway.ship import Shipper
 from understudy.guard.engagement.clock import Clock
 from understudy.guard.engagement.crisis import Crisis
@@ -404,6 +404,7 @@ async def test_what_was_not_asked_for_longest_is_forgotten(tmp_path: Path, monke
 @pytest.mark.parametrize("content", [b"no json", b"[]", b"{}", b'{"form": 1}', b'{"form": 0}'])
 async def test_a_file_that_is_none_is_passed_over(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "players.json").write_bytes(content)
+    (tmp_path / "players.crises.json").write_bytes(content)
     players, outbox = alone(tmp_path)
     assert players.state_of(ANNA) == CALM
     outbox.close()
@@ -411,7 +412,7 @@ async def test_a_file_that_is_none_is_passed_over(tmp_path: Path, content: bytes
 
 async def test_a_disk_that_fails_ends_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     players, outbox = alone(tmp_path)
-    (tmp_path / "players.json").mkdir()
+    (tmp_path / "players.crises.json").mkdir()
     assert players.tell(ANNA, Event("s", "crisis_sign", time.time()))
     assert players.state_of(ANNA).crisis
     assert "cannot be kept" in caplog.text
@@ -428,6 +429,45 @@ async def test_without_room_it_is_said(tmp_path: Path) -> None:
         assert (answer.status, answer.code) == (503, "busy")
         answer = await ask(g.port, None, path="/v1/engagement/anna", method="GET")
         assert (answer.status, answer.code) == (503, "records_unavailable")
+    outbox.close()
+
+
+async def test_nobody_can_fill_the_room_that_is_kept_for_signs_of_danger(tmp_path: Path) -> None:
+    players, outbox = alone(tmp_path, lambda: 1000.0)
+    for number in range(MOST_SIGNS + 5):
+        assert players.tell(Who("games", "", f"s{number}"), Event("s", "crisis_sign", 1000.0, "client"))
+    counted = {lane: sum(segment.lines for segment in outbox._segments[lane]) for lane in ("kept", "common")}
+    assert counted == {"kept": MOST_SIGNS, "common": 5}
+    # All of them hold all the same.
+    assert players.state_of(Who("games", "", f"s{MOST_SIGNS + 4}")).crisis
+    outbox.close()
+
+
+async def test_of_crises_without_end_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(players_module, "MOST", 3)
+    monkeypatch.setattr(players_module, "_AT_ONCE", 2)
+    players, outbox = alone(tmp_path, lambda: 1000.0)
+    for number in range(5):
+        players.tell(Who("games", "", f"s{number}"), Event("s", "crisis_sign", 1000.0, "client"))
+    assert [players.state_of(Who("games", "", f"s{number}")).crisis for number in range(5)] == [
+        False,
+        False,
+        *[True] * 3,
+    ]
+    kept = orjson.loads((tmp_path / "players.crises.json").read_bytes())["crises"]
+    assert len(kept) == 2
+    players.save()
+    assert len(orjson.loads((tmp_path / "players.crises.json").read_bytes())["crises"]) == 3
+    outbox.close()
+
+
+async def test_a_key_that_tells_of_events_without_end_is_slowed_down(tmp_path: Path) -> None:
+    players, outbox = alone(tmp_path, lambda: 1000.0)
+    event = {"event_id": "e", "kind": "exit_intent", "at": "1970-01-01T00:16:40Z"}
+    async with gateway(snapshot(keys=keys()), players=players) as g, client(g.port) as one:
+        answers = [await one.ask({"player": "anna", "events": [event]}, path=EVENTS) for _ in range(MOST_POSTS + 1)]
+    assert {answer.status for answer in answers[:-1]} == {202}
+    assert (answers[-1].status, answers[-1].code, answers[-1].fields["retry-after"]) == (429, "too_many_events", "1")
     outbox.close()
 
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
 from understudy.gateway import kubeapi
 from understudy.gateway.outbox import Outbox
 from understudy.gateway.policy.gauges import Gauges
-from understudy.gateway.policy.players import Who
+from understudy.gateway.policy.players import MOST_POSTS, MOST_SIGNS, Pace, Who
 from understudy.guard.engagement import crisis as crises
 from understudy.guard.engagement.crisis import Allowance, Answer, Crisis, Refusal
 from understudy.guard.engagement.events import Event, Kind
@@ -38,6 +38,8 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _SAVE_SECONDS: Final = 30.0
 _FORM: Final = 1
+_CRISES: Final = ".crises.json"
+_AT_ONCE: Final = 1000
 _NONE: Final = Crisis()
 _NOTHING: Final = State()
 _UNSPENT: Final = Allowance()
@@ -60,6 +62,9 @@ class Players:
         hurry: Callable[[], None] = lambda: None,
     ) -> None:
         self.wall = wall
+        # How often a second a key may tell of events.
+        self.posts = Pace(MOST_POSTS)
+        self._signs = Pace(MOST_SIGNS)
         # Whether the records keep nothing of players: then nothing is told of them.
         self.off = False
         self._server = server
@@ -70,7 +75,7 @@ class Players:
         self._keys: tuple[bytes, ...] = ()
         self._states: OrderedDict[str, State] = OrderedDict()
         # Crises that this gateway has seen itself, by names that its own secret makes.
-        self._crises: dict[str, Crisis] = {}
+        self._crises: OrderedDict[str, Crisis] = OrderedDict()
         # By key, what of its requests only a crisis let through.
         self._spent: dict[str, Allowance] = {}
         self._referrals = 0
@@ -80,7 +85,9 @@ class Players:
         self._dirty = False
         self._heard = float("-inf")
         self._told: dict[str, float] = {"turn": 0, "posted": 0, "sign": 0, "dropped": 0}
-        self._read()
+        if file is not None:
+            _read(file, self._take_states)
+            _read(file.with_suffix(_CRISES), self._take_crises)
 
     # What is known.
 
@@ -122,9 +129,12 @@ class Players:
             "marks": event.marks,
             "policy": policy,
         }
-        kind = "sign" if sign else "engagement"
+        # Of one tenant: whoever makes up sessions is not somebody else each time.
+        kind: Literal["sign", "engagement"] = "engagement"
+        if sign and self._signs.keeps(who.tenant, self.wall()):
+            kind = "sign"
         before = self._outbox.dropped[kind]
-        self._outbox.put("sign" if sign else "engagement", orjson.dumps(line))
+        self._outbox.put(kind, orjson.dumps(line))
         room = self._outbox.dropped[kind] == before
         told = "sign" if sign else "turn" if event.kind == "turn" else "posted"
         self._told[told if room else "dropped"] += 1
@@ -215,19 +225,13 @@ class Players:
         now = self.wall()
         document = {
             "form": _FORM,
-            "own": self._own.hex(),
             "origin": self._origin,
             "change": self._change,
             "keys": [key.hex() for key in self._keys],
             "states": {name: dump(state) for name, state in self._states.items() if state.until > now},
-            "crises": {name: dump(State(crisis=own)) for name, own in self._crises.items()},
         }
-        try:
-            _write(self._file, orjson.dumps(document))
-        except OSError as error:
-            LOG.warning("states of players cannot be kept in %s: %s", self._file, error)
-            return
-        self._dirty = False
+        self._dirty = not _write(self._file, document)
+        self._save_crises()
 
     def gauges(self) -> Gauges:
         """What metrics show of it, as `Plane.gauges`."""
@@ -262,28 +266,28 @@ class Players:
             known = self._crises.get(name, _NONE)
             after = crises.sign if event.kind == "crisis_sign" else crises.clear
             self._crises[name] = after(known, event.at)
+            self._crises.move_to_end(name)
+        while len(self._crises) > MOST:
+            self._crises.popitem(last=False)
         self._dirty = True
-        # Before the answer: whoever is killed now would otherwise not know of it.
-        self.save()
+        # Before the answer: whoever is killed now would otherwise not know of it. Nobody sees so many at once.
+        if len(self._crises) <= _AT_ONCE:
+            self._save_crises()
 
-    def _read(self) -> None:
-        if self._file is None:
-            return
-        try:
-            document = orjson.loads(self._file.read_bytes())
-            if document["form"] != _FORM:
-                return
-            own, keys = bytes.fromhex(document["own"]), tuple(bytes.fromhex(key) for key in document["keys"])
-            states = {name: parse(state) for name, state in document["states"].items()}
-            seen = {name: parse(state).crisis for name, state in document["crises"].items()}
-            origin, change = str(document["origin"]), int(document["change"])
-        except FileNotFoundError:
-            return
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            LOG.warning("states of players in %s are of no use: %s", self._file, error)
-            return
-        self._own, self._keys, self._states = own, keys, OrderedDict(states)
-        self._crises, self._origin, self._change = seen, origin, change
+    def _save_crises(self) -> None:
+        if self._file is not None:
+            seen = {name: dump(State(crisis=own)) for name, own in self._crises.items()}
+            _write(self._file.with_suffix(_CRISES), {"form": _FORM, "own": self._own.hex(), "crises": seen})
+
+    def _take_states(self, document: Mapping[str, Any]) -> None:
+        keys = tuple(bytes.fromhex(key) for key in document["keys"])
+        states = {name: parse(state) for name, state in document["states"].items()}
+        self._origin, self._change = str(document["origin"]), int(document["change"])
+        self._keys, self._states = keys, OrderedDict(states)
+
+    def _take_crises(self, document: Mapping[str, Any]) -> None:
+        seen = {name: parse(state).crisis for name, state in document["crises"].items()}
+        self._own, self._crises = bytes.fromhex(document["own"]), OrderedDict(seen)
 
 
 def _called(who: Who) -> Iterator[tuple[SubjectKind, str]]:
@@ -293,13 +297,30 @@ def _called(who: Who) -> Iterator[tuple[SubjectKind, str]]:
         yield "session", who.session
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Replace the file in one step, readable by its owner alone; raises OSError."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _read(path: Path, take: Callable[[Mapping[str, Any]], None]) -> None:
+    """Have taken what a file holds, if there is one and it is of use."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        document = orjson.loads(path.read_bytes())
+        if document["form"] == _FORM:
+            take(document)
+    except FileNotFoundError:
+        return
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        LOG.warning("%s is of no use: %s", path, error)
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> bool:
+    """Replace the file in one step, readable by its owner alone; whether that went well."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(orjson.dumps(document))
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        LOG.warning("what is known of players cannot be kept in %s: %s", path, error)
+        return False
+    return True

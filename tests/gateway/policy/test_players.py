@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from understudy.gateway.policy.players import Players, Who, parse_players, player_fields, who
+from understudy.gateway.policy.players import Pace, Players, Who, parse_players, player_fields, who
 from understudy.gateway.policy.refusal import Refusal
 
 SECRET = "s" * 32
@@ -94,6 +94,13 @@ def test_what_is_no_json_is_no_token() -> None:
 )
 def test_a_secret_says_what_it_is_made_of(fields: dict[str, str]) -> None:
     assert player_fields("understudy-system/key", parse_players("understudy-system/key", fields)) == fields
+
+
+def test_a_key_that_has_done_enough_in_a_second_waits_for_the_next() -> None:
+    pace = Pace(2)
+    assert [pace.keeps("a", 10.0 + n / 10) for n in range(3)] == [True, True, False]
+    assert pace.keeps("b", 10.5)
+    assert pace.keeps("a", 11.0)
 
 
 def test_keys_without_a_tenant_have_one_of_their_own() -> None:

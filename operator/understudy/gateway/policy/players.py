@@ -27,6 +27,10 @@ TOKEN_HEADER: Final = b"x-player-token"
 SESSION_HEADER: Final = b"x-session-id"
 # Requests of a key that a crisis alone lets through, a day.
 USUAL_ALLOWANCE: Final = 200
+# Of each key a worker takes so many batches of events a second, and so many signs of danger into the room that is kept
+# for them: what is above that makes way as requests do, so that nobody can fill it.
+MOST_POSTS: Final = 50
+MOST_SIGNS: Final = 10
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,319}")
 _PLAYER: Final = re.compile(rb"[A-Za-z0-9._~:@+=-]{1,128}")
@@ -65,6 +69,25 @@ class Who:
     def known(self) -> bool:
         """Whether there is anybody to speak of."""
         return bool(self.player or self.session)
+
+
+class Pace:
+    """So many times a second each of several keys may do something; what is above that has to wait for the next."""
+
+    __slots__ = ("_counts", "_most", "_second")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._second = 0
+        self._counts: dict[str, int] = {}
+
+    def keeps(self, key: str, now: float) -> bool:
+        """Whether `key` may once more, at `now` in seconds; this one is counted."""
+        if int(now) != self._second:
+            self._second = int(now)
+            self._counts.clear()
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key] <= self._most
 
 
 def parse_players(secret: str, fields: Mapping[str, str]) -> Players:

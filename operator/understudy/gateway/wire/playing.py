@@ -15,7 +15,7 @@ from understudy.gateway.policy.guarding import languages, referral
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, PLAYER, RESPONSES, Operation
-from understudy.gateway.policy.players import Who, who
+from understudy.gateway.policy.players import MOST_POSTS, Who, who
 from understudy.gateway.policy.posting import read_events
 from understudy.gateway.policy.postscript import streamed, takes, whole
 from understudy.gateway.policy.refusal import Refusal
@@ -49,6 +49,12 @@ _OFF: Final = Refusal(404, "no_engagement", "nothing is kept of players here: it
 _AWAY: Final = Refusal(503, "records_unavailable", "the records of players cannot be asked just now", retry_after=2)
 _UNKNOWN: Final = Refusal(404, "unknown_player", "nothing is known of this player")
 _NO_ROOM: Final = Refusal(503, "busy", "there is no room for what is told of players: tell it again", retry_after=2)
+_TOO_FAST: Final = Refusal(
+    429,
+    "too_many_events",
+    f"a key may tell of events {MOST_POSTS} times a second: tell of several at once",
+    retry_after=1,
+)
 _OTHER: Final = Refusal(403, "not_your_player", "a token lets its own player be asked for alone")
 
 
@@ -72,6 +78,9 @@ def serve_players(client: "Connection", head: Head, body: bytes | bytearray, key
 
 
 def _take(client: "Connection", players: "Players", body: bytes | bytearray, key: AccessKey, asking: Who) -> None:
+    if not players.posts.keeps(key.hash, players.wall()):
+        client.refuse(_TOO_FAST)
+        return
     found = read_events(body, key.players, asking, players.wall())
     if isinstance(found, Refusal):
         client.refuse(found)

@@ -51,7 +51,8 @@ class Guarding:
     """All Guardrails of one deployment. A direction about which no rule speaks has no plans.
 
     `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language. `findings` are what may be found in
-    answers, as `<guardrail>/<category>`. `engagement` is what the first that says something of it says.
+    answers, as `<guardrail>/<category>`. `texts_only`: what cannot be judged may not be asked. `engagement` is what the
+    first that says something of it says.
     """
 
     policies: Mapping[str, str]
@@ -59,6 +60,7 @@ class Guarding:
     output: Plans | None
     referrals: Mapping[str, Mapping[str, Referral]]
     findings: tuple[str, ...]
+    texts_only: bool
     engagement: Mapping[str, Any] | None = None
 
 
@@ -70,6 +72,10 @@ def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], 
         _plans(policies, "output", make),
         {policy.name: _referrals(spec) for policy, spec in zip(policies, specs, strict=True)},
         tuple(f"{policy.name}/{each.rule.category}" for policy in policies for each in policy.about("output")),
+        any(
+            spec.get("unscannable", "Block") == "Block" and _enforces(policy, "input")
+            for policy, spec in zip(policies, specs, strict=True)
+        ),
         next((said for spec in specs if (said := _engagement(spec)) is not None), None),
     )
 
@@ -90,12 +96,12 @@ def _plans(policies: Sequence[Policy], where: Where, make: MakeEngine) -> Plans 
         return None
     plan = merge(policies, where, make)
     at_once = replace(plan, asked=frozenset(), awaited=frozenset(), by_sentence=False)
-    enforces = any(
-        policy.strictest(where, each.rule.category) >= Content.REDACT
-        for policy in policies
-        for each in policy.about(where)
-    )
+    enforces = any(_enforces(policy, where) for policy in policies)
     return Plans(plan, json_plans(plan), json_plans(at_once).outside, enforces)
+
+
+def _enforces(policy: Policy, where: Where) -> bool:
+    return any(policy.strictest(where, each.rule.category) >= Content.REDACT for each in policy.about(where))
 
 
 def _referrals(spec: Mapping[str, Any]) -> Mapping[str, Referral]:

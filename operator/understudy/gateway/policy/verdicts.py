@@ -165,12 +165,12 @@ class Verdicts:
     `questions` are taken by whoever asks detectors.
     """
 
-    __slots__ = ("_facts", "_guarding", "_mint", "_open", "_plans", "failed", "failures", "found", "questions", "told")
+    __slots__ = ("_guarding", "_mint", "_open", "_plans", "facts", "failed", "failures", "found", "questions", "told")
 
     def __init__(self, guarding: Guarding, plans: Plans, facts: Facts, mint: Callable[[], str]) -> None:
         self._guarding = guarding
         self._plans = plans
-        self._facts = facts
+        self.facts = facts
         self._mint = mint
         self._open: list[Passage] = []
         self.failed = False
@@ -197,7 +197,7 @@ class Verdicts:
 
     def open(self, channel: str, choice: int) -> Passage:
         """A new passage: of text, or of JSON where that was asked for."""
-        return self._opened(channel, choice, json=self._facts.json, before=self._facts.before.get(choice, ""))
+        return self._opened(channel, choice, json=self.facts.json, before=self.facts.before.get(choice, ""))
 
     def open_side(self, channel: str, choice: int, *, json: bool = False) -> Passage:
         """A new passage beside the answer proper: its shape does not depend on what was asked for."""
@@ -205,7 +205,7 @@ class Verdicts:
 
     def word(self, word: str, channel: str, choice: int) -> str | None:
         """A word such as a tool's name, as it may be said; None if it may not, whatever the rule makes of that."""
-        facts = self._facts
+        facts = self.facts
         gate = Gate(self._plans.name, fiction=facts.fiction, in_crisis=facts.in_crisis)
         passage = Passage(gate, channel, choice)
         release = together(gate.feed(word), gate.finish())
@@ -221,7 +221,7 @@ class Verdicts:
             if any(each.policy == "Degrade" for each in release.failures):
                 self.told["degraded"] = True
         for judged in release.judged:
-            self._note(passage, judged)
+            self.note(passage.channel, passage.choice, judged)
         if release.end is not None and release.end.why == "failed":
             self.failed = True
         return release.text
@@ -229,7 +229,7 @@ class Verdicts:
     def referral(self, noted: Sequence[Noted]) -> str:
         """What a person is told for whom these findings mean a crisis."""
         names = [each.guardrail for each in noted if each.judged.decision.crisis]
-        found = referral(self._guarding, names, self._facts.languages)
+        found = referral(self._guarding, names, self.facts.languages)
         return "" if found is None else found.said()
 
     def tell(self) -> dict[str, Any]:
@@ -244,7 +244,7 @@ class Verdicts:
         self._open.clear()
 
     def _opened(self, channel: str, choice: int, *, json: bool, before: str) -> Passage:
-        facts, plans = self._facts, self._plans
+        facts, plans = self.facts, self._plans
         more = {"fiction": facts.fiction, "in_crisis": facts.in_crisis}
         gate: TextGate = (
             JsonGate(plans.json, before=before, **more) if json else Gate(plans.text, before=before, **more)
@@ -253,13 +253,15 @@ class Verdicts:
         self._open.append(passage)
         return passage
 
-    def _note(self, passage: Passage, judged: Judged) -> None:
+    def note(self, channel: str, choice: int, judged: Judged) -> Noted:
+        """Keep a finding, and what is to be told of it."""
         severity = self._plans.text.severity(judged.finding)
-        noted = Noted(self._mint(), passage.channel, passage.choice, judged, severity)
+        noted = Noted(self._mint(), channel, choice, judged, severity)
         self.found.append(noted)
         if judged.decision.content >= Content.ANNOTATE or judged.decision.crisis:
             self.told.setdefault("findings", []).append(noted.told())
         if judged.decision.banner:
-            shown = referral(self._guarding, [noted.guardrail], self._facts.languages)
+            shown = referral(self._guarding, [noted.guardrail], self.facts.languages)
             if shown is not None:
                 self.told["crisis"] = {"text": shown.text, "phone": shown.phone, "url": shown.url}
+        return noted

@@ -1,7 +1,9 @@
 """Heads of answers, built field by field: nothing of the engine's head reaches a client."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from understudy.gateway.policy.conversation import client_request_id
 from understudy.gateway.policy.refusal import REASONS, Refusal, error_body
 from understudy.gateway.table import Variant
 
@@ -37,6 +39,12 @@ def refusal_answer(refusal: Refusal, fields: bytes, *, close: bool, head_only: b
     if refusal.allow:
         fields += b"Allow: %b\r\n" % refusal.allow.encode()
     return plain_answer(refusal.status, error_body(refusal), fields, close=close, head_only=head_only)
+
+
+def id_fields(request_id: bytes, fields: Mapping[bytes, bytes]) -> bytes:
+    """The fields that name a request: its id, and the client's own for it."""
+    own = client_request_id(fields.get(b"x-request-id"))
+    return b"x-request-id: %b\r\n" % request_id + (b"" if own is None else b"x-client-request-id: %b\r\n" % own)
 
 
 def who_answers(variant: Variant, fallback: str) -> bytes:

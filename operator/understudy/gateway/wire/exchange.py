@@ -7,11 +7,13 @@ whatever else there is to tell, a refusal included, is an event.
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
 from understudy.gateway.policy.choose import choose_candidate, choose_endpoint, choose_variant
-from understudy.gateway.policy.conversation import client_request_id, traceparent
+from understudy.gateway.policy.conversation import traceparent
 from understudy.gateway.policy.evidence import ErrorKind
 from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.guarding import PINNED
@@ -34,14 +36,16 @@ from understudy.gateway.policy.retry import (
 from understudy.gateway.policy.spoken import spoken, spoken_events
 from understudy.gateway.policy.story import ANSWERED, CLIENT_GONE, NO_STORY
 from understudy.gateway.table import Entry, Variant
+from understudy.gateway.wire.answer import id_fields
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
 from understudy.gateway.wire.letter import Letter
 from understudy.gateway.wire.means import Means
 from understudy.gateway.wire.playing import Turn
+from understudy.gateway.wire.refusals import REVOKED, UNAVAILABLE
 from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
 from understudy.gateway.wire.talk import Talk
-from understudy.gateway.wire.watch import REVOKED, UNAVAILABLE, Watch, is_judged, watch_of
+from understudy.gateway.wire.watch import Watch, is_barred, watch_of
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -100,22 +104,16 @@ class Exchange:
         self._means = means
         self._direct = direct
         self._request_id = plane.ids.next()
-        request_fields = b"x-request-id: %b\r\n" % self._request_id
-        own_id = client_request_id(fields.get(b"x-request-id"))
-        if own_id is not None:
-            request_fields += b"x-client-request-id: %b\r\n" % own_id
-        self._reply = Reply(client, request_fields, responses=self.responses)
-        self._timeouts = entry.served.table.timeouts
-        self._queue = entry.served.table.queue
-        self._fallbacks = entry.served.table.fallback
+        self._reply = Reply(client, id_fields(self._request_id, fields), responses=self.responses)
+        table = entry.served.table
+        self._timeouts, self._queue, self._fallbacks = table.timeouts, table.queue, table.fallback
         self._asked: tuple[str, ...] = (entry.key,)
         now = self._began = plane.clock()
         self._whole_until = now + self._timeouts.whole
         self._story = plane.story(self._request_id, self.name, operation.path, key.hash, stream=self.stream)
-        plane.listen(self._story, entry.served.table.logging, document, head)
+        plane.listen(self._story, table.logging, document, head)
         # What judges it, where Guardrails do; `_barred` where they cannot, and nobody may be asked without.
         self.watch: Watch | None = None
-        self._barred = False
         self._wait_until = 0.0
         # When patience ends with an engine that has not begun, or with waiting for one, and when to send a heartbeat.
         self._due = math.inf
@@ -126,29 +124,31 @@ class Exchange:
         self._course = Course()
         self._charges: list[tuple[Attempt, ErrorKind]] = []
         self._talk = Talk(plane, self._story, fields.get(b"x-session-id"), document, key.hash, operation.turns)
-        self._desperate = True
         self._pair: Pair | None = None
-        self._spoke = False
+        self._desperate, self._spoke, self._barred = True, False, False
 
     def guard(self, entry: Entry) -> None:
         """Have it judged by what holds for this deployment now, whatever comes later."""
-        self.watch = None
-        guarding = entry.guarding
-        self._barred = bool(entry.unguarded) or (guarding is not None and not is_judged(guarding, self._operation))
-        if guarding is not None:
-            self.watch = watch_of(guarding, entry, self._operation, self._letter.document, self._fields, self.turn)
+        document, key = self._letter.document, self._key.hash
+        self._barred = is_barred(entry, self._operation)
+        self.watch = watch_of(entry, self._operation, document, self._fields, key, self.turn, self.watch)
+        if self.watch is not None:
             # An answer that ends early is to be paid for as far as it came.
             self._letter.count_each()
             self.hides_each = self._letter.hides_each
 
     def start(self) -> None:
         """Send the request on its way, as soon as it may."""
+        self._hear(self.set_out if self._means is None else partial(self._means.ask, self))
+
+    def _hear(self, then: Callable[[], None]) -> None:
+        """Have judged what it says; then go on, unless a Guardrail says otherwise."""
         if self._barred:
             self.refuse(UNAVAILABLE)
-        elif self._means is None:
-            self.set_out()
+        elif self.watch is None:
+            then()
         else:
-            self._means.ask(self)
+            self.watch.hear(self, then)
 
     def add_fields(self, fields: bytes) -> None:
         """Header lines for whatever it is answered."""
@@ -318,7 +318,7 @@ class Exchange:
         self._desperate = True
         self._talk.move()
         self._letter.rewrite()
-        self.dispatch()
+        self._hear(self.dispatch)
 
     def _begin(
         self, variant: Variant, endpoint: Endpoint, now: float, *, reuse: bool, sampled: bool, half: Half | None
@@ -458,10 +458,9 @@ class Exchange:
             attempt.break_off(None, REVOKED)
             return
         self.guard(entry)
-        if self._barred:
-            self.refuse(UNAVAILABLE)
-        elif self._end_attempt(clean=False) is not None:
-            self.dispatch()
+        if self._end_attempt(clean=False) is not None:
+            self._letter.rewrite()
+            self._hear(self.dispatch)
 
     def answered(self, body: bytes) -> None:
         """The engine's whole answer."""
@@ -482,7 +481,7 @@ class Exchange:
         self._settle()
         self._end_attempt(clean=True)
         if self.turn is not None and self.turn.in_crisis:
-            self._refer(self.turn.refer())
+            self.refer(self.turn.refer())
         else:
             self._tell(refusal, variant)
 
@@ -537,11 +536,12 @@ class Exchange:
         self._leave(served=False)
         self._settle()
         if self.turn is not None and self.turn.in_crisis:
-            self._refer(self.turn.refer())
+            self.refer(self.turn.refer())
         else:
             self._tell(refusal, None)
 
-    def _refer(self, text: str) -> None:
+    def refer(self, text: str) -> None:
+        """Somebody may be in danger: in the place of an answer they hear where there is help."""
         said = (self._operation, self.name, text, self._request_id.decode(), int(time.time()))
         self._over(None, (200, "crisis_referral"))
         if self.stream:
@@ -579,6 +579,8 @@ class Exchange:
         """The client is gone: the engine is told by the end of its connection."""
         self._leave(served=False)
         self._discard_pair()
+        if self.watch is not None:
+            self.watch.leave()
         self._over(self._end_attempt(clean=False), CLIENT_GONE)
         self._settle()
 

@@ -20,9 +20,9 @@ from understudy.gateway.policy.responses import ends
 from understudy.gateway.policy.responses import says_something as says_something_of_response
 from understudy.gateway.policy.verdicts import Guarded, Question, Verdicts
 from understudy.gateway.wire.completions import CompletionsRelay
+from understudy.gateway.wire.refusals import FILTERED, UNAVAILABLE
 from understudy.gateway.wire.relay import StreamFailedError
 from understudy.gateway.wire.responses import ResponsesRelay
-from understudy.gateway.wire.watch import FILTERED, UNAVAILABLE
 from understudy.guard.findings import Finding, Status
 
 _SURROGATES: Final = b"\\ud"

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from understudy.gateway.policy.demand import Demand
 from understudy.gateway.policy.evidence import Samples, Taking
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import FAILURES_PER_SECOND, AccessKey, FailedKeys
+from understudy.gateway.policy.memory import Memory
 from understudy.gateway.policy.meters import Lease, Meters
 from understudy.gateway.policy.part import WHOLE, Part
 from understudy.gateway.policy.refusal import Refusal
@@ -99,8 +101,8 @@ class Plane:
     __slots__ = (
         "_empty", "_tasks", "_workers", "answered", "bodies", "budget", "budgets", "clients", "clock", "connections",
         "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits",
-        "log", "meters", "open_access", "panel", "pins", "players", "poisons", "pool", "queue", "random", "refused",
-        "retries", "samples", "settled", "shadows", "world",
+        "log", "memory", "meters", "open_access", "panel", "pins", "players", "poisons", "pool", "queue", "random",
+        "refused", "retries", "samples", "settled", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -128,7 +130,7 @@ class Plane:
         self.pool = Pool(limits.connect_seconds, limits.upstream_idle_seconds, engine_tls or UpstreamTls())
         self.connections: set[Connection] = set()
         self._empty = asyncio.Event()
-        self.queue = Queue(self._isolated, self.clock)
+        self.queue = Queue(self.isolated, self.clock)
         self.draining = False
         self.bodies = Shares(limits.body_pool)
         self.documents = Shares(limits.document_pool)
@@ -136,6 +138,7 @@ class Plane:
         self.ids = RequestIds()
         self.budget = RetryBudget(part.of(FLOOR_PER_SECOND))
         self.poisons = Poisons()
+        self.memory = Memory(secrets.token_bytes(32))
         self.pins = Pins()
         self.samples: Taking = Samples() if samples is None else samples
         self.shadows = Shadows(self, spool, Samples() if lots is None else lots)
@@ -143,7 +146,7 @@ class Plane:
         self.meters = Meters(self.clock())
         self._workers = part.count
         self._measure()
-        self.budgets = Budgets(self.clock, ledger, self._isolated)
+        self.budgets = Budgets(self.clock, ledger, self.isolated)
         self.clients = Clients()
         self.panel = Panel(self)
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
@@ -163,7 +166,7 @@ class Plane:
         if any(entry.cut or entry.places for entry in self.world.routes.deployments.values()):
             for connection in tuple(self.connections):
                 if connection.exchange is not None:
-                    self._isolated(connection.exchange.rerouted, connection)
+                    self.isolated(connection.exchange.rerouted, connection)
         self.shadows.rerouted()
         self.queue.rerouted()
 
@@ -197,12 +200,12 @@ class Plane:
         now = self.clock()
         for connection in tuple(self.connections):
             if connection.deadline <= now:
-                self._isolated(partial(connection.expired, now), connection)
+                self.isolated(partial(connection.expired, now), connection)
         self.shadows.sweep(now)
         self.pool.sweep(now)
         self.queue.look()
 
-    def _isolated(self, action: Callable[[], None], client: "Connection") -> None:
+    def isolated(self, action: Callable[[], None], client: "Connection") -> None:
         """A mistake over one request ends that client's connection and nobody else's."""
         try:
             action()

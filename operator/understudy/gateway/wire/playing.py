@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import orjson
 
@@ -181,6 +182,10 @@ class Turn:
         if self._rules.policy is not None and takes(operation, document):
             self._notes = self._due(state)
         return SUPPRESS if state.suppress_hooks else b""
+
+    def sign(self) -> None:
+        """A Guardrail has seen in what they said that they may be in danger."""
+        self._players.happened(self._who, "crisis_sign", str(uuid4()))
 
     def answered(self, revision: str) -> None:
         """A model has answered it to the end."""

@@ -1,32 +1,25 @@
 """One request under Guardrails: by what its answers are judged, and what is answered where they may not be seen."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from understudy.gateway.policy.conversation import conversation_id
 from understudy.gateway.policy.evidence import GuardCounters
 from understudy.gateway.policy.facts import expected, facts_of, last_asked
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.guarding import Guarding, panel_key
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, Operation
-from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.said import is_heard
 from understudy.gateway.policy.verdicts import Facts, Verdicts
 from understudy.gateway.table import Entry
+from understudy.gateway.wire.hearing import Hearing
 from understudy.gateway.wire.ids import uuid7
 
 if TYPE_CHECKING:
     from understudy.gateway.guards import Guards
+    from understudy.gateway.wire.exchange import Exchange
     from understudy.gateway.wire.playing import Turn
-
-FILTERED: Final = Refusal(400, "content_filter", "a guardrail of this model does not let the answer through")
-UNAVAILABLE: Final = Refusal(
-    503,
-    "guardrail_unavailable",
-    "what must be judged by a guardrail of this model cannot be at the moment",
-    retry_after=1,
-)
-
-REVOKED: Final = Refusal(503, "policy_revoked", "the guardrail under which this answer began was revoked: ask again")
 
 
 class Watch:
@@ -36,27 +29,49 @@ class Watch:
     `keeps_raw`: the request log has what an answer would be without Guardrails.
     """
 
-    __slots__ = ("_expected", "_facts", "_namespace", "_operation", "_places", "asked", "guarding", "keeps_raw")
+    __slots__ = (
+        "_document", "_expected", "_facts", "_namespace", "_operation", "_places", "_session", "asked", "guarding",
+        "hearing", "keeps_raw",
+    )  # fmt: skip
 
     def __init__(
         self,
         guarding: Guarding,
         entry: Entry,
         operation: Operation,
-        expected: int,
+        document: dict[str, Any],
         facts: Facts,
-        asked: str,
-        *,
-        keeps_raw: bool,
+        session: str,
     ) -> None:
         self._namespace = entry.served.namespace
         self._places = entry.places
-        self.asked = asked
-        self.guarding = guarding
         self._operation = operation
-        self._expected = expected
+        self._document = document
+        self._expected = expected(operation, document)
         self._facts = facts
-        self.keeps_raw = keeps_raw
+        self._session = session
+        self.guarding = guarding
+        asks = guarding.output is not None and guarding.output.text.asked
+        self.asked = last_asked(operation, document) if asks else ""
+        self.keeps_raw = entry.served.table.logging.text == "raw"
+        self.hearing: Hearing | None = None
+
+    def hear(self, exchange: "Exchange", then: Callable[[], None]) -> None:
+        """Judge what the request says, and go on with `then`, now or later, unless a rule says otherwise."""
+        plans = self.guarding.input
+        if plans is None or not is_heard(self._operation):
+            then()
+            return
+        verdicts = Verdicts(self.guarding, plans, self._facts, uuid7)
+        self.hearing = Hearing(
+            exchange.plane, self.guarding, verdicts, self._operation, self._document, self._session, self.policy_of
+        )
+        self.hearing.begin(exchange, then)
+
+    def leave(self) -> None:
+        """The client has gone."""
+        if self.hearing is not None:
+            self.hearing.close()
 
     def revoked(self, guards: "Guards", entry: Entry) -> bool:
         """Whether the deployment's table ends answers that began under one of these policies."""
@@ -90,23 +105,37 @@ class Watch:
         return GuardedChoices(verdicts, expected=self._expected, legacy=self._operation is COMPLETIONS)
 
 
-def is_judged(guarding: Guarding, operation: Operation) -> bool:
-    """Whether answers of this path are judged, where they have to be."""
-    return guarding.output is None or operation is not DETOKENIZE
+def is_barred(entry: Entry, operation: Operation) -> bool:
+    """Whether nobody may be asked, since Guardrails that must cannot judge what comes of it."""
+    judged = entry.guarding is None or entry.guarding.output is None or operation is not DETOKENIZE
+    return bool(entry.unguarded) or not judged
 
 
 def watch_of(
-    guarding: Guarding,
     entry: Entry,
     operation: Operation,
-    document: Mapping[str, Any],
+    document: dict[str, Any],
     fields: Mapping[bytes, bytes],
+    key: str,
     turn: "Turn | None",
-) -> Watch:
-    """The watch over one request to a deployment, which is a player's `turn` where that is known."""
+    before: Watch | None,
+) -> Watch | None:
+    """The watch over one request to a deployment, of an access key by its hash, and a player's `turn` where known.
+
+    `before` watched it until now: what it hears it hears to the end. None where no Guardrail holds.
+    """
+    guarding = entry.guarding
+    if guarding is None:
+        return None
     room = 0 if guarding.output is None else guarding.output.text.max_hold
     facts = facts_of(operation, document, fields, room, in_crisis=turn is not None and turn.in_crisis)
-    asks = guarding.output is not None and guarding.output.text.asked
-    asked = last_asked(operation, document) if asks else ""
-    keeps_raw = entry.served.table.logging.text == "raw"
-    return Watch(guarding, entry, operation, expected(operation, document), facts, asked, keeps_raw=keeps_raw)
+    session, _ = conversation_id(
+        fields.get(b"x-session-id"),
+        document,
+        key,
+        from_user=entry.served.table.session_from_user,
+        turns=operation.turns,
+    )
+    watch = Watch(guarding, entry, operation, document, facts, (session or b"").decode("latin-1"))
+    watch.hearing = None if before is None else before.hearing
+    return watch

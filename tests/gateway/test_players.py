@@ -443,6 +443,37 @@ async def test_nobody_can_fill_the_room_that_is_kept_for_signs_of_danger(tmp_pat
     outbox.close()
 
 
+async def test_the_workers_of_a_gateway_learn_from_each_other_who_may_be_in_danger(tmp_path: Path) -> None:
+    workers = []
+    for number in range(2):
+        outbox = Outbox(tmp_path / str(number), 1 << 20)
+        server = ApiServer(f"http://127.0.0.1:{free_port()}")
+        workers.append((Players(server, outbox, tmp_path / f"players-{number}.json", wall=lambda: 1000.0), outbox))
+    (one, _), (other, _) = workers
+    one.tell(ANNA, Event("s", "crisis_sign", 900.0))
+    assert not other.state_of(ANNA).crisis
+    other.look_around()
+    assert other.state_of(ANNA).crisis
+    # Whoever hears that it is over tells the others; what is not news changes nothing.
+    other.tell(ANNA, Event("c", "crisis_cleared", 950.0, "asserted"))
+    for worker, _ in workers:
+        worker.look_around()
+        assert not worker.state_of(ANNA).crisis
+    assert (tmp_path / "players.secret").stat().st_mode & 0o077 == 0
+    for _, outbox in workers:
+        outbox.close()
+
+
+@pytest.mark.parametrize("content", [b"short", None])
+async def test_a_secret_that_cannot_be_used_is_made_up(tmp_path: Path, content: bytes | None) -> None:
+    secret_file = tmp_path / "players.secret"
+    secret_file.mkdir() if content is None else secret_file.write_bytes(content)
+    players, outbox = alone(tmp_path)
+    players.tell(ANNA, Event("s", "crisis_sign", time.time()))
+    assert players.state_of(ANNA).crisis
+    outbox.close()
+
+
 async def test_of_crises_without_end_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(players_module, "MOST", 3)
     monkeypatch.setattr(players_module, "_AT_ONCE", 2)
@@ -457,6 +488,7 @@ async def test_of_crises_without_end_the_oldest_are_forgotten(tmp_path: Path, mo
     kept = orjson.loads((tmp_path / "players.crises.json").read_bytes())["crises"]
     assert len(kept) == 2
     players.save()
+    Players(ApiServer(""), outbox).look_around()
     assert len(orjson.loads((tmp_path / "players.crises.json").read_bytes())["crises"]) == 3
     outbox.close()
 

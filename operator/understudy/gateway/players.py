@@ -5,6 +5,7 @@ sees itself of somebody in danger holds at once, whether anybody else hears of i
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -37,9 +38,11 @@ _STALE_SECONDS: Final = 20.0
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _SAVE_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.5
 _FORM: Final = 1
 _CRISES: Final = ".crises.json"
 _AT_ONCE: Final = 1000
+_SECRET_BYTES: Final = 32
 _NONE: Final = Crisis()
 _NOTHING: Final = State()
 _UNSPENT: Final = Allowance()
@@ -48,6 +51,9 @@ _REFUSED: Final[frozenset[Refusal]] = frozenset({"rate", "budget"})
 
 class Players:
     """States of `server`, kept in `file`; events go to `outbox`. `wall` gives Unix seconds.
+
+    Workers of one gateway have files in one folder, `players-0.json` and on; there each learns from the others who may
+    be in danger.
 
     `hurry` has what waits in the outbox sent at once.
     """
@@ -71,7 +77,7 @@ class Players:
         self._outbox = outbox
         self._file = file
         self._hurry = hurry
-        self._own = secrets.token_bytes(32)
+        self._own = secrets.token_bytes(_SECRET_BYTES) if file is None else _secret(file.with_name("players.secret"))
         self._keys: tuple[bytes, ...] = ()
         self._states: OrderedDict[str, State] = OrderedDict()
         # Crises that this gateway has seen itself, by names that its own secret makes.
@@ -83,6 +89,7 @@ class Players:
         self._origin = ""
         self._change = 0
         self._dirty = False
+        self._looked_at: dict[Path, int] = {}
         self._heard = float("-inf")
         self._told: dict[str, float] = {"turn": 0, "posted": 0, "sign": 0, "dropped": 0}
         if file is not None:
@@ -175,7 +182,7 @@ class Players:
 
     async def run(self) -> None:
         """Hear of states until cancelled."""
-        saving = asyncio.ensure_future(self._save_forever())
+        beside = [asyncio.ensure_future(self._save_forever()), asyncio.ensure_future(self._look_around_forever())]
         pause = _FIRST_PAUSE
         try:
             while True:
@@ -194,7 +201,8 @@ class Players:
                 await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311  # nobody gains by guessing it
                 pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
-            saving.cancel()
+            for task in beside:
+                task.cancel()
             self.save()
 
     def hear(self, event: Mapping[str, Any]) -> None:
@@ -251,6 +259,11 @@ class Players:
                 return found
         return _NOTHING
 
+    async def _look_around_forever(self) -> None:
+        while True:
+            self.look_around()
+            await asyncio.sleep(_LOOK_SECONDS)
+
     async def _save_forever(self) -> None:
         while True:
             await asyncio.sleep(_SAVE_SECONDS)
@@ -277,7 +290,7 @@ class Players:
     def _save_crises(self) -> None:
         if self._file is not None:
             seen = {name: dump(State(crisis=own)) for name, own in self._crises.items()}
-            _write(self._file.with_suffix(_CRISES), {"form": _FORM, "own": self._own.hex(), "crises": seen})
+            _write(self._file.with_suffix(_CRISES), {"form": _FORM, "crises": seen})
 
     def _take_states(self, document: Mapping[str, Any]) -> None:
         keys = tuple(bytes.fromhex(key) for key in document["keys"])
@@ -287,7 +300,20 @@ class Players:
 
     def _take_crises(self, document: Mapping[str, Any]) -> None:
         seen = {name: parse(state).crisis for name, state in document["crises"].items()}
-        self._own, self._crises = bytes.fromhex(document["own"]), OrderedDict(seen)
+        for name, crisis in seen.items():
+            self._crises[name] = crises.merged(self._crises.get(name, _NONE), crisis)
+
+    def look_around(self) -> None:
+        """Learn what the other workers of this gateway have seen of crises."""
+        if self._file is None:
+            return
+        own = self._file.with_suffix(_CRISES)
+        for path in self._file.parent.glob(f"players-*{_CRISES}"):
+            with contextlib.suppress(FileNotFoundError):
+                changed = path.stat().st_mtime_ns
+                if path != own and self._looked_at.get(path) != changed:
+                    self._looked_at[path] = changed
+                    _read(path, self._take_crises)
 
 
 def _called(who: Who) -> Iterator[tuple[SubjectKind, str]]:
@@ -295,6 +321,21 @@ def _called(who: Who) -> Iterator[tuple[SubjectKind, str]]:
         yield "player", who.player
     if who.session:
         yield "session", who.session
+
+
+def _secret(path: Path) -> bytes:
+    """The secret of all workers of this gateway, made by the first: by it they call alike whom they have seen."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
+        found = path.read_bytes()
+    except OSError as error:
+        LOG.warning("%s cannot be used: %s", path, error)
+        found = b""
+    return found if len(found) == _SECRET_BYTES else secrets.token_bytes(_SECRET_BYTES)
 
 
 def _read(path: Path, take: Callable[[Mapping[str, Any]], None]) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # Where it is compiled: out of the event loop's way.
 aside = asyncio.to_thread
 # Most are done within this time, in seconds: then nothing need be said of the wait.
-PATIENCE: Final = 0.5
+PATIENCE: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)

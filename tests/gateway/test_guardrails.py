@@ -415,6 +415,18 @@ async def test_turns_are_counted_with_what_was_found_in_them_and_failures_never(
         assert g.state(STABLE).guard.turns == 3
 
 
+async def test_of_a_category_a_turn_counts_by_the_gravest_that_was_found() -> None:
+    detector = {**NUMBERS, "entities": ["CREDIT_CARD", "EMAIL"]}
+    numbers = ("numbers", {"detectors": [detector], "rules": [rule("pii", "Redact")]})
+    script = answers_well("me@example.org, 4111 1111 1111 1111, you@example.org")
+    async with judged(script, numbers) as (e, g), client(g.port) as c:
+        await c.ask(chat())
+        e.script = answers_well("me@example.org")
+        await c.ask(chat())
+        await g.quiet()
+        assert g.state(STABLE).guard.found == {"numbers/pii/6": 1, "numbers/pii/4": 1}
+
+
 async def test_a_client_that_goes_in_the_middle_was_answered_so_far() -> None:
     async with judged(answers_well("well ", *["x "] * 1000, pace=0.01), policy_spec()) as (_, g):
         async with client(g.port) as c:

@@ -83,11 +83,18 @@ class Watch:
         )
 
     def count(self, counters: GuardCounters, verdicts: Verdicts) -> None:
-        """An answer of one revision has been judged. One that a failed detector ended has not."""
-        if not verdicts.failed:
-            named = {(f"{each.guardrail}/{each.judged.finding.category}", each.severity) for each in verdicts.found}
-            found = [(self._places[name], severity) for name, severity in named if name in self._places and severity]
-            counters.turn(found, acted=verdicts.acted)
+        """An answer of one revision has been judged. One that a failed detector ended has not.
+
+        Of a category the gravest finding counts alone: whoever adds severities up adds turns up.
+        """
+        if verdicts.failed:
+            return
+        gravest: dict[str, int] = {}
+        for each in verdicts.found:
+            name = f"{each.guardrail}/{each.judged.finding.category}"
+            gravest[name] = max(each.severity, gravest.get(name, 0))
+        found = [(self._places[name], grave) for name, grave in gravest.items() if name in self._places and grave]
+        counters.turn(found, acted=verdicts.acted)
 
     def policy_of(self, detector: str) -> str:
         """The policy that a detector is of, as the panel of detectors knows it."""

@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -12,16 +13,19 @@ import pytest
 
 from tests.gateway.clients import Answer, chat, client, request
 from tests.gateway.engines import Asked, Engine, Script, answers_well, chunk, delta, engine, hangs
-from tests.gateway.gateways import DEPLOYMENT, Gateway, gateway
-from tests.gateway.guardrails import NUMBERS, guarded, load, policy_spec, rule
+from tests.gateway.gateways import DEPLOYMENT, Gateway, gateway, until
+from tests.gateway.guardrails import CRISIS, NUMBERS, WORDS, guarded, load, policy_spec, rule
 from tests.gateway.policy.judging import asking
 from tests.gateway.test_responses import RESPONSES, heard, response, streams
 from tests.gateway.test_responses import body as asks
-from tests.gateway.worlds import STABLE
+from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table
 from understudy.domain.state import Guarded
+from understudy.gateway.outbox import Outbox
+from understudy.gateway.requestlog import RequestLog
 from understudy.guard.findings import Finding, Status
 from understudy.guard.policy import compile_policy
 from understudy.guard.windows import Window
+from understudy.records.lines import LINE
 
 REDACT = {"detectors": [NUMBERS], "rules": [rule("pii", "Redact")]}
 
@@ -436,7 +440,72 @@ async def test_a_client_that_goes_in_the_middle_was_answered_so_far() -> None:
         assert g.state(STABLE).guard == Guarded(turns=1)
 
 
+# What is recorded.
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """The records of what must not be lost, in their order."""
+    found = [line for path in sorted(folder.glob("*-k*")) for line in path.read_bytes().splitlines()]
+    return [orjson.loads(line) for line in found]
+
+
+async def test_findings_are_with_the_kernel_before_the_answer_has_ended_and_counted_by_what_was_done(
+    tmp_path: Path,
+) -> None:
+    outbox = Outbox(tmp_path, 1024 * 1024)
+    crisis = {"detectors": [{**WORDS, "patterns": [{"name": "help", "literal": "help"}]}], "crisis": CRISIS}
+    crisis["rules"] = [rule("words", "CrisisFlow", where=["input"])]
+    calm = policy_spec(evidence={"store": "full"})
+    async with judged(answers_well("so Darn it"), ("calm", calm), ("care", crisis)) as (_, g):
+        g.plane.log = RequestLog(None, 100.0, outbox=outbox)
+        async with client(g.port) as c:
+            for stream in (True, False):
+                assert "so " in (await c.ask(chat(stream=stream), **{"x-session-id": "s1"})).body.decode()
+            for _ in range(2):
+                await c.ask({**chat(), "messages": [{"role": "user", "content": "help"}]})
+        shown = g.plane.findings.gauges()["understudy_guard_findings_total"][1]
+        assert shown == {"default/calm rude output block": 2, "default/care words input replace": 1}
+    outbox.close()
+    lines = kept(tmp_path)
+    assert [line["kind"] for line in lines] == ["violation", "violation", "crisis"]
+    assert {line["excerpt"] for line in lines[:2]} == {"Darn"}
+    assert (lines[0]["revision"], lines[0]["session"], lines[0]["direction"]) == (STABLE, "s1", "output")
+    assert (lines[2]["guardrail"], lines[2]["direction"]) == ("care", "input")
+    for line in lines:
+        LINE.validate_python(line)
+
+
+async def test_detectors_that_fail_are_counted_with_what_held_therefore() -> None:
+    async with judged(answers_well("one. ", "two"), policy_spec()) as (_, g), client(g.port) as c:
+        panel(g, (0.0, "timeout"))
+        await c.ask(chat(stream=True))
+        await g.quiet()
+        shown = g.plane.findings.gauges()
+        assert shown["understudy_guard_failures_total"][1] == {"default/g0/j timeout Closed": 1}
+        assert shown["understudy_guard_findings_total"][1] == {"none none none none": 0}
+
+
 # Shadows, logs, and who judges nothing.
+
+
+async def test_a_shadow_is_judged_and_counts_nowhere() -> None:
+    async with engine(answers_well("so darn it")) as e:
+        document = guarded(e.port, ("calm", policy_spec("Redact")))
+        guards = document["tables"][0]["spec"]["guards"]
+        shadowed = shadowed_table()
+        shadowed["spec"]["guards"] = guards
+        document = {
+            **document,
+            "tables": [shadowed],
+            "endpoints": [endpoints(STABLE, [e.port]), endpoints(CANARY, [e.port])],
+        }
+        async with gateway(document) as g, client(g.port) as c:
+            await load(g)
+            assert (await c.ask(chat())).text == "so [rude] it"
+            await until(lambda: g.state(CANARY).pairs.count == 1)
+            assert g.state(CANARY).pairs.similarity[-1] == 1
+            assert (g.state(STABLE).guard.turns, g.state(CANARY).guard.turns) == (1, 0)
+            assert sum(g.plane.findings.counts.values()) == 1
 
 
 async def test_without_guardrails_nothing_is_judged() -> None:

@@ -5,10 +5,12 @@ It goes to a file for whoever collects it, to the outbox for `understudy records
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
 from understudy.gateway.outbox import Outbox
+from understudy.gateway.policy.segments import Kind
 from understudy.gateway.policy.story import Story, is_kept
 from understudy.gateway.spool import Spool
 
@@ -44,6 +46,16 @@ class RequestLog:
             # What somebody said stays with the gateway: nobody can have it erased from the records.
             del line["text"]
             self._outbox.put("request", orjson.dumps(line))
+
+    def found(self, kind: Kind, line: dict[str, Any]) -> None:
+        """A Guardrail has found something: that goes to the records alone, and is never dropped for requests."""
+        if self._outbox is not None:
+            self._outbox.put(kind, orjson.dumps(line))
+
+    @property
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._wall()
 
     def gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
         """What metrics show of it, as `Plane.gauges`."""

@@ -86,6 +86,7 @@ class Entry:
     `cut` are the revisions whose open answers must end. An endpoint with `most` open requests is full.
     `guarding` is what its Guardrails come to, None where none holds; `unguarded` says why it may not be served, if so.
     `places` are where findings of its Guardrails are counted, by `<guardrail>/<category>`.
+    `evidence_key` keys hashes of what was found.
     """
 
     key: str
@@ -100,6 +101,7 @@ class Entry:
     guarding: Guarding | None = None
     unguarded: str = ""
     places: Mapping[str, int] = field(default_factory=dict)
+    evidence_key: bytes = b""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -205,6 +207,7 @@ def compile_entry(
         guarding=guarded[0],
         unguarded=guarded[1],
         places=evidence.places.get(key, {}),
+        evidence_key=master,
     )
 
 

@@ -20,6 +20,8 @@ _KINDS: Final = {
     "understudy_detector_healthy": ("detector",),
     "understudy_detector_seconds_total": ("detector",),
     "understudy_detector_windows_total": ("detector", "outcome"),
+    "understudy_guard_failures_total": ("detector", "status", "policy"),
+    "understudy_guard_findings_total": ("guardrail", "category", "direction", "action"),
     "understudy_watch_age_seconds": ("resource",),
     REQUESTS: ("deployment", "status"),
 }

@@ -209,7 +209,7 @@ class _Choice:
     def _say(self, piece: "_Piece", channel: str, text: Any) -> None:
         if isinstance(text, str) and text and not self.ended:
             passage = self._passage(channel)
-            self._let(piece, passage, passage.gate.feed(text))
+            self._let(piece, passage, passage.feed(text))
 
     def _tool(self, piece: "_Piece", call: Any) -> None:
         if not isinstance(call, dict):
@@ -237,7 +237,7 @@ class _Choice:
         arguments = function.get("arguments")
         if isinstance(arguments, str) and arguments:
             passage = self._passage(channel, json=True)
-            self._let(piece, passage, passage.gate.feed(arguments))
+            self._let(piece, passage, passage.feed(arguments))
 
     def _let(self, piece: "_Piece", passage: Passage, release: Release) -> None:
         """Take what a gate lets out."""

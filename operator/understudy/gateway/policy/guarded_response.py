@@ -233,7 +233,7 @@ class GuardedResponse:
     def _feed(self, item: _Item, key: tuple[str, int], text: str) -> list[dict[str, Any]]:
         found = self._text(item, key)
         found.fed = True
-        return self._let(item, key, found.passage.gate.feed(text))
+        return self._let(item, key, found.passage.feed(text))
 
     def _finish(self, item: _Item, key: tuple[str, int], text: Any) -> list[dict[str, Any]]:
         """A text has ended; `text` is all of it, for an engine that has not said it in pieces."""

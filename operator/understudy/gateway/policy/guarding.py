@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from understudy.gateway.policy.keeping import Keeping, keeping
 from understudy.guard.actions import Content, Where
 from understudy.guard.engines import MakeEngine
 from understudy.guard.json_gate import JsonPlans, json_plans
@@ -51,8 +52,9 @@ class Guarding:
     """All Guardrails of one deployment. A direction about which no rule speaks has no plans.
 
     `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language. `findings` are what may be found in
-    answers, as `<guardrail>/<category>`. `texts_only`: what cannot be judged may not be asked. `engagement` is what the
-    first that says something of it says.
+    answers, as `<guardrail>/<category>`. `texts_only`: what cannot be judged may not be asked. `keeps` is what is
+    kept of findings, by Guardrail, and `rules` the number of the first rule for each of `findings`. `engagement` is
+    what the first that says something of it says.
     """
 
     policies: Mapping[str, str]
@@ -61,6 +63,8 @@ class Guarding:
     referrals: Mapping[str, Mapping[str, Referral]]
     findings: tuple[str, ...]
     texts_only: bool
+    keeps: Mapping[str, Keeping]
+    rules: Mapping[str, int]
     engagement: Mapping[str, Any] | None = None
 
 
@@ -76,6 +80,12 @@ def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], 
             spec.get("unscannable", "Block") == "Block" and _enforces(policy, "input")
             for policy, spec in zip(policies, specs, strict=True)
         ),
+        {policy.name: keeping(spec) for policy, spec in zip(policies, specs, strict=True)},
+        {
+            f"{policy.name}/{each.rule.category}": number
+            for policy in policies
+            for number, each in reversed(list(enumerate(policy.rules)))
+        },
         next((said for spec in specs if (said := _engagement(spec)) is not None), None),
     )
 

@@ -24,6 +24,10 @@ _ACTIONS: Final = {
 }
 
 
+# Of a text so many characters are kept: more than the longest pattern has.
+_KEPT: Final = 4096
+
+
 class TextGate(Protocol):
     """Gate, and JsonGate."""
 
@@ -73,6 +77,8 @@ class Noted:
     choice: int
     judged: Judged
     severity: int
+    excerpt: str = ""
+    """What was found, where it is known as it was written."""
 
     @property
     def guardrail(self) -> str:
@@ -129,14 +135,32 @@ class Guarded(Protocol):
 
 
 class Passage:
-    """One text."""
+    """One text, of which the reader has `before` characters already. The last are kept, for evidence of findings."""
 
-    __slots__ = ("channel", "choice", "gate")
+    __slots__ = ("_begin", "_last", "channel", "choice", "gate")
 
-    def __init__(self, gate: TextGate, channel: str, choice: int) -> None:
+    def __init__(self, gate: TextGate, channel: str, choice: int, before: int = 0) -> None:
         self.gate = gate
         self.channel = channel
         self.choice = choice
+        # Where in the text the last characters begin.
+        self._begin = before
+        self._last = ""
+
+    def feed(self, text: str) -> Release:
+        """The next piece."""
+        if len(self._last) > _KEPT:
+            self._begin += len(self._last) - _KEPT
+            self._last = self._last[-_KEPT:]
+        self._last += text
+        return self.gate.feed(text)
+
+    def excerpt(self, finding: Finding) -> str:
+        """What was found, if that is still known; of JSON it is not, which is judged as what it means."""
+        at = finding.start - self._begin
+        if at < 0 or isinstance(self.gate, JsonGate):
+            return ""
+        return self._last[at : at + finding.end - finding.start]
 
 
 def together(first: Release, then: Release) -> Release:
@@ -208,7 +232,7 @@ class Verdicts:
         facts = self.facts
         gate = Gate(self._plans.name, fiction=facts.fiction, in_crisis=facts.in_crisis)
         passage = Passage(gate, channel, choice)
-        release = together(gate.feed(word), gate.finish())
+        release = together(passage.feed(word), gate.finish())
         said = self.take(passage, release)
         return None if release.end is not None else said
 
@@ -221,7 +245,7 @@ class Verdicts:
             if any(each.policy == "Degrade" for each in release.failures):
                 self.told["degraded"] = True
         for judged in release.judged:
-            self.note(passage.channel, passage.choice, judged)
+            self.note(passage.channel, passage.choice, judged, passage.excerpt(judged.finding))
         if release.end is not None and release.end.why == "failed":
             self.failed = True
         return release.text
@@ -249,14 +273,14 @@ class Verdicts:
         gate: TextGate = (
             JsonGate(plans.json, before=before, **more) if json else Gate(plans.text, before=before, **more)
         )
-        passage = Passage(gate, channel, choice)
+        passage = Passage(gate, channel, choice, len(before))
         self._open.append(passage)
         return passage
 
-    def note(self, channel: str, choice: int, judged: Judged) -> Noted:
+    def note(self, channel: str, choice: int, judged: Judged, excerpt: str) -> Noted:
         """Keep a finding, and what is to be told of it."""
         severity = self._plans.text.severity(judged.finding)
-        noted = Noted(self._mint(), channel, choice, judged, severity)
+        noted = Noted(self._mint(), channel, choice, judged, severity, excerpt)
         self.found.append(noted)
         if judged.decision.content >= Content.ANNOTATE or judged.decision.crisis:
             self.told.setdefault("findings", []).append(noted.told())

@@ -148,7 +148,7 @@ class Attempt:
             self._asking.close()
         watch, verdicts = self._exchange.watch, self._verdicts
         if watch is not None and verdicts is not None and self._judged():
-            watch.count(self.variant.counters.guard, verdicts)
+            watch.judged(self._exchange.plane, self.variant, verdicts)
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             # A cancelled task remembers where it was, and there this attempt is: kept, each would keep the other.

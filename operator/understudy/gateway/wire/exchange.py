@@ -129,9 +129,9 @@ class Exchange:
 
     def guard(self, entry: Entry) -> None:
         """Have it judged by what holds for this deployment now, whatever comes later."""
-        document, key = self._letter.document, self._key.hash
+        document, who = self._letter.document, (self._request_id.decode(), self._key.hash)
         self._barred = is_barred(entry, self._operation)
-        self.watch = watch_of(entry, self._operation, document, self._fields, key, self.turn, self.watch)
+        self.watch = watch_of(entry, self._operation, document, self._fields, who, self.turn, self.watch)
         if self.watch is not None:
             # An answer that ends early is to be paid for as far as it came.
             self._letter.count_each()

@@ -12,6 +12,7 @@ from understudy.gateway.policy.operations import Operation
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.said import Said, in_tokens, said, shows_media
 from understudy.gateway.policy.verdicts import Noted, Verdicts
+from understudy.gateway.policy.violations import About
 from understudy.gateway.wire.refusals import UNAVAILABLE
 from understudy.guard.actions import Content
 from understudy.guard.gate import Release
@@ -30,18 +31,18 @@ _FORBIDDEN: Final = "a guardrail of this model does not let this request through
 
 
 class Hearing:
-    """That of one request. `session` is the conversation, in which a finding counts once; `counted` are those that do.
+    """That of one request. In one session, which is what it is `about`, a finding counts once.
 
     `policy_of` is how the panel knows the policy of a detector.
     """
 
     __slots__ = (
+        "_about",
         "_document",
         "_guarding",
         "_operation",
         "_plane",
         "_policy_of",
-        "_session",
         "_task",
         "counted",
         "verdicts",
@@ -54,7 +55,7 @@ class Hearing:
         verdicts: Verdicts,
         operation: Operation,
         document: dict[str, Any],
-        session: str,
+        about: About,
         policy_of: Callable[[str], str],
     ) -> None:
         self._plane = plane
@@ -62,10 +63,9 @@ class Hearing:
         self.verdicts = verdicts
         self._operation = operation
         self._document = document
-        self._session = session
+        self._about = about
         self._policy_of = policy_of
         self._task: asyncio.Task[None] | None = None
-        self.counted: list[Noted] = []
 
     def begin(self, exchange: "Exchange", then: Callable[[], None]) -> None:
         """Judge all of it, now or soon; `then` goes on, unless a rule says otherwise."""
@@ -147,10 +147,13 @@ class Hearing:
         """Do what follows; whether the request goes on."""
         before = len(self.verdicts.found)
         for judged in outcome.judged:
-            self.verdicts.note(each.path, 0, judged)
+            excerpt = "" if each.json else each.text[judged.finding.start : judged.finding.end]
+            self.verdicts.note(each.path, 0, judged, excerpt)
         self.verdicts.failures += outcome.failures
         found = self.verdicts.found[before:]
-        self.counted += [noted for noted in found if self._counts(each, noted)]
+        counted = [noted for noted in found if self._counts(each, noted)]
+        plane = self._plane
+        plane.findings.tell(plane.log, self._guarding, self._about, "input", counted, outcome.failures)
         end = outcome.end
         if end is None:
             if outcome.text is not None:
@@ -173,4 +176,4 @@ class Hearing:
         category = noted.judged.finding.category
         policy = self._guarding.policies.get(noted.guardrail, "")
         memory = self._plane.memory
-        return memory.first(memory.digest(self._session, each.role, each.text, noted.guardrail, category, policy))
+        return memory.first(memory.digest(self._about.session, each.role, each.text, noted.guardrail, category, policy))

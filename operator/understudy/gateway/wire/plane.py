@@ -28,6 +28,7 @@ from understudy.gateway.policy.story import NO_STORY, Story
 from understudy.gateway.policy.texts import Texts
 from understudy.gateway.upstream_tls import UpstreamTls
 from understudy.gateway.wire.budgets import Budgets
+from understudy.gateway.wire.findings import Findings
 from understudy.gateway.wire.ids import RequestIds
 from understudy.gateway.wire.ledger import Ledger
 from understudy.gateway.wire.panel import Panel
@@ -100,9 +101,9 @@ class Plane:
 
     __slots__ = (
         "_empty", "_tasks", "_workers", "answered", "bodies", "budget", "budgets", "clients", "clock", "connections",
-        "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "heard", "ids", "limits",
-        "log", "memory", "meters", "open_access", "panel", "pins", "players", "poisons", "pool", "queue", "random",
-        "refused", "retries", "samples", "settled", "shadows", "world",
+        "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "findings", "heard", "ids",
+        "limits", "log", "memory", "meters", "open_access", "panel", "pins", "players", "poisons", "pool", "queue",
+        "random", "refused", "retries", "samples", "settled", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +140,7 @@ class Plane:
         self.budget = RetryBudget(part.of(FLOOR_PER_SECOND))
         self.poisons = Poisons()
         self.memory = Memory(secrets.token_bytes(32))
+        self.findings = Findings()
         self.pins = Pins()
         self.samples: Taking = Samples() if samples is None else samples
         self.shadows = Shadows(self, spool, Samples() if lots is None else lots)
@@ -274,6 +276,7 @@ class Plane:
             **self.clients.gauges(),
             **self.budgets.gauges(),
             **self.panel.gauges(),
+            **self.findings.gauges(),
             **self.shadows.gauges(),
             **({} if self.log is None else self.log.gauges()),
             **self.pool.gauges(),

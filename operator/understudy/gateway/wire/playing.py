@@ -162,6 +162,11 @@ class Turn:
         self._notes: list[_Note] = []
 
     @property
+    def who(self) -> Who:
+        """Who it is of."""
+        return self._who
+
+    @property
     def switches_to(self) -> tuple[str, ...]:
         """The served name that is to answer in the place of the one asked for, if one is."""
         switches = self._rules.switch_to and self._players.state_of(self._who).switch_model

@@ -1,25 +1,31 @@
 """One request under Guardrails: by what its answers are judged, and what is answered where they may not be seen."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.gateway.policy.conversation import conversation_id
-from understudy.gateway.policy.evidence import GuardCounters
 from understudy.gateway.policy.facts import expected, facts_of, last_asked
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.guarding import Guarding, panel_key
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, Operation
+from understudy.gateway.policy.players import Who
 from understudy.gateway.policy.said import is_heard
+from understudy.gateway.policy.story import KEY_DIGITS
 from understudy.gateway.policy.verdicts import Facts, Verdicts
-from understudy.gateway.table import Entry
+from understudy.gateway.policy.violations import About
+from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.hearing import Hearing
 from understudy.gateway.wire.ids import uuid7
 
 if TYPE_CHECKING:
     from understudy.gateway.guards import Guards
     from understudy.gateway.wire.exchange import Exchange
+    from understudy.gateway.wire.plane import Plane
     from understudy.gateway.wire.playing import Turn
+
+NOBODY: Final = Who("", "", "")
 
 
 class Watch:
@@ -30,7 +36,7 @@ class Watch:
     """
 
     __slots__ = (
-        "_document", "_expected", "_facts", "_namespace", "_operation", "_places", "_session", "asked", "guarding",
+        "_about", "_document", "_expected", "_facts", "_namespace", "_operation", "_places", "asked", "guarding",
         "hearing", "keeps_raw",
     )  # fmt: skip
 
@@ -41,7 +47,7 @@ class Watch:
         operation: Operation,
         document: dict[str, Any],
         facts: Facts,
-        session: str,
+        about: About,
     ) -> None:
         self._namespace = entry.served.namespace
         self._places = entry.places
@@ -49,7 +55,7 @@ class Watch:
         self._document = document
         self._expected = expected(operation, document)
         self._facts = facts
-        self._session = session
+        self._about = about
         self.guarding = guarding
         asks = guarding.output is not None and guarding.output.text.asked
         self.asked = last_asked(operation, document) if asks else ""
@@ -64,7 +70,7 @@ class Watch:
             return
         verdicts = Verdicts(self.guarding, plans, self._facts, uuid7)
         self.hearing = Hearing(
-            exchange.plane, self.guarding, verdicts, self._operation, self._document, self._session, self.policy_of
+            exchange.plane, self.guarding, verdicts, self._operation, self._document, self._about, self.policy_of
         )
         self.hearing.begin(exchange, then)
 
@@ -82,19 +88,23 @@ class Watch:
             if guard.name in under
         )
 
-    def count(self, counters: GuardCounters, verdicts: Verdicts) -> None:
-        """An answer of one revision has been judged. One that a failed detector ended has not.
+    def judged(self, plane: "Plane", variant: Variant, verdicts: Verdicts) -> None:
+        """An answer of one revision has been judged. A shadow's counts nowhere, and one that a failed detector ended is
+        no turn.
 
         Of a category the gravest finding counts alone: whoever adds severities up adds turns up.
         """
-        if verdicts.failed:
+        if variant.track == "shadow":
             return
-        gravest: dict[str, int] = {}
-        for each in verdicts.found:
-            name = f"{each.guardrail}/{each.judged.finding.category}"
-            gravest[name] = max(each.severity, gravest.get(name, 0))
-        found = [(self._places[name], grave) for name, grave in gravest.items() if name in self._places and grave]
-        counters.turn(found, acted=verdicts.acted)
+        if not verdicts.failed:
+            gravest: dict[str, int] = {}
+            for each in verdicts.found:
+                name = f"{each.guardrail}/{each.judged.finding.category}"
+                gravest[name] = max(each.severity, gravest.get(name, 0))
+            found = [(self._places[name], grave) for name, grave in gravest.items() if name in self._places and grave]
+            variant.counters.guard.turn(found, acted=verdicts.acted)
+        about = replace(self._about, revision=variant.revision, track=variant.track)
+        plane.findings.tell(plane.log, self.guarding, about, "output", verdicts.found, verdicts.failures)
 
     def policy_of(self, detector: str) -> str:
         """The policy that a detector is of, as the panel of detectors knows it."""
@@ -123,11 +133,11 @@ def watch_of(
     operation: Operation,
     document: dict[str, Any],
     fields: Mapping[bytes, bytes],
-    key: str,
+    who: tuple[str, str],
     turn: "Turn | None",
     before: Watch | None,
 ) -> Watch | None:
-    """The watch over one request to a deployment, of an access key by its hash, and a player's `turn` where known.
+    """The watch over one request to a deployment; `who` asks, by its id and its key's hash, in a player's `turn`.
 
     `before` watched it until now: what it hears it hears to the end. None where no Guardrail holds.
     """
@@ -139,10 +149,20 @@ def watch_of(
     session, _ = conversation_id(
         fields.get(b"x-session-id"),
         document,
-        key,
+        who[1],
         from_user=entry.served.table.session_from_user,
         turns=operation.turns,
     )
-    watch = Watch(guarding, entry, operation, document, facts, (session or b"").decode("latin-1"))
+    named = NOBODY if turn is None else turn.who
+    about = About(
+        who[0],
+        entry.key,
+        who[1][:KEY_DIGITS],
+        entry.evidence_key,
+        named.tenant,
+        named.player,
+        named.session or (session or b"").decode("latin-1"),
+    )
+    watch = Watch(guarding, entry, operation, document, facts, about)
     watch.hearing = None if before is None else before.hearing
     return watch

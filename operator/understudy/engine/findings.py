@@ -34,7 +34,7 @@ class Findings:
     def since(
         self, guardrail: Key, deployments: Iterable[Key], gateways: Sequence[GatewayPod], monotonic: float
     ) -> dict[str, int]:
-        """Turns with findings by category since the last look; a turn counts once for each severity found in it."""
+        """Turns with findings by category since the last look; a turn counts once for each category, by the gravest."""
         last, names = self._looks.get(guardrail), [str(key) for key in deployments]
         found: dict[str, int] = {}
         counts: dict[tuple[str, str], _Counts] = {}

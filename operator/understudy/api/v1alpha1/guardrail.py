@@ -160,7 +160,7 @@ class GuardrailStatus(BaseModel):
     )
     """By category: no forbidden character, no forbidden sentence, or counted only."""
     counters: Annotated[dict[str, Annotated[int, Field(ge=0)]], max_properties(64)] = Field(default_factory=dict)
-    """Turns with findings by category, once for each severity, as far as the operator has seen gateways count them."""
+    """Turns with findings by category, as far as the operator has seen gateways count them."""
 
 
 class Guardrail(BaseModel):

@@ -238,3 +238,15 @@ def test_the_stand_in_for_an_engine_judges_nothing() -> None:
     with pytest.raises(NotImplementedError):
         engine.open()
     assert hyperscan_engine(needles("a")) is not None
+
+
+async def test_whoever_waits_for_guardrails_waits_until_they_are_loaded_or_cannot_be_for_now() -> None:
+    world = world_of(guarded(1, ("calm", policy_spec())))
+    loads = Loader(world.guards, InProcess(Path()), world.wanted, world.guarded)
+    running = asyncio.ensure_future(loads.run())
+    await asyncio.wait_for(loads.settle(), 10)
+    assert set(told(world).values()) == {"loaded"}
+    world.set_table("default", "story", "uid-1", 2, table(guards=[guard(policy_spec("Redact"), "calm")[0]])["spec"])
+    await asyncio.wait_for(loads.settle(), 10)
+    assert set(told(world).values()) == {"not loaded yet"}
+    running.cancel()

@@ -133,10 +133,17 @@ class Loader:
         self._fetch = fetch
         self._follow = follow
         self._news = asyncio.Event()
+        self._done = asyncio.Event()
         self._policies: dict[tuple[str, str], tuple[Policy, Mapping[str, Any]] | str] = {}
         # What is followed, and when a table named it last.
         self._followed: dict[str, tuple[tuple[str, Policy], float]] = {}
         self._built: dict[tuple[str, ...], Guarding] = {}
+
+    async def settle(self) -> None:
+        """Wait until all that tables name by now is loaded, or cannot be for the moment."""
+        self._done.clear()
+        self._news.set()
+        await self._done.wait()
 
     def look(self) -> None:
         """Tables have changed."""
@@ -151,11 +158,17 @@ class Loader:
                 await self.load()
             except OSError as error:
                 LOG.warning("guardrails cannot be loaded for now: %s", error or type(error).__name__)
+                self._pass_over()
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
             else:
                 backoff = _FIRST_BACKOFF
+                self._pass_over()
                 await self._news.wait()
+
+    def _pass_over(self) -> None:
+        if not self._news.is_set():
+            self._done.set()
 
     async def load(self) -> None:
         """Load what is named and not loaded; raises OSError if something cannot be had for now."""

@@ -166,6 +166,9 @@ class Station:
             followed = settings if keeps else replace(settings, state_file=None)
             self._follower = Follower(settings.api, self.world, self.plane, followed, self._routed)
         self._known = asyncio.Event()
+        # Who comes before Guardrails are loaded is refused: so nobody is to come.
+        self._unsettled = self.ready and bool(self.world.wanted())
+        self.ready = self.ready and not self._unsettled
         if self.ready:
             self._known.set()
 
@@ -174,6 +177,8 @@ class Station:
         running = [tasks.create_task(self.plane.sweep_forever()), tasks.create_task(self.plane.budgets.run())]
         running += [tasks.create_task(each.renew()) for each in self._pairs.values()]
         running.append(tasks.create_task(self._loader.run()))
+        if self._unsettled:
+            self.plane.spawn(self._settle())
         if self._follower is not None:
             running.append(tasks.create_task(self._follower.run(self.become_ready)))
         running += [tasks.create_task(spool.run()) for spool in self._spools]
@@ -205,6 +210,15 @@ class Station:
     def become_ready(self) -> None:
         """Everything needed is known; a gateway that is leaving stays unready."""
         self.listed = True
+        if self.world.wanted() and not self._known.is_set():
+            self.plane.spawn(self._settle())
+            return
+        self.ready = not self.plane.draining
+        self._known.set()
+
+    async def _settle(self) -> None:
+        """Wait for Guardrails, if they are to be had, before anybody is served."""
+        await self._loader.settle()
         self.ready = not self.plane.draining
         self._known.set()
 

@@ -611,6 +611,35 @@ async def test_at_a_level_another_model_answers_and_the_application_hears_of_hoo
         assert (await says(g)).text == "once upon a time"
 
 
+@pytest.mark.parametrize(
+    ("mode", "role", "severity", "begins"),
+    [
+        ("enforce", "user", "medium", True),
+        ("enforce", "user", "low", False),
+        ("enforce", "assistant", "high", False),
+        ("monitor", "user", "high", False),
+    ],
+)
+async def test_what_somebody_says_of_harming_themselves_begins_a_crisis(
+    tmp_path: Path, mode: str, role: str, severity: str, begins: bool
+) -> None:
+    words = {
+        "name": "words",
+        "type": "patterns",
+        "patterns": [{"name": "end", "literal": "end it", "category": "self_harm", "severity": severity}],
+    }
+    rules = [{"category": "self_harm", "actions": {"low": ["Log"]}}]
+    async with ruled(tmp_path, State(), {"mode": mode, "detectors": [words], "rules": rules}) as (g, outbox):
+        body = {"model": "storyteller", "messages": [{"role": role, "content": "I want to end it"}]}
+        # It is sent again with each turn, and is a sign once.
+        for _ in range(2):
+            answer = await ask(g.port, body, headers=("x-player-id: anna",))
+            assert answer.text == "once upon a time"
+        assert g.plane.players is not None
+        assert g.plane.players.state_of(ANNA).crisis is begins
+        assert sum(segment.lines for segment in outbox._segments["kept"]) == begins
+
+
 async def test_the_referral_is_the_guardrails_in_the_language_of_the_player(tmp_path: Path) -> None:
     state = State(crisis=Crisis(signed=time.time()))
     async with ruled(tmp_path, state, requestsPerMinute=1, crisisRequests="0") as (g, _):

@@ -15,6 +15,7 @@ from understudy.gateway.policy.verdicts import Noted, Verdicts
 from understudy.gateway.policy.violations import About
 from understudy.gateway.wire.refusals import UNAVAILABLE
 from understudy.guard.actions import Content
+from understudy.guard.engagement.crisis import SELF_HARM, is_sign
 from understudy.guard.gate import Release
 
 if TYPE_CHECKING:
@@ -155,6 +156,10 @@ class Hearing:
         plane = self._plane
         plane.findings.tell(plane.log, self._guarding, self._about, "input", counted, outcome.failures)
         end = outcome.end
+        # What was said before, and is sent again with each turn, does not begin it anew.
+        flows = end is not None and end.decision.crisis
+        if exchange.turn is not None and (flows or any(self._endangers(each, noted) for noted in counted)):
+            exchange.turn.sign()
         if end is None:
             if outcome.text is not None:
                 each.put(outcome.text)
@@ -163,14 +168,18 @@ class Hearing:
             each.put((outcome.text or "") + REMOVED)
             return True
         if end.why == "replaced":
-            if exchange.turn is not None:
-                exchange.turn.sign()
             exchange.refer(self.verdicts.referral(found) or REMOVED)
         elif end.why == "failed":
             exchange.refuse(UNAVAILABLE)
         else:
             exchange.refuse(Refusal(400, "content_filter", _FORBIDDEN, each.path))
         return False
+
+    def _endangers(self, each: Said, noted: Noted) -> bool:
+        """Whether who says so may be in danger, by a Guardrail that does more than count."""
+        finding, plans = noted.judged.finding, self._guarding.input
+        acts = plans is not None and finding.detector not in plans.text.counted
+        return acts and each.role == "user" and finding.category == SELF_HARM and is_sign(noted.severity)
 
     def _counts(self, each: Said, noted: Noted) -> bool:
         category = noted.judged.finding.category

@@ -7,7 +7,8 @@ order signs become known, or how often, and what two processes know is put toget
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-# From this severity on a finding in the input is a sign: medium.
+# The category of findings that are signs, and from which severity on one in the input is: medium.
+SELF_HARM: Final = "self_harm"
 SIGN_SEVERITY: Final = 4
 # Seconds after the last sign for which it stays active.
 STAYS: Final = 24 * 3600.0

@@ -515,7 +515,12 @@ async def test_without_guardrails_nothing_is_judged() -> None:
         assert g.world.routes.deployments[DEPLOYMENT].guarding is None
 
 
-async def test_tokens_that_are_asked_back_are_not_served_where_answers_are_judged() -> None:
-    async with judged(answers_well("darn"), policy_spec()) as (_, g), client(g.port) as c:
-        answer = await c.ask({"model": "storyteller", "tokens": [1]}, "/detokenize")
-        assert (answer.status, answer.code) == (503, "guardrail_unavailable")
+async def test_what_tokens_spell_is_judged_too() -> None:
+    async def spells(asked: Asked) -> None:
+        await asked.answer(200, {"prompt": "so darn it", "odd": "darn"})
+
+    body = {"model": "storyteller", "tokens": [1]}
+    for action, said in (("Block", "so "), ("Redact", "so [rude] it"), ("Replace", "so [removed]")):
+        async with judged(spells, policy_spec(action)) as (_, g), client(g.port) as c:
+            answer = await c.ask(body, "/detokenize")
+            assert (answer.json["prompt"], set(answer.json)) == (said, {"prompt", "guardrails"})

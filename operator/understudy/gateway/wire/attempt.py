@@ -15,6 +15,7 @@ import orjson
 from understudy.gateway.policy.answers import has_choices, is_refusal, says_something, tokens_used
 from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
 from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
+from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
@@ -242,13 +243,13 @@ class Attempt:
         usage = {"wants_usage": exchange.wants_usage, "hides_each": exchange.hides_each}
         watch = exchange.watch
         guard = None if watch is None else watch.answer()
-        if watch is not None and guard is not None:
-            relay: GuardedResponseRelay | GuardedChoicesRelay
-            if isinstance(guard, GuardedResponse):
-                relay = GuardedResponseRelay(model, exchange.name, guard, half=half, hears_raw=watch.keeps_raw)
-            else:
-                relay = GuardedChoicesRelay(model, exchange.name, guard, half=half, hears_raw=watch.keeps_raw, **usage)
-            self._asks(guard.verdicts, watch, partial(self._heard, relay))
+        relay: GuardedResponseRelay | GuardedChoicesRelay | None = None
+        if watch is not None and isinstance(guard, GuardedResponse):
+            relay = GuardedResponseRelay(model, exchange.name, guard, half=half, hears_raw=watch.keeps_raw)
+        elif watch is not None and isinstance(guard, GuardedChoices):
+            relay = GuardedChoicesRelay(model, exchange.name, guard, half=half, hears_raw=watch.keeps_raw, **usage)
+        if watch is not None and relay is not None:
+            self._asks(relay.verdicts, watch, partial(self._heard, relay))
             return relay
         if exchange.responses:
             return ResponsesRelay(model, exchange.name, half=half)

@@ -45,7 +45,7 @@ from understudy.gateway.wire.refusals import REVOKED, UNAVAILABLE
 from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
 from understudy.gateway.wire.talk import Talk
-from understudy.gateway.wire.watch import Watch, is_barred, watch_of
+from understudy.gateway.wire.watch import Watch, watch_of
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -130,7 +130,7 @@ class Exchange:
     def guard(self, entry: Entry) -> None:
         """Have it judged by what holds for this deployment now, whatever comes later."""
         document, who = self._letter.document, (self._request_id.decode(), self._key.hash)
-        self._barred = is_barred(entry, self._operation)
+        self._barred = bool(entry.unguarded)
         self.watch = watch_of(entry, self._operation, document, self._fields, who, self.turn, self.watch)
         if self.watch is not None:
             # An answer that ends early is to be paid for as far as it came.

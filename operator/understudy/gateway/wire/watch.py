@@ -8,6 +8,7 @@ from understudy.gateway.policy.conversation import conversation_id
 from understudy.gateway.policy.facts import expected, facts_of, last_asked
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
+from understudy.gateway.policy.guarded_text import GuardedText
 from understudy.gateway.policy.guarding import Guarding, panel_key
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, Operation
 from understudy.gateway.policy.players import Who
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from understudy.gateway.wire.plane import Plane
     from understudy.gateway.wire.playing import Turn
 
-NOBODY: Final = Who("", "", "")
+_NOBODY: Final = Who("", "", "")
+# Whose answers have texts.
+_READ: Final = (CHAT, COMPLETIONS, RESPONSES, DETOKENIZE)
 
 
 class Watch:
@@ -111,21 +114,17 @@ class Watch:
         guardrail = detector.partition("/")[0]
         return panel_key(self._namespace, guardrail, self.guarding.policies[guardrail])
 
-    def answer(self) -> GuardedChoices | GuardedResponse | None:
+    def answer(self) -> GuardedChoices | GuardedResponse | GuardedText | None:
         """What stands between an engine's answer and who reads it; None where answers are not judged."""
         plans = self.guarding.output
-        if plans is None or self._operation not in (CHAT, COMPLETIONS, RESPONSES):
+        if plans is None or self._operation not in _READ:
             return None
         verdicts = Verdicts(self.guarding, plans, self._facts, uuid7)
+        if self._operation is DETOKENIZE:
+            return GuardedText(verdicts)
         if self._operation is RESPONSES:
             return GuardedResponse(verdicts)
         return GuardedChoices(verdicts, expected=self._expected, legacy=self._operation is COMPLETIONS)
-
-
-def is_barred(entry: Entry, operation: Operation) -> bool:
-    """Whether nobody may be asked, since Guardrails that must cannot judge what comes of it."""
-    judged = entry.guarding is None or entry.guarding.output is None or operation is not DETOKENIZE
-    return bool(entry.unguarded) or not judged
 
 
 def watch_of(
@@ -153,7 +152,7 @@ def watch_of(
         from_user=entry.served.table.session_from_user,
         turns=operation.turns,
     )
-    named = NOBODY if turn is None else turn.who
+    named = _NOBODY if turn is None else turn.who
     about = About(
         who[0],
         entry.key,

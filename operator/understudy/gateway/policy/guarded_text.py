@@ -1,0 +1,64 @@
+"""An answer that is one text, such as what tokens spell (`/detokenize`): through a gate like all that can be read."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from understudy.gateway.policy.guarded_choices import REMOVED
+from understudy.gateway.policy.verdicts import Passage, Question, Verdicts
+from understudy.guard.findings import Finding, Status
+from understudy.guard.gate import Release
+
+_FIELD: Final = "prompt"
+
+
+class GuardedText:
+    """That of one answer. `withheld`: nothing of it may be seen."""
+
+    __slots__ = ("_passage", "_spoke", "_stopped", "verdicts", "withheld")
+
+    def __init__(self, verdicts: Verdicts) -> None:
+        self.verdicts = verdicts
+        self.withheld = False
+        self._passage: Passage | None = None
+        self._spoke = self._stopped = False
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will come out."""
+        return self._stopped or self._passage is None or self._passage.gate.done
+
+    def whole(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes out for a whole answer, in pieces."""
+        text = answer.get(_FIELD)
+        if not isinstance(text, str):
+            return []
+        passage = self._passage = self.verdicts.open_side(_FIELD, 0)
+        out = self._take(passage, passage.feed(text))
+        return out if self._stopped else [*out, *self._take(passage, passage.gate.finish())]
+
+    def heard(
+        self, question: Question, detector: str, findings: Sequence[Finding], status: Status
+    ) -> list[dict[str, Any]]:
+        """What goes out once a detector has spoken."""
+        passage = question.passage
+        return self._take(passage, passage.gate.heard(detector, question.window, findings, status))
+
+    def together(self, answer: dict[str, Any], out: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The whole answer that these pieces are of, which came out for it."""
+        told = self.verdicts.tell()
+        if not self.verdicts.enforces:
+            return {**answer, **told}
+        return {_FIELD: "".join(piece[_FIELD] for piece in out), **told}
+
+    def _take(self, passage: Passage, release: Release) -> list[dict[str, Any]]:
+        before = len(self.verdicts.found)
+        text = self.verdicts.take(passage, release)
+        end = release.end
+        if end is not None and end.why == "replaced":
+            said = self.verdicts.referral(self.verdicts.found[before:]) if end.decision.crisis else ""
+            text += said or REMOVED
+        self._spoke = self._spoke or bool(text)
+        if end is not None:
+            self._stopped = True
+            self.withheld = end.why == "blocked" and not self._spoke
+        return [{_FIELD: text}] if text else []

@@ -5,6 +5,7 @@ first sync ─► all serve ─► idle ─► edits, hands, rollouts ─► res
 """
 
 import asyncio
+import random
 import sys
 import time
 from collections import Counter
@@ -47,11 +48,15 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How long to look, in seconds, and how often to change something."""
+    """How long to look, in seconds, and how often to change something.
+
+    `rest`: the bare client also writes what the operator writes once pods come. No bound is about that.
+    """
 
     idle: float
     edits: int
     rollouts: int
+    rest: bool = True
     quiet: float = 8.0
 
 
@@ -112,7 +117,7 @@ class Fleet:
         uids = await self._fill(stage.api)
         async with stage.plane.client(BARE, WORKERS) as api:
             player = Player(api, self._uids[REHEARSED, NAME], WORKERS)
-            for part, part_lines in zip(("children", "serving"), script, strict=True):
+            for part, part_lines in list(zip(("children", "serving"), script, strict=True))[: 1 + self._lengths.rest]:
                 began, cpu = time.time(), stage.server_cpu
                 if part == "serving":
                     stage.cast.kubelet.wake()
@@ -264,10 +269,8 @@ class Fleet:
         passes = 0.0
         while True:
             self._operator.check()
-            metrics = await stage.operator_metrics()
-            passes = sum(
-                v for k, v in metrics.items() if k.startswith('understudy_reconcile_seconds_count{kind="ModelD')
-            )
+            counts = await stage.operator_metrics("understudy_reconcile_seconds_count")
+            passes = sum(count for name, count in counts.items() if 'kind="ModelDeployment"' in name)
             if passes >= self._count:  # the queue is first in, first out: all have had their turn
                 break
             if time.monotonic() - began > 300:
@@ -425,18 +428,18 @@ class _Stage:
                 self._kinds.setdefault(_deployment_of(call), set()).add(_kind_of(call.resource))
         return self._kinds
 
-    async def operator_metrics(self) -> dict[str, float]:
-        """The operator's own metrics; none while it does not answer."""
+    async def operator_metrics(self, name: str) -> dict[str, float]:
+        """The operator's own series of that name; none while it does not answer."""
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
-                session.get(f"http://127.0.0.1:{self._metrics_port}/metrics") as answer,
+                session.get(f"http://127.0.0.1:{self._metrics_port}/metrics?name[]={name}") as answer,
             ):
                 text = await answer.text()
         except (aiohttp.ClientError, OSError):
             return {}
         pairs = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in pairs}
+        return {series: float(value) for series, _, value in pairs}
 
 
 def model(name: str) -> Object:
@@ -446,12 +449,18 @@ def model(name: str) -> Object:
 
 
 def deployment(name: str, uses: str) -> Object:
-    """A ModelDeployment with what is usually written, and a rollout that is soon over."""
+    """A ModelDeployment with what is usually written, in words of its own, and a rollout that is soon over."""
     steps = [{"weight": 50, "soak": "5s"}, {"weight": 100, "soak": "5s"}]
+    dice = random.Random(name)
+    words = [f"{dice.getrandbits(24):06x}" for _ in range(30)]
     spec = {
         "modelRef": {"name": uses},
         "replicas": 1,
-        "engine": {"type": "sim", "args": ["--text=Once upon a time there was a fox.", "--first-token=0.1"]},
+        "engine": {
+            "type": "sim",
+            "args": [f"--text={' '.join(words[:15])}.", "--first-token=0.1"],
+            "env": [{"name": "PERSONA", "value": " ".join(words[15:])}],
+        },
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
         "rollout": {"steps": steps, "watch": "10s", "drain": "5s", "analysis": {"minSamples": 5}},
     }

@@ -9,7 +9,7 @@ import pytest
 from bench.control_plane.__main__ import BOUNDS, broken, main, page, table
 from bench.control_plane.actors import Answering, Gateways
 from bench.control_plane.audit import Audit, writes
-from bench.control_plane.fleet import Figures, Lengths
+from bench.control_plane.fleet import Figures, Lengths, deployment
 from bench.control_plane.script import NAME, lines
 from bench.control_plane.servers import OPERATOR, REHEARSED
 from understudy.domain.state import parse_state
@@ -124,6 +124,23 @@ def test_the_page_has_all_sizes_side_by_side_and_says_what_was_missed() -> None:
     assert "Missed: restart: synced: 12.5 s, limit 10 (1000)." in text
     assert "- watch pods: 12" in text
     assert table(found).count("\n") > 30
+
+
+@pytest.mark.parametrize(("idle", "resync"), [(330, True), (60, False)])
+def test_the_page_says_whether_the_idle_hour_had_a_resync(idle: float, resync: bool) -> None:
+    assert ("a resync included" in page([figures()], Lengths(idle, 200, 50))) == resync
+
+
+@pytest.mark.parametrize("rest", [True, False])
+def test_the_page_says_what_the_bare_client_was_spared(rest: bool) -> None:
+    assert ("it was spared" in page([figures()], Lengths(330, 200, 50, rest=rest))) != rest
+
+
+def test_each_deployment_has_words_of_its_own_and_the_same_ones_in_each_run() -> None:
+    specs = [deployment(name, "weights")["spec"]["engine"] for name in ("model-00001", "model-00002", "model-00001")]
+    assert specs[0] == specs[2]
+    assert specs[0] != specs[1]
+    assert len({len(str(spec)) for spec in specs}) == 1
 
 
 def test_help_says_how_to_run_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,7 @@ from understudy.cli import operator
 from understudy.cli.main import main
 from understudy.kube.aio import connect
 from understudy.kube.client import Scope
-from understudy.kube.resources import LEASE, Resource
-
-NAMESPACES = Resource("v1", "Namespace", "namespaces", namespaced=False)
+from understudy.kube.resources import LEASE, NAMESPACE
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +104,7 @@ def test_neither_pod_nor_kubeconfig_ends_it_with_a_sentence(
 async def test_on_a_real_cluster_it_leads_and_on_sigterm_it_releases_the_lease(kubeconfig: str) -> None:
     namespace = f"operator-{uuid.uuid4().hex[:8]}"
     api = await connect(kubeconfig)
-    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    await api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     words = f"operator --kubeconfig {kubeconfig} --namespace {namespace} --watch-namespace {namespace} --metrics-port 0"
     command = [sys.executable, "-m", "understudy.cli.main", *words.split()]
     process = subprocess.Popen(command)  # noqa: ASYNC220 - started once, before anything else is awaited
@@ -125,7 +123,7 @@ async def test_on_a_real_cluster_it_leads_and_on_sigterm_it_releases_the_lease(k
     finally:
         process.kill()
         process.wait()
-        await api.delete(NAMESPACES, "", namespace)
+        await api.delete(NAMESPACE, "", namespace)
         await api.close()
 
 

@@ -13,7 +13,7 @@ from tests.cli.plugin_world import NAME, rolling, served_by
 from tests.engine.fake_api import status_error
 from understudy.cli.plugin import completion
 from understudy.cli.plugin.main import COMMANDS
-from understudy.kube.resources import Resource
+from understudy.kube.resources import NAMESPACE
 
 
 def proposed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[list[str], str]:
@@ -57,8 +57,7 @@ def test_where_files_fit_the_shell_completes_them(capsys: pytest.CaptureFixture[
 def test_names_come_from_the_cluster(kubectl: Plugin, capsys: pytest.CaptureFixture[str]) -> None:
     cluster = rolling()
     served_by(kubectl.api, cluster)
-    space = Resource("v1", "Namespace", "namespaces", namespaced=False)
-    kubectl.api.put(space, {"metadata": {"name": "tales"}})
+    kubectl.api.put(NAMESPACE, {"metadata": {"name": "tales"}})
     assert proposed(capsys, "abort", "st") == ([NAME], ":4")
     assert proposed(capsys, "abort", "-n", "elsewhere", "st") == ([], ":4")
     assert proposed(capsys, "status", "-n", "")[0] == ["tales"]

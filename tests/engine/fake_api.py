@@ -270,7 +270,7 @@ class FakeApi:
         if not dry_run:
             return await write(self)
         twin = FakeApi()
-        twin._objects, twin._version = copy.deepcopy(self._objects), self._version
+        twin._objects, twin._version = {name: copy.deepcopy(obj) for name, obj in self._objects.items()}, self._version
         twin._versions, twin._uids = itertools.count(self._version + 1), itertools.count(10_000)
         twin.namespaces_going, twin.down, twin._faults = self.namespaces_going, self.down, self._faults
         try:

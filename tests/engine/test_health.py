@@ -94,6 +94,11 @@ async def test_metrics_are_in_the_text_format(site: Site) -> None:
     assert "understudy_leader 1.0" in text
 
 
+async def test_some_series_can_be_asked_for_by_name(site: Site) -> None:
+    _, text = await site.get("/metrics?name[]=understudy_leader&name[]=understudy_queue")
+    assert [line for line in text.splitlines() if not line.startswith("#")] == ["understudy_leader 0.0"]
+
+
 async def test_what_is_not_served_is_not_found(site: Site) -> None:
     assert (await site.get("/"))[0] == 404
 

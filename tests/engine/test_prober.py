@@ -98,6 +98,40 @@ def test_pods_at_rest_are_not_all_asked_in_the_same_moment() -> None:
     virtual.run(main())
 
 
+def test_pods_at_rest_wait_until_there_is_time_for_them_and_others_do_not() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.unhurried.clear()
+        stage.prober.set_probes(TALK, (probe(uid="rests", at_rest=True), probe(uid="moves")))
+        await asyncio.sleep(30)
+        assert set(stage.prober.observed(TALK)) == {"moves", "rests"}
+        assert stage.report("moves").identity == "ok"
+        assert stage.report("rests").identity == ""
+        stage.prober.unhurried.set()
+        await asyncio.sleep(10.1)
+        assert stage.report("rests").identity == "ok"
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize(("at_rest", "rounds"), [(True, 2), (False, 4)])
+def test_of_thousands_those_at_rest_are_asked_more_rarely(at_rest: bool, rounds: int) -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.prober.set_probes(TALK, (probe(),))
+        await asyncio.sleep(0.01)
+        # All that counts is how many there are.
+        stage.prober._probes.update({Key("shop", f"rests-{number}"): {} for number in range(5000)})
+        stage.pod.asked.clear()
+        stage.prober.set_probes(TALK, (probe(at_rest=at_rest, interval=10.5),))
+        await asyncio.sleep(39)
+        assert len(stage.pod.times("/v1/completions")) == rounds
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
 def test_a_pod_that_comes_to_rest_is_asked_on_as_before() -> None:
     async def main() -> None:
         stage = Stage()

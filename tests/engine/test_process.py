@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,10 +17,12 @@ from understudy.engine import policies
 from understudy.engine.options import Options
 from understudy.engine.process import scopes
 from understudy.engine.startup import CannotStartError
+from understudy.engine.wake import Work
 from understudy.kube.resources import (
     DEPLOYMENT,
     GUARDRAIL,
     LEASE,
+    MODEL,
     MODEL_DEPLOYMENT,
     MODEL_SNAPSHOT,
     NODE,
@@ -180,6 +183,41 @@ async def test_at_rest_nothing_is_written(cluster: Cluster) -> None:
 
 
 @on_a_cluster
+async def test_the_resync_does_not_put_everything_before_what_has_just_changed(cluster: Cluster) -> None:
+    for number in range(30):
+        cluster.deployment(f"talk-{number}")
+    operator = Operator(cluster, resync=30.0)
+    await cluster.until("Stable", "talk-29")
+    await asyncio.sleep(60)
+    added: list[float] = []
+    add = operator.process.queue.add
+
+    def noted(key: Work) -> None:
+        added.append(virtual.now())
+        add(key)
+
+    operator.process.queue.add = noted  # type: ignore[method-assign]
+    began = virtual.now()
+    await asyncio.sleep(35)
+    resynced = [at for at in added if at - began <= 30]
+    assert len(resynced) >= 25
+    assert max(Counter(round(at) for at in resynced).values()) < 10
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_with_nothing_there_a_resync_waits(cluster: Cluster) -> None:
+    cluster.api.remove(MODEL, SHOP, "storyteller")
+    operator = Operator(cluster, resync=5.0)
+    await operator.lead()
+    await asyncio.sleep(20)
+    cluster.model()
+    cluster.deployment()
+    await cluster.until("Stable")
+    await operator.kill()
+
+
+@on_a_cluster
 async def test_a_restart_over_what_is_unchanged_writes_nothing(cluster: Cluster) -> None:
     first = Operator(cluster, "op-1")
     for name in ("talk", "walk"):
@@ -195,6 +233,31 @@ async def test_a_restart_over_what_is_unchanged_writes_nothing(cluster: Cluster)
     assert [(c.verb, c.resource.kind, c.name) for c in cluster.api.writes()] == []
     assert cluster.status()["phase"] == "Stable"
     await second.kill()
+
+
+@on_a_cluster
+async def test_kopf_begins_when_every_deployment_has_been_looked_at_once(cluster: Cluster) -> None:
+    for number in range(40):
+        cluster.deployment(f"talk-{number}")
+    operator = Operator(cluster, workers=4)
+    await operator.lead()
+    assert operator.source.began_after == []
+    await cluster.until("Stable", "talk-39")
+    (passes,) = operator.source.began_after
+    assert passes >= 40 - 4
+    await operator.kill()
+
+
+@on_a_cluster
+async def test_a_standby_needs_no_kopf(cluster: Cluster) -> None:
+    leader = Operator(cluster, "op-1")
+    await leader.lead()
+    standby = Operator(cluster, "op-2")
+    await asyncio.sleep(30)
+    assert (leader.source.began_after, standby.source.began_after) == ([0.0], [])
+    standby.process.stop()
+    assert await standby.task == 0
+    await leader.kill()
 
 
 def secret_data(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:

@@ -259,6 +259,24 @@ async def test_it_is_idle_when_the_last_worker_is_done() -> None:
 
 
 @in_virtual_time
+async def test_it_has_caught_up_when_all_that_waited_was_given_out_whatever_has_come_since() -> None:
+    work = queue()
+    await work.caught_up()
+    for key in "ab":
+        work.add(key)
+    caught_up = asyncio.create_task(work.caught_up())
+    await virtual.settle()
+    for key in "ab":
+        work.add("c")
+        assert await work.get() == key
+        assert not caught_up.done()
+        work.done(key)
+    await virtual.settle()
+    assert caught_up.done()
+    assert len(work) == 1
+
+
+@in_virtual_time
 async def test_it_counts_what_it_does() -> None:
     metrics = OperatorMetrics()
     work: WorkQueue[str] = WorkQueue(metrics)

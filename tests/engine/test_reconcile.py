@@ -389,6 +389,21 @@ def test_gateways_are_polled_fast_for_those_who_want_to_be_asked_soon(again: flo
     virtual.run(main())
 
 
+def test_those_who_were_looked_at_together_are_not_looked_at_together_for_ever() -> None:
+    async def main() -> None:
+        stage = Stage(lambda _: Plan((), {}, requeue_after=60.0))
+        for number in range(50):
+            stage.api.put(MODEL_DEPLOYMENT, deployment(f"talk-{number}"))
+        async with stage.running():
+            await asyncio.sleep(40)
+            stage.times.clear()
+            await asyncio.sleep(21)
+        assert len(stage.times) == 50, "each once, and not later than it asked for"
+        assert max(stage.times) - min(stage.times) > 5
+
+    virtual.run(main())
+
+
 def test_a_written_table_makes_the_gateways_be_asked_at_once() -> None:
     async def main() -> None:
         table = child(ROUTING_TABLE, "talk", "talk", spec={"epoch": 3})

@@ -14,9 +14,7 @@ import pytest
 
 from understudy.handlers.thread import KopfThread
 from understudy.kube.aio import connect
-from understudy.kube.resources import MODEL, Resource
-
-NAMESPACES = Resource("v1", "Namespace", "namespaces", namespaced=False)
+from understudy.kube.resources import MODEL, NAMESPACE
 
 
 class Deaths:
@@ -73,6 +71,12 @@ def test_an_end_that_was_asked_for_is_not_told(monkeypatch: pytest.MonkeyPatch) 
     assert deaths.said.empty()
 
 
+def test_one_that_never_began_is_stopped_all_the_same() -> None:
+    deaths = Deaths()
+    KopfThread(lambda _work: None, (), deaths).stop()
+    assert deaths.said.empty()
+
+
 # In a process of its own: Kopf leaves connections open when it ends, which would be blamed on some later test.
 WATCH = """
 import sys
@@ -88,7 +92,7 @@ thread.stop(30)
 async def test_on_a_real_cluster_a_new_object_wakes_its_key_and_nothing_is_written_to_it(kubeconfig: str) -> None:
     api = await connect(kubeconfig)
     namespace = f"kopf-{uuid.uuid4().hex[:8]}"
-    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    await api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     watcher = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -101,13 +105,21 @@ async def test_on_a_real_cluster_a_new_object_wakes_its_key_and_nothing_is_writt
     try:
         assert watcher.stdin is not None
         assert watcher.stdout is not None
-        spec = {"source": {"enginePath": "/models/a"}, "tasks": ["chat"]}
-        meta = {"name": "a", "namespace": namespace}
-        body = {"apiVersion": MODEL.api_version, "kind": "Model", "metadata": meta, "spec": spec}
-        await api.create(MODEL, body)
+        told = asyncio.create_task(watcher.stdout.readline())
+        names: list[str] = []
         async with asyncio.timeout(60):
-            assert await watcher.stdout.readline() == f"Model {namespace}/a\n".encode()
-        after = await api.get(MODEL, namespace, "a")
+            while not told.done():  # what is there before it watches is no news to it
+                names.append(f"a-{len(names)}")
+                spec = {"source": {"enginePath": "/models/a"}, "tasks": ["chat"]}
+                meta = {"name": names[-1], "namespace": namespace}
+                await api.create(
+                    MODEL, {"apiVersion": MODEL.api_version, "kind": "Model", "metadata": meta, "spec": spec}
+                )
+                await asyncio.wait([told], timeout=1)
+        kind, _, key = told.result().decode().rstrip().partition(" ")
+        assert kind == "Model"
+        assert key in [f"{namespace}/{name}" for name in names]
+        after = await api.get(MODEL, namespace, key.partition("/")[2])
         assert after["metadata"].get("finalizers") is None
         assert after["metadata"].get("annotations") is None
         # The operator of an installation beside this test may have written the status by now.
@@ -120,5 +132,5 @@ async def test_on_a_real_cluster_a_new_object_wakes_its_key_and_nothing_is_writt
         if watcher.returncode is None:
             watcher.kill()
             await watcher.wait()
-        await api.delete(NAMESPACES, "", namespace)
+        await api.delete(NAMESPACE, "", namespace)
         await api.close()

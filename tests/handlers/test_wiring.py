@@ -48,6 +48,14 @@ async def test_an_event_enqueues_the_key_of_its_object(plural: str, kind: str) -
     assert [(work.kind, work.key) for work in woken] == [(kind, Key("shop", "talk"))]
 
 
+async def test_what_is_there_when_it_begins_wakes_nobody_again() -> None:
+    woken: list[Work] = []
+    for handler in registry(woken.append)._watching.get_all_handlers():
+        listed: Any = handler.fn
+        await listed(name="talk", namespace="shop", type=None, body={}, logger=None)
+    assert woken == []
+
+
 def test_each_handler_watches_our_group_and_one_kind() -> None:
     for handler in registry(lambda _work: None)._watching.get_all_handlers():
         assert handler.selector is not None

@@ -16,10 +16,8 @@ from tests.engine.fake_api import FakeApi
 from understudy.kube.aio import connect
 from understudy.kube.client import KubeClient, Object, Scope, WatchEvent
 from understudy.kube.errors import ApiError, Conflict, Gone, NotFound
-from understudy.kube.resources import CONFIG_MAP, LEASE, MODEL, SERVICE, Resource
+from understudy.kube.resources import CONFIG_MAP, LEASE, MODEL, NAMESPACE, SERVICE
 from understudy.kube.trim import FOREIGN, trim
-
-NAMESPACES = Resource("v1", "Namespace", "namespaces", namespaced=False)
 
 
 @dataclass
@@ -53,11 +51,11 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield World(FakeApi(), namespace)
         return
     api = await connect(request.getfixturevalue("kubeconfig"))
-    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    await api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     try:
         yield World(api, namespace)
     finally:
-        await api.delete(NAMESPACES, "", namespace)
+        await api.delete(NAMESPACE, "", namespace)
         await api.close()
 
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.kube.test_contract import NAMESPACES, World
+from tests.kube.test_contract import World
 from understudy.kube.aio import AioClient, NoClusterError, connect
 from understudy.kube.errors import ApiError, NotFound, Retry, Terminal
-from understudy.kube.resources import DEPLOYMENT, Resource
+from understudy.kube.resources import DEPLOYMENT, NAMESPACE, Resource
 
 pytestmark = pytest.mark.cluster
 
@@ -73,15 +73,15 @@ async def test_a_namespace_that_is_not_there_is_not_found(api: AioClient) -> Non
 async def test_a_namespace_that_goes_away_is_terminal(api: AioClient) -> None:
     namespace = "contract-going-away"
     held = {"name": namespace, "finalizers": ["understudy.dev/test"]}
-    await api.apply(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": held}, manager="understudy")
+    await api.apply(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": held}, manager="understudy")
     try:
-        await api.delete(NAMESPACES, "", namespace)
+        await api.delete(NAMESPACE, "", namespace)
         error = await World(api, namespace).failure(World(api, namespace).config_map())
         assert error.status == 403
         assert isinstance(error.failure, Terminal)
     finally:
         free = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-        await api.apply(NAMESPACES, free, manager="understudy")
+        await api.apply(NAMESPACE, free, manager="understudy")
 
 
 async def test_a_server_that_is_not_there_is_worth_a_retry(kubeconfig: str) -> None:

@@ -15,7 +15,7 @@
 Synchronous on purpose: no event can come in between, so the parts belong to one moment.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from understudy.domain.key import Key
@@ -136,14 +136,16 @@ def _holders(sources: Sources, key: Key, deployment: Object | None, table: Objec
     holders = {}
     for name in sorted(claims | serves):
         claimants = sources.waker.claimants(name)
-        serving = {other for other in claimants if name in _served_by(sources.cache, other)}
+        serving = {
+            other for other in claimants if name in (serves if other == key else _served_by(sources.cache, other))
+        }
         full = Key(*name.split("/", 1)) if "/" in name else None
-        if full is not None and sources.cache.get(MODEL_DEPLOYMENT, full.namespace, full.name) is not None:
+        if full is not None and sources.cache.holds(MODEL_DEPLOYMENT, full.namespace, full.name):
             holder = full
         elif name in claims:
-            holder = min(serving or claimants, key=lambda other: _age(sources.cache, other), default=key)
+            holder = _oldest(sources.cache, serving or claimants, key)
         else:
-            holder = min(serving - {key}, key=lambda other: _age(sources.cache, other), default=key)
+            holder = _oldest(sources.cache, serving - {key}, key)
         if holder != key:
             holders[name] = holder
     return holders
@@ -152,6 +154,13 @@ def _holders(sources: Sources, key: Key, deployment: Object | None, table: Objec
 def _served_by(cache: Cache, key: Key) -> frozenset[str]:
     table = cache.get(ROUTING_TABLE, key.namespace, key.name)
     return table_names(table) if table is not None else frozenset()
+
+
+def _oldest(cache: Cache, keys: Collection[Key], default: Key) -> Key:
+    """The one that was there first; nearly always there is but one, whose age need not be looked up."""
+    if len(keys) == 1:
+        return next(iter(keys))
+    return min(keys, key=lambda key: _age(cache, key), default=default)
 
 
 def _age(cache: Cache, key: Key) -> tuple[str, Key]:

@@ -32,6 +32,9 @@ _UNKNOWN_INTERVAL = 0.5  # seconds between questions while the pod has not said 
 _IDENTITY_TIMEOUT = 5.0
 _MAX_RUNNING = 8  # runs of one pod at a time
 _SPREAD = 10.0  # seconds over which a new process asks the pods at rest, thousands perhaps, for the first time
+# Thousands of deployments at rest are asked more rarely, so that it takes about a quarter of a core at most.
+_EACH = 0.004  # seconds between two of them
+_RAREST = 30.0  # seconds: what has not answered for a minute is not known to answer
 _MAX_ANSWER = 2**20
 _FAILURES = (OSError, TimeoutError, ValueError, KeyError, TypeError, IndexError, aiohttp.ClientError)
 
@@ -80,6 +83,9 @@ class Prober:
         self._wake = wake
         self._probes: dict[Key, dict[str, tuple[Probe, asyncio.Task[None]]]] = {}
         self._findings: dict[str, _Findings] = {}
+        # Cleared while there is no time to ask pods at rest for the first time.
+        self.unhurried = asyncio.Event()
+        self.unhurried.set()
 
     def set_probes(self, key: Key, probes: tuple[Probe, ...]) -> None:
         """Probe exactly these pods of the deployment from now on; what did not change goes on undisturbed."""
@@ -125,7 +131,9 @@ class Prober:
         found.recent = {name: runs for name, runs in found.recent.items() if name in names}
         running: set[asyncio.Task[None]] = set()
         if probe.at_rest and not found.identity:
-            await asyncio.sleep(random.uniform(0, min(probe.interval, _SPREAD)))  # noqa: S311 - spreads load, no secret
+            await self.unhurried.wait()
+            spread = max(min(probe.interval, _SPREAD), self._pace())
+            await asyncio.sleep(random.uniform(0, spread))  # noqa: S311 - spreads load, no secret
         async with asyncio.TaskGroup() as runs:
             while True:
                 began = self._monotonic()
@@ -137,8 +145,13 @@ class Prober:
                     run = runs.create_task(self._run(key, probe, found))
                     running.add(run)
                     run.add_done_callback(running.discard)
-                pause = probe.interval if found.identity else _UNKNOWN_INTERVAL
+                interval = max(probe.interval, self._pace()) if probe.at_rest else probe.interval
+                pause = interval if found.identity else _UNKNOWN_INTERVAL
                 await asyncio.sleep(max(began + pause - self._monotonic(), 0.05))
+
+    def _pace(self) -> float:
+        """Seconds in which all deployments that are probed can be asked."""
+        return min(len(self._probes) * _EACH, _RAREST)
 
     async def _run(self, key: Key, probe: Probe, found: _Findings) -> None:
         before = found.summary()

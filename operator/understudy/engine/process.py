@@ -1,8 +1,8 @@
 """The operator as a process: everything is made and wired here, and only here.
 
 ```
- check CRDs, master key ─► reflectors fill the cache ─► all listed ─► stand by ─► lead ─► workers
-                                    (Kopf wakes keys from its own thread)          │
+ check CRDs, master key ─► reflectors fill the cache ─► all listed ─► stand by ─► lead ─► workers ─► Kopf, too,
+                                                                                   │               wakes keys
                      SIGTERM: workers end, the Lease is released, exit 0 ◄─────────┤
                      the term is lost, or a part dies: stop at once, exit 1 ◄──────┘
 ```
@@ -66,7 +66,7 @@ class WakeSource(Protocol):
         ...
 
     def stop(self) -> None:
-        """End, within seconds."""
+        """End, within seconds; it need not have begun."""
         ...
 
 
@@ -166,9 +166,8 @@ class OperatorProcess:
             background.append(self._guard(self.health.watch_loop()))
             stack.push_async_callback(_cancel, background)
             source = make_wake_source(from_other_thread(loop, self.queue), on_death)
-            source.start()
             stack.callback(source.stop)
-            return await self._lead_until_end()
+            return await self._lead_until_end(source)
 
     async def _prepare(self) -> bool:
         """Wait until the cluster has what is needed, the master key included; False when asked to stop before that."""
@@ -190,8 +189,8 @@ class OperatorProcess:
         log.info("asked to stop")
         self.stopping.set()
 
-    async def _lead_until_end(self) -> int:
-        leading = asyncio.create_task(self._lead())
+    async def _lead_until_end(self, source: WakeSource) -> int:
+        leading = asyncio.create_task(self._lead(source))
         stopping = asyncio.create_task(self.stopping.wait())
         try:
             ends: set[asyncio.Future[Any]] = {leading, stopping, self._end}
@@ -216,7 +215,7 @@ class OperatorProcess:
             return self._end.result()
         return leading.result() if leading.done() and not self.stopping.is_set() else ""
 
-    async def _lead(self) -> str:
+    async def _lead(self, source: WakeSource) -> str:
         """Stand by, lead, work; returns why the term ended."""
         for reflector in self.reflectors:
             await reflector.synced.wait()
@@ -227,10 +226,12 @@ class OperatorProcess:
         tasks: list[asyncio.Task[Any]] = [term := asyncio.create_task(self.elector.hold())]
         try:
             settings = await self._settings()
+            self.prober.unhurried.clear()
             self.poller.start()
             await self.poller.first_round(_FIRST_ROUND)
             if not term.done():
                 tasks += self._work(self._reconciler(settings, epoch))
+                tasks.append(asyncio.create_task(self._start_late(source)))
             return await term
         except ApiError as error:
             return f"the engine keys cannot be seen to: {error}"
@@ -244,6 +245,12 @@ class OperatorProcess:
         tending = tend(self._client, namespace, settings.master_key, settings.kept_keys, self._fail)
         passes = [self._guard(reconciler.work()) for _ in range(self.options.workers)]
         return [*passes, *(self._guard(work) for work in (self.recorder.run(), self._resync(), tending))]
+
+    async def _start_late(self, source: WakeSource) -> None:
+        """What is not needed for the first look at every deployment must not delay it."""
+        await self.queue.caught_up()
+        self.prober.unhurried.set()
+        source.start()
 
     async def _settings(self) -> Settings:
         """The installation's settings for this term. Raises ApiError or CannotStartError."""
@@ -279,10 +286,16 @@ class OperatorProcess:
         )
 
     async def _resync(self) -> None:
+        """Everything at once to begin with; then one after the other, so that who has changed does not wait for all."""
+        for work in self.waker.everything():
+            self.queue.add(work)
         while True:
-            for work in self.waker.everything():
+            there = list(self.waker.everything())
+            for work in there:
+                await asyncio.sleep(self.options.resync / len(there))
                 self.queue.add(work)
-            await asyncio.sleep(self.options.resync)
+            if not there:
+                await asyncio.sleep(self.options.resync)
 
     async def _finish_passes(self) -> None:
         """No new passes; those in flight may finish, for a few seconds."""

@@ -36,6 +36,7 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._given = 0
         self._released = asyncio.Event()
         self._closed = False
 
@@ -100,6 +101,7 @@ class WorkQueue(Generic[K]):
         self._metrics.queue_depth.set(len(self._ready))
         self._metrics.queue_wait.observe(_now() - self._added_at.pop(key))
         self._held.add(key)
+        self._given += 1
         return key
 
     def done(self, key: K) -> None:
@@ -116,6 +118,13 @@ class WorkQueue(Generic[K]):
             self._cancel_timer(key)
         while self._waiters:
             self._wake_one()
+
+    async def caught_up(self) -> None:
+        """Wait until every key that waits for a worker now has been given to one."""
+        last = self._given + len(self._ready)
+        while self._given < last:
+            self._released.clear()
+            await self._released.wait()
 
     async def idle(self) -> None:
         """Wait until no worker holds a key; meant for after `shut_down`."""

@@ -14,6 +14,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -41,6 +42,8 @@ _AFTER_REFUSAL = 30.0
 # Looks by the clock alone may take about half of a core: what happens in the meantime comes as an event anyway.
 _RESTLESS = 10.0  # a plan that wants to be asked again within so many seconds counts
 _EACH = 0.002  # seconds between two such looks, of whichever deployments
+# Those of thousands that were looked at together after a start would ask for the next look together, for ever.
+_EARLIER = 0.25  # share of its time by which a look that is not early may come before it
 
 
 @dataclass(slots=True)
@@ -180,7 +183,7 @@ class Reconciler:
         """Seconds until the next look by the clock: as wanted, unless too many want the like."""
         if wanted > _RESTLESS:
             self._restless.discard(key)
-            return wanted
+            return wanted * random.uniform(1 - _EARLIER, 1)  # noqa: S311 - spreads load, no secret
         self._restless.add(key)
         return max(wanted, len(self._restless) * _EACH)
 

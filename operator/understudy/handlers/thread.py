@@ -26,7 +26,7 @@ _LOG_LEVELS = {
 
 
 class KopfThread:
-    """Runs from `start` to `stop`; if it ends in between, `on_death` is called, from its thread."""
+    """Runs from `start`, if there is one, to `stop`; if it ends in between, `on_death` is called, from its thread."""
 
     def __init__(self, enqueue: Enqueue, namespaces: Sequence[str], on_death: Callable[[str], None]) -> None:
         self._enqueue = enqueue
@@ -44,7 +44,8 @@ class KopfThread:
     def stop(self, seconds: float = 3.0) -> None:
         """Ask it to end and wait for at most `seconds`; it is a daemon thread, so it cannot keep the process."""
         self._stop.set()
-        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         try:

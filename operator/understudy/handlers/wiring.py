@@ -88,7 +88,8 @@ def operator_arguments(namespaces: Sequence[str]) -> dict[str, Any]:
 
 def _waker(kind: WorkKind, enqueue: Enqueue) -> Callable[..., Coroutine[None, None, None]]:
     # Synchronous and instant, but a synchronous handler would cost a thread per event: hence the coroutine.
-    async def wake(name: str, namespace: str, **_: Any) -> None:
-        enqueue(Work(kind, Key(namespace, name)))
+    async def wake(name: str, namespace: str, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name for it
+        if type is not None:  # what Kopf lists when it begins, or begins anew, the reflector has told already
+            enqueue(Work(kind, Key(namespace, name)))
 
     return wake

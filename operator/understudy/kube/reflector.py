@@ -88,18 +88,20 @@ class Reflector:
 
     async def _list(self) -> None:
         present: set[tuple[str, str]] = set()
-        token = ""
-        while True:
-            page = await self._client.list_page(self.scope, limit=self._page_size, continue_token=token)
-            for item in page.items:
-                self._sink.upsert(self.scope, trim(self.scope.resource, item))
-                present.add((item["metadata"].get("namespace", ""), item["metadata"]["name"]))
-            token = page.continue_token
-            if not token:
-                break
+        version, token = await self._take(present, "")
+        while token:
+            version, token = await self._take(present, token)
         self._sink.retain(self.scope, present)
-        self._heard(page.resource_version)
+        self._heard(version)
         self.synced.set()
+
+    async def _take(self, present: set[tuple[str, str]], token: str) -> tuple[str, str]:
+        """Deliver one page; its version, and the token of the next one. Of the page nothing stays while that comes."""
+        page = await self._client.list_page(self.scope, limit=self._page_size, continue_token=token)
+        for item in page.items:
+            self._sink.upsert(self.scope, trim(self.scope.resource, item))
+            present.add((item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+        return page.resource_version, page.continue_token
 
     async def _watch(self) -> None:
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311 - spreads reconnects, no secret

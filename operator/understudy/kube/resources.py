@@ -8,9 +8,12 @@ from urllib.parse import quote
 from understudy.domain.names import API_VERSION
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One kind as the API server addresses it."""
+    """One kind as the API server addresses it. There is one value of each, below: it is compared and hashed as itself.
+
+    That is done a hundred times for each deployment that is looked at.
+    """
 
     api_version: str
     kind: str
@@ -49,6 +52,7 @@ SECRET: Final = Resource("v1", "Secret", "secrets")
 CONFIG_MAP: Final = Resource("v1", "ConfigMap", "configmaps")
 NETWORK_POLICY: Final = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 NODE: Final = Resource("v1", "Node", "nodes", namespaced=False)
+NAMESPACE: Final = Resource("v1", "Namespace", "namespaces", namespaced=False)
 EVENT: Final = Resource("v1", "Event", "events")
 LEASE: Final = Resource("coordination.k8s.io/v1", "Lease", "leases")
 

@@ -44,7 +44,7 @@ class DeploymentMetrics(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """The registry's."""
+        """The registry's; while a thread writes them down, others may be told."""
         phase = GaugeMetricFamily(
             "understudy_modeldeployment_status_phase", "1 for the phase that it is in", labels=("deployment", "phase")
         )
@@ -58,7 +58,7 @@ class DeploymentMetrics(Collector):
             "The candidate's share of conversations that every gateway serves by, 0 to 1",
             labels=("deployment",),
         )
-        for name, shown in self._shown.items() if self.leading() else ():
+        for name, shown in list(self._shown.items()) if self.leading() else ():
             phase.add_metric([name, shown.phase], 1)
             for kind in CONDITIONS:
                 condition.add_metric([name, kind], kind in shown.true)

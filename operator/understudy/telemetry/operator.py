@@ -1,5 +1,7 @@
 """The operator's Prometheus metrics. No label names an object but for those of ModelDeployments (deployments.py)."""
 
+from collections.abc import Sequence
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -75,6 +77,6 @@ class OperatorMetrics:
         )
         self.events = Counter("understudy_events", "Kubernetes events by outcome", ["outcome"], registry=r)
 
-    def render(self) -> bytes:
-        """The text exposition format."""
-        return generate_latest(self.registry)
+    def render(self, names: Sequence[str] = ()) -> bytes:
+        """The text exposition format; if any series are named, of those alone."""
+        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)

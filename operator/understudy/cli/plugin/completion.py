@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from understudy.cli.plugin.records import ROLES
 from understudy.domain.names import LABEL_DEPLOYMENT
-from understudy.kube.resources import MODEL_DEPLOYMENT, MODEL_SNAPSHOT, Resource
+from understudy.kube.resources import MODEL_DEPLOYMENT, MODEL_SNAPSHOT, NAMESPACE
 
 EPILOG = """\
   source <(kubectl-understudy completion bash)      in ~/.bashrc
@@ -25,7 +25,6 @@ kubectl completes `kubectl understudy …` by itself (from 1.26 on) when kubectl
 it is beside kubectl-understudy.
 """
 _PATIENCE: Final = 3.0  # seconds
-_NAMESPACES: Final = Resource("v1", "Namespace", "namespaces", namespaced=False)
 _SCRIPTS: Final = {
     "bash": """\
 _kubectl_understudy() {
@@ -181,7 +180,7 @@ async def _looked_up(proposal: Proposal) -> list[str]:
             try:
                 reader = Reader(access.client, flags.get("namespace") or access.namespace)
                 if source == "namespaces":
-                    return [obj["metadata"]["name"] for obj in await reader.listed(_NAMESPACES, namespace="")]
+                    return [obj["metadata"]["name"] for obj in await reader.listed(NAMESPACE, namespace="")]
                 if source == "deployments":
                     return [obj["metadata"]["name"] for obj in await reader.listed(MODEL_DEPLOYMENT)]
                 selector = f"{LABEL_DEPLOYMENT}={proposal.deployment}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tests.gateway.guardrails import CRISIS, NUMBERS, WORDS, guarded, load, poli
 from tests.gateway.policy.judging import asking
 from tests.gateway.test_responses import RESPONSES, heard, response, streams
 from tests.gateway.test_responses import body as asks
+from tests.gateway.test_responses import events as response_events
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table
 from understudy.domain.state import Guarded
 from understudy.gateway.outbox import Outbox
@@ -193,6 +195,81 @@ async def test_parts_of_another_policy_are_refused() -> None:
             await load(g)
             assert (await c.ask(chat())).code == "guardrail_unavailable"
             assert "hold policy" in g.world.guards.told(g.world.wanted())["0" * 64]
+
+
+# Every offset, every shape, every cut.
+
+
+def shapes(model: str, pieces: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+    """By path and field: the events of an answer in which these pieces are said one after the other."""
+    head = {"id": "c1", "object": "x", "created": 1, "model": model}
+
+    def chunks(say: Any) -> bytes:
+        said = [*(say(piece) for piece in pieces), {"index": 0, "delta": {}, "text": "", "finish_reason": "stop"}]
+        events = [b"data: %b\n\n" % orjson.dumps({**head, "choices": [choice]}) for choice in said]
+        return b"".join(events) + b"data: [DONE]\n\n"
+
+    def delta_of(**delta: Any) -> dict[str, Any]:
+        return {"index": 0, "delta": delta, "finish_reason": None}
+
+    def call(piece: str) -> dict[str, Any]:
+        return delta_of(tool_calls=[{"index": 0, "function": {"arguments": piece}}])
+
+    return {
+        "content": ("/v1/chat/completions", chunks(lambda piece: delta_of(content=piece))),
+        "reasoning": ("/v1/chat/completions", chunks(lambda piece: delta_of(reasoning=piece))),
+        "arguments": ("/v1/chat/completions", chunks(call)),
+        "text": ("/v1/completions", chunks(lambda piece: {"index": 0, "text": piece, "finish_reason": None})),
+        "response": (RESPONSES, b"".join(response_events(model, *pieces))),
+    }
+
+
+def spoken(answer: Answer, shape: str) -> str:
+    """All that a reader gets of what was planted."""
+    if shape == "response":
+        return "".join(said["delta"] for kind, said in heard(answer) if kind.endswith(".delta"))
+    out = ""
+    for event in answer.events[:-1]:
+        for choice in event["choices"]:
+            delta = choice.get("delta", choice)
+            calls = delta.get("tool_calls", [])
+            out += delta.get(shape, "") if shape != "arguments" else "".join(c["function"]["arguments"] for c in calls)
+    return out
+
+
+@pytest.mark.parametrize("shape", ["content", "reasoning", "arguments", "text", "response"])
+async def test_nothing_forbidden_is_on_the_wire_wherever_it_stands_and_however_events_and_bytes_are_cut(
+    shape: str,
+) -> None:
+    rng = random.Random(shape)  # the same cuts each time
+    may: list[str] = []
+
+    async def script(asked: Asked) -> None:
+        before = "kind words "[: rng.randrange(12)].rstrip()
+        text = f"{before}{' ' if before else ''}darn it"
+        at = sorted(rng.sample(range(1, len(text)), rng.randrange(4)))
+        pieces = [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)]
+        body = shapes(asked.model, pieces)[shape][1]
+        may.append(text.removesuffix("darn it"))
+        cut = rng.randrange(1, len(body))
+        await asked.begin_stream()
+        for part in (body[:cut], body[cut:]):
+            await asked.send(chunk(part))
+            await asyncio.sleep(0)
+        await asked.send(b"0\r\n\r\n")
+
+    async with judged(script, policy_spec()) as (_, g), client(g.port) as c:
+        path = shapes("m", ["x"])[shape][0]
+        asks_it = {"model": "storyteller", "stream": True}
+        asks_it |= {"messages": chat()["messages"]} if "chat" in path else {"input": "hi"}
+        asks_it = {"model": "storyteller", "stream": True, "prompt": "hi "} if path == "/v1/completions" else asks_it
+        for _ in range(40):
+            answer = await c.ask(asks_it, path)
+            assert b"content_filter" in answer.body
+            assert ("" if answer.status == 400 else spoken(answer, shape)) == may[-1]
+        assert len(may) == 40
+        await g.quiet()
+        assert g.state(STABLE).failed == 0
 
 
 # The Responses API.

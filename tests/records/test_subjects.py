@@ -118,6 +118,8 @@ def test_of_somebody_without_a_name_the_session_is_spoken_of(engine: Engine) -> 
         {"policy": {"thresholds": {"luck": 1}}},
         {"policy": {"coolDown": {"initial": 15}}},
         {"policy": {"actions": 1}},
+        {"policy": {"ttl": "long"}},
+        {"policy": {"ttl": 7}},
     ],
 )
 def test_what_is_no_event_is_rejected(engine: Engine, wrong: dict[str, Any]) -> None:

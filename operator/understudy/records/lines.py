@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.alias_generators import to_camel
 
+from understudy.domain.duration import retention
 from understudy.guard.engagement.events import Event, Kind, Mark, Source
 from understudy.guard.engagement.policy import policy_of
 
@@ -162,6 +163,7 @@ class Engagement(_Record):
         if self.policy is not None:
             try:
                 policy_of(self.policy)
+                retention(self.policy.get("ttl", "90d"))
             except (AttributeError, KeyError, TypeError) as error:
                 raise ValueError(f"policy: {error}") from error
         return self

@@ -62,6 +62,8 @@ class Retention:
         """
         until = self._advance()
         gone = sum(self._delete(table, until[kind]) for kind, table in TABLES.items())
+        # By the same clock as all else, which does not leap ahead.
+        gone += players.forget_sooner(self._engine, until["engagement"] / 1000 + self._keep["engagement"])
         with self._engine.begin() as connection:
             over = VIOLATIONS.c.evidence_until_ms < until["evidence"]
             nothing = {"excerpt": None, "excerpt_hash": None, "evidence_until_ms": None}

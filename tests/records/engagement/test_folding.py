@@ -264,6 +264,20 @@ def test_who_is_erased_while_events_are_folded_is_not_written_again(
     assert (world.row()["state"], rows(world.engine, INTERVENTIONS)) == ("", [])
 
 
+def test_events_are_kept_as_long_as_the_policy_says_if_that_is_less(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(players, "_BATCH", 1)
+    world.tell(turn(1, 0), turn(2, 5), policy={**STRICT, "ttl": "7d"})
+    world.tell(turn(3, 0), policy=STRICT, whom="berta")
+    assert players.forget_sooner(world.engine, START + 7 * DAY) == 0
+    assert players.forget_sooner(world.engine, START + 7 * DAY + 60) == 1
+    assert players.forget_sooner(world.engine, START + 8 * DAY) == 1
+    assert [row["event_id"] for row in rows(world.engine, ENGAGEMENT)] == ["t3"]
+    # What they led to stays: it is no longer a record of what somebody did when.
+    assert world.state().clock.last_turn == START + 300
+
+
 def test_players_who_were_not_seen_for_long_are_forgotten(world: World) -> None:
     world.tell(turn(1, 0))
     forget(world.engine, int(world.now) + DAY_SECONDS, int(world.now))

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, Engine, delete, func, select, update
 from sqlalchemy.engine import Row
 
+from understudy.domain.duration import retention
 from understudy.guard.engagement.events import Event
 from understudy.guard.engagement.interventions import Intervention
 from understudy.guard.engagement.player import LATENESS, Player, advance
@@ -32,6 +33,7 @@ FOLD: Final = 1
 _STANDING: Final = TypeAdapter(Standing)
 _NEVER: Final = -1e18
 _DAY: Final = 86_400
+_BATCH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,27 @@ def due(connection: Connection, now: float, most: int) -> list[str]:
     """Who is to be looked at again by now."""
     found = select(PLAYERS.c.subject).where(PLAYERS.c.look_ms <= int(now * 1000)).limit(most)
     return list(connection.execute(found).scalars())
+
+
+def forget_sooner(engine: Engine, now: float) -> int:
+    """Delete events of players whose policy has them kept for less long than all others; how many there were."""
+    with engine.begin() as connection:
+        said = {row.hash: json.loads(row.document).get("ttl") for row in connection.execute(select(POLICIES))}
+    return sum(_forget(engine, digest, now - retention(ttl)) for digest, ttl in said.items() if ttl is not None)
+
+
+def _forget(engine: Engine, digest: str, before: float) -> int:
+    """Some at a time, so that nobody waits long."""
+    gone = 0
+    while True:
+        with engine.begin() as connection:
+            whose = select(PLAYERS.c.subject).where(PLAYERS.c.policy == digest)
+            old = ENGAGEMENT.c.subject.in_(whose) & (ENGAGEMENT.c.at_ms < int(before * 1000))
+            some = select(ENGAGEMENT.c.id).where(old).limit(_BATCH)
+            found = connection.execute(delete(ENGAGEMENT).where(ENGAGEMENT.c.id.in_(some))).rowcount
+        gone += found
+        if found < _BATCH:
+            return gone
 
 
 def sweep(connection: Connection, before: float, now: float) -> None:

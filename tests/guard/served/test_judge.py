@@ -34,12 +34,6 @@ def test_a_guard_of_ours_is_read() -> None:
     assert (judge.may_find("violence"), judge.may_find("name")) == (True, False)
 
 
-def test_what_cannot_be_asked_is_no_judge() -> None:
-    assert refusal({"name": "head", "type": "linear", "configMapRef": {"name": "head"}}) == (
-        "type linear is not enforced by this release: remove it, or have a detector served"
-    )
-
-
 def test_those_at_an_address_are_read() -> None:
     judge = read_judge("g", {**REMOTE, "timeout": "1500ms"}, LEAST, {"remote": "PEM"})
     assert (judge.url, judge.authority, judge.timeout) == ("https://moderation.example/v1", "PEM", 1.5)

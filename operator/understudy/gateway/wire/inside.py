@@ -92,6 +92,9 @@ class _Asked:
     def leave(self) -> None:
         """Nobody waits any more."""
         self._end(clean=False)
+        if self._answer.done() and not self._answer.cancelled():
+            # Whoever was to hear of a failure may have gone at the same moment: then nobody need.
+            self._answer.exception()
 
     # What the attempt tells.
 

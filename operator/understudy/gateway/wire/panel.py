@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from understudy.gateway.heads import HeadProcess
 from understudy.gateway.outside import AskError, Outside
 from understudy.gateway.wire.inside import Inside
 from understudy.guard.actions import Where
@@ -226,7 +227,9 @@ class Panel:
 
     def _seat(self, namespace: str, judge: Judge) -> Seat:
         server: Server
-        if judge.model:
+        if judge.head:
+            server = HeadProcess(judge.head)
+        elif judge.model:
             server = Inside(self._plane, f"{namespace}/{judge.model}")
         else:
             try:

@@ -11,14 +11,15 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from understudy.domain.duration import seconds
+from understudy.guard.linear import HeadError, read_head
 from understudy.guard.served.addresses import may_be_asked
 from understudy.guard.served.chatguard import PARSERS, ChatGuard
 from understudy.guard.served.codec import Codec
 from understudy.guard.served.fms import Fms
 from understudy.guard.served.moderations import Moderations
+from understudy.guard.served.scores import Scores
 
 _HOST: Final = re.compile(r"[a-z0-9]([-a-z0-9._]*[a-z0-9])?")
-SERVED: Final = ("moderations", "chat-guard", "fms")
 CLEAR: Final = "The old innkeeper puts two cups of tea on the table and asks where the road has led you."
 FOUND: Final[Mapping[str, str]] = {
     "harassment": "Nobody here likes you, you worthless, stupid idiot. Go away and never come back.",
@@ -42,7 +43,7 @@ class JudgeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """`name` is GUARDRAIL/DETECTOR. Either `model`, a ModelDeployment of the namespace, or `url` is asked.
+    """`name` is GUARDRAIL/DETECTOR. Either `model`, a ModelDeployment of the namespace, `url`, or a `head` is asked.
 
     `authority` (PEM) signs the url's certificate; empty: whoever the system trusts. `timeout` is in seconds.
     """
@@ -53,6 +54,7 @@ class Judge:
     """What it may find; None: any category."""
     model: str
     url: str
+    head: str
     authority: str
     timeout: float
     found: str
@@ -71,16 +73,16 @@ def read_judge(
     Raises JudgeError.
     """
     name, kind = detector["name"], detector["type"]
-    if kind not in SERVED:
-        raise JudgeError(f"type {kind} is not enforced by this release: remove it, or have a detector served")
     model, url = detector.get("modelRef", {}).get("name", ""), detector.get("url", "")
     if model and kind != "chat-guard":
         raise JudgeError(f"a ModelDeployment answers no requests of type {kind}: write url, or type chat-guard")
-    if "caRef" in detector and name not in sources:
-        raise JudgeError(f"ConfigMap {detector['caRef']['name']!r} is not there: make it, or name another")
+    held = detector.get("caRef") or detector.get("configMapRef")
+    if held and name not in sources:
+        raise JudgeError(f"ConfigMap {held['name']!r} is not there: make it, or name another")
     if url:
         _check_url(url, with_authority="caRef" in detector)
-    codec, categories = _codec(f"{guardrail}/{name}", detector, least)
+    head = sources[name] if kind == "linear" else ""
+    codec, categories = _codec(f"{guardrail}/{name}", detector, least, head)
     wanted = least.keys() if categories is None else categories & least.keys()
     found = detector.get("canary", {}).get("found") or _known_text(wanted)
     return Judge(
@@ -89,6 +91,7 @@ def read_judge(
         categories,
         model,
         url,
+        head,
         sources[name] if "caRef" in detector else "",
         seconds(detector.get("timeout", "250ms")),
         found,
@@ -115,22 +118,36 @@ def address_of(url: str, path: str) -> tuple[Literal["http", "https"], str, int,
     return scheme, parts.hostname or "", parts.port or (443 if scheme == "https" else 80), target + query
 
 
-def _codec(name: str, detector: Mapping[str, Any], least: Mapping[str, float]) -> tuple[Codec, frozenset[str] | None]:
+def _codec(
+    name: str, detector: Mapping[str, Any], least: Mapping[str, float], head: str
+) -> tuple[Codec, frozenset[str] | None]:
     """The language of a detector, and the categories that it may find (None: any)."""
     kind = detector["type"]
     if kind == "moderations":
         return Moderations(name, least), None
     if kind == "fms":
         return Fms(name, detector["name"], detector.get("params", {}), least), None
+    if kind == "linear":
+        known = _known_to_head(head)
+        _check_rules("its head", known, least)
+        return Scores(name, known, least), known
     parser = PARSERS.get(detector["parser"])
     if parser is None:
         raise JudgeError(f"there is no parser {detector['parser']!r}: write one of {', '.join(PARSERS)}")
-    if not parser.categories & least.keys():
-        raise JudgeError(
-            f"no rule speaks of what {detector['parser']} finds ({', '.join(sorted(parser.categories))}): write one, "
-            "or remove it"
-        )
+    _check_rules(detector["parser"], parser.categories, least)
     return ChatGuard(name, parser, frozenset(least)), parser.categories
+
+
+def _known_to_head(head: str) -> frozenset[str]:
+    try:
+        return frozenset(read_head(head).categories)
+    except HeadError as error:
+        raise JudgeError(f"its ConfigMap holds {error}") from None
+
+
+def _check_rules(who: str, known: frozenset[str], least: Mapping[str, float]) -> None:
+    if not known & least.keys():
+        raise JudgeError(f"no rule speaks of what {who} finds ({', '.join(sorted(known))}): write one, or remove it")
 
 
 def _known_text(categories: Collection[str]) -> str:

@@ -12,7 +12,7 @@ from tests.engine.objects import SPACE, child, deployment, made
 from tests.engine.test_reconcile import Stage
 from understudy.domain.conditions import find
 from understudy.engine import policies
-from understudy.engine.guardrails import texts
+from understudy.engine.guardrails import configmaps_of, texts
 from understudy.guard.policy import compile_policy
 from understudy.guard.shards import unpack
 from understudy.kube.client import Object
@@ -197,6 +197,16 @@ def test_the_text_of_a_detector_is_the_one_key_that_there_is_or_that_is_named(
     spec: dict[str, Any], held: dict[str, Any], text: str
 ) -> None:
     assert texts(spec, SPACE, {"list": held}) == ({"words": text}, "")
+
+
+def test_the_text_of_a_detector_at_an_address_is_its_certificate_authority() -> None:
+    remote = {"name": "remote", "type": "moderations", "url": "https://x", "caRef": {"name": "ca", "key": "ca.crt"}}
+    spec = {"detectors": [remote]}
+    assert configmaps_of(spec) == {("ConfigMap", "ca")}
+    assert texts(spec, SPACE, {"ca": {"data": {"ca.crt": "PEM", "other": ""}}}) == ({"remote": "PEM"}, "")
+    assert texts(spec, SPACE, {})[1] == (
+        "detectors[remote].caRef: ConfigMap ca does not exist in namespace shop: make it"
+    )
 
 
 def test_a_detector_without_a_config_map_has_no_text() -> None:

@@ -29,6 +29,8 @@ from understudy.plan.actions import apply_status
 from understudy.plan.guardrail import ObservedGuardrail, User, needs_verdict, plan_guardrail
 from understudy.plan.guards import holds_for
 
+# Of a detector's fields those that name a ConfigMap; it has one of them at most.
+_HELD_ELSEWHERE: Final = ("configMapRef", "caRef")
 TELL: Final = 30.0  # seconds between two looks at what was found
 
 
@@ -108,8 +110,10 @@ class Guardrails:
 
 
 def configmaps_of(spec: Mapping[str, Any]) -> set[Reference]:
-    """The ConfigMaps that hold what detectors look for."""
-    return {("ConfigMap", d["configMapRef"]["name"]) for d in spec.get("detectors") or () if "configMapRef" in d}
+    """The ConfigMaps that hold what detectors look for, and whose certificates they trust."""
+    return {
+        ("ConfigMap", d[field]["name"]) for d in spec.get("detectors") or () for field in _HELD_ELSEWHERE if field in d
+    }
 
 
 def texts(spec: Mapping[str, Any], namespace: str, found: Mapping[str, Object]) -> tuple[dict[str, str], str]:
@@ -120,9 +124,10 @@ def texts(spec: Mapping[str, Any], namespace: str, found: Mapping[str, Object]) 
     sources: dict[str, str] = {}
     missing: list[str] = []
     for detector in spec.get("detectors") or ():
-        if "configMapRef" not in detector:
+        field = next((each for each in _HELD_ELSEWHERE if each in detector), "")
+        if not field:
             continue
-        reference, where = detector["configMapRef"], f"detectors[{detector['name']}].configMapRef"
+        reference, where = detector[field], f"detectors[{detector['name']}].{field}"
         name = reference["name"]
         if name not in found:
             missing.append(f"{where}: ConfigMap {name} does not exist in namespace {namespace}: make it")

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 Reference = tuple[Literal["ConfigMap", "Secret"], str]
 
-_CONFIG_MAP_FIELDS: Final = frozenset({"configMap", "configMapRef", "configMapKeyRef"})
+_CONFIG_MAP_FIELDS: Final = frozenset({"caRef", "configMap", "configMapRef", "configMapKeyRef"})
 _SECRET_FIELDS: Final = frozenset({"secret", "secretRef", "secretKeyRef", "tokenSecretRef"})
 _FIELDS: Final = _CONFIG_MAP_FIELDS | _SECRET_FIELDS | {"imagePullSecrets"}
 

@@ -15,7 +15,17 @@ import pytest
 from tests.gateway.clients import Answer, chat, client, request
 from tests.gateway.engines import Asked, Engine, Script, answers_well, chunk, delta, engine, hangs
 from tests.gateway.gateways import DEPLOYMENT, Gateway, gateway, until
-from tests.gateway.guardrails import CRISIS, NUMBERS, WORDS, guarded, load, policy_spec, rule
+from tests.gateway.guardrails import (
+    CRISIS,
+    NUMBERS,
+    WORDS,
+    InProcess,
+    guarded,
+    load,
+    loader,
+    policy_spec,
+    rule,
+)
 from tests.gateway.policy.judging import asking
 from tests.gateway.test_responses import RESPONSES, heard, response, streams
 from tests.gateway.test_responses import body as asks
@@ -24,7 +34,10 @@ from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table
 from understudy.domain.state import Guarded
 from understudy.gateway.outbox import Outbox
 from understudy.gateway.requestlog import RequestLog
+from understudy.guard.engines import Engine as Matches
+from understudy.guard.engines import EngineError
 from understudy.guard.findings import Finding, Status
+from understudy.guard.needles import Needle
 from understudy.guard.policy import compile_policy
 from understudy.guard.windows import Window
 from understudy.records.lines import LINE
@@ -387,6 +400,37 @@ async def test_a_detector_that_fails_before_the_first_byte_is_503_and_after_it_a
             assert (refused.status, refused.code) == (503, "guardrail_unavailable")
         await g.quiet()
         assert g.state(STABLE).failed == 0
+
+
+class Broken(InProcess):
+    """Databases whose engine fails over the first text that it is given."""
+
+    def engine(self, needles: Sequence[Needle]) -> Matches:
+        return self
+
+    def open(self) -> "Broken":
+        return self
+
+    def scan(self, chars: str) -> list[tuple[int, int]]:
+        raise EngineError("planted")
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.mark.parametrize("where", ["input", "output"])
+async def test_what_patterns_cannot_be_looked_for_in_is_not_said_unless_the_policy_is_open(where: str) -> None:
+    for policy, status in (("Closed", 503), ("Open", 200)):
+        spec = {"detectors": [WORDS], "rules": [rule("rude", "Block", where=[where], failurePolicy=policy)]}
+        async with engine(answers_well("well")) as e, gateway(guarded(e.port, spec)) as g, client(g.port) as c:
+            await loader(g, Broken(Path())).load()
+            g.world.compile()
+            for body in (chat(stream=True), chat()):
+                assert (await c.ask(body)).status == status
+            await g.quiet()
+            assert g.state(STABLE).failed == 0
+            counted = g.plane.findings.gauges()["understudy_guard_failures_total"][1]
+            assert counted == {f"default/tier0 error {policy}": 2}
 
 
 async def test_a_client_that_goes_while_detectors_are_asked_leaves_nothing_behind() -> None:

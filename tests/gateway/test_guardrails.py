@@ -110,6 +110,24 @@ async def test_a_whole_answer_ends_where_its_stream_would() -> None:
     assert answer.json["guardrails"]["findings"][0]["action"] == "block"
 
 
+async def test_a_long_whole_answer_is_judged_between_other_work_and_forgotten_when_its_client_goes() -> None:
+    async with judged(answers_well("well " * 40_000 + "darn it"), policy_spec()) as (e, g):
+        async with client(g.port) as c, client(g.port) as other:
+            await c.send(request(chat()))
+            await e.request()
+            e.script = answers_well("hi")
+            assert (await other.ask(chat())).text == "hi"
+            answer = await c.answer()
+            assert answer.json["choices"][0]["message"]["content"] == "well " * 40_000
+            assert answer.json["choices"][0]["finish_reason"] == "content_filter"
+        e.script = answers_well("well " * 40_000)
+        async with client(g.port) as c:
+            await c.send(request(chat()))
+            await e.request(3)
+        await g.quiet()
+        assert g.state(STABLE).failed == 0
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_numbers_are_redacted(stream: bool) -> None:
     answer = await asked(answers_well("my card 4111 11", "11 1111 1111, ok"), REDACT, body=chat(stream=stream))

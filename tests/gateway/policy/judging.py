@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.gateway.guardrails import CRISIS, NUMBERS, WORDS, rule
 from understudy.gateway.policy.guarding import Guarding, guarding_of
-from understudy.gateway.policy.verdicts import Facts, Verdicts
+from understudy.gateway.policy.verdicts import Facts, Guarded, Verdicts
 from understudy.guard.hyperscan_engine import hyperscan_engine
 from understudy.guard.plan import FailurePolicy
 from understudy.guard.policy import compile_policy
@@ -53,3 +53,8 @@ def asking(policy: FailurePolicy = "Closed") -> Guarding:
     rules = {"g0/j": holds.output.text.rules["g0/words"]}
     text = replace(holds.output.text, rules=rules, asked=judges, awaited=judges, on_failure={"g0/j": policy})
     return replace(holds, output=replace(holds.output, text=text))
+
+
+def whole(judge: Guarded, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """What goes out for a whole answer."""
+    return [out for piece in judge.pieces(answer) for out in judge.piece(piece)]

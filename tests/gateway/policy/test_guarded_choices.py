@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.guardrails import CRISIS, WORDS, policy_spec, rule
-from tests.gateway.policy.judging import BLOCK, REDACT, asking, cuts, guarding, usual, verdicts
+from tests.gateway.policy.judging import BLOCK, REDACT, asking, cuts, guarding, usual, verdicts, whole
 from understudy.gateway.policy.guarded_choices import REMOVED, GuardedChoices, is_id
 from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.verdicts import Facts
@@ -312,7 +312,7 @@ def test_a_whole_answer_is_put_together_again() -> None:
     }  # fmt: skip
     answer = {**HEAD, "usage": {"prompt_tokens": 1}, "odd": 1, "choices": [{"index": 0, "message": message}]}
     judge = guard()
-    out = judge.together(answer, judge.whole(answer))
+    out = judge.together(answer, whole(judge, answer))
     del message["odd"], message["refusal"]
     message["tool_calls"] = message["tool_calls"][:1]
     assert out == {
@@ -330,7 +330,7 @@ def test_a_whole_answer_of_several_choices_ends_each_where_it_must() -> None:
     ]
     judge = guard(expected=2)
     answer = {**HEAD, "choices": choices}
-    out = judge.together(answer, judge.whole(answer))
+    out = judge.together(answer, whole(judge, answer))
     assert [(c["message"]["content"], c["finish_reason"]) for c in out["choices"]] == [
         ("well", "length"), ("so ", "content_filter"),
     ]  # fmt: skip
@@ -341,14 +341,14 @@ def test_a_whole_answer_of_several_choices_ends_each_where_it_must() -> None:
 def test_a_whole_answer_of_completions_is_put_together_too() -> None:
     judge = guard(legacy=True)
     answer = {**HEAD, "choices": [{"index": 0, "text": "a d", "finish_reason": "stop"}]}
-    out = judge.together(answer, judge.whole(answer))
+    out = judge.together(answer, whole(judge, answer))
     assert out["choices"] == [{"index": 0, "text": "a d", "logprobs": None, "finish_reason": "stop"}]
 
 
 def test_a_whole_answer_that_is_only_watched_stays_as_it_is() -> None:
     judge = guard(usual("Annotate"))
     answer = {**HEAD, "odd": 1, "choices": [{"index": 0, "message": {"content": "a darn day"}}]}
-    out = judge.together(answer, judge.whole(answer))
+    out = judge.together(answer, whole(judge, answer))
     assert {key: value for key, value in out.items() if key != "guardrails"} == answer
     assert out["guardrails"]["findings"][0]["action"] == "annotate"
 
@@ -399,9 +399,25 @@ def test_a_whole_answer_is_put_together_of_what_detectors_let_go_one_after_the_o
     judge = guard(asking())
     entries = [{"token": token, "logprob": -1.0} for token in ("one.", " ", "two")]
     answer = {**HEAD, "choices": [{"index": 0, "message": {"content": "one. two"}, "logprobs": {"content": entries}}]}
-    chunks = judge.whole(answer)
+    chunks = whole(judge, answer)
     for question in judge.verdicts.questions:
         chunks += judge.heard(question, "g0/j", (), "ok")
     [choice] = judge.together(answer, chunks)["choices"]
     assert choice["message"]["content"] == "one. two"
     assert [entry["token"] for entry in choice["logprobs"]["content"]] == ["one.", " ", "two"]
+
+
+def test_a_choice_that_one_of_its_texts_ends_at_its_end_says_no_more_of_the_others() -> None:
+    judge = guard()
+    judge.chunk(chunk({"reasoning": "so darn", "content": "well, d"}))
+    chunks = judge.chunk(chunk({}, "stop"))
+    assert (said(chunks, "content"), finish(chunks)) == ("", ["content_filter"])
+
+
+def test_a_long_whole_answer_comes_in_pieces_and_is_put_together_again() -> None:
+    text = "well, " * 1000
+    judge = guard()
+    answer = {**HEAD, "choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
+    assert max(len(str(piece)) for piece in judge.pieces(answer)) < 2048 + len(str(answer)) - len(text) + 200
+    [choice] = judge.together(answer, whole(judge, answer))["choices"]
+    assert choice["message"]["content"] == text

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.policy.judging import BLOCK, REDACT, asking, cuts, guarding, usual, verdicts
+from tests.gateway.policy.judging import BLOCK, REDACT, asking, cuts, guarding, usual, verdicts, whole
 from understudy.gateway.policy.guarded_choices import REMOVED
 from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.guarding import Guarding
@@ -203,7 +203,7 @@ def test_a_whole_response_is_put_together_again(kind: str) -> None:
     text = '{"a":"well"}' if kind == "arguments" else "well"
     judge = guard()
     given = response("incomplete", item(kind, text)) | {"incomplete_details": {"reason": "max_output_tokens"}}
-    out = judge.together(given, judge.whole(given))
+    out = judge.together(given, whole(judge, given))
     assert (out["status"], out["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert text in str(out["output"])
     assert "darn" not in str(out)
@@ -287,7 +287,7 @@ def test_what_comes_after_an_end_that_waits_for_a_verdict_waits_too() -> None:
 def test_a_whole_response_waits_for_all_verdicts() -> None:
     judge = guard(asking())
     given = response("completed", item("text", "one. two"), item("text", "three", 1))
-    out = judge.whole(given)
+    out = whole(judge, given)
     assert not judge.done
     while judge.verdicts.questions:
         out += judge.heard(judge.verdicts.questions.pop(0), "g0/j", (), "ok")
@@ -321,3 +321,10 @@ def test_a_text_that_the_end_of_its_item_does_not_have_any_more_is_waited_for_to
     assert run(judge, [{"type": "response.output_item.done", "output_index": 0, "item": {"type": "message"}}]) == []
     out = judge.heard(judge.verdicts.questions.pop(0), "g0/j", (), "ok")
     assert kinds(out) == ["output_text.delta", "output_item.done"]
+
+
+def test_of_a_whole_response_items_that_are_not_known_are_left_out() -> None:
+    judge = guard()
+    given = response("completed", {"type": "mcp_call", "output": "darn"}, item("text", "well", 1))
+    out = judge.together(given, whole(judge, given))
+    assert [each["type"] for each in out["output"]] == ["message"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.policy.judging import asking, usual, verdicts
+from tests.gateway.policy.judging import asking, usual, verdicts, whole
 from understudy.gateway.policy.guarded_text import GuardedText
 from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.verdicts import Facts
@@ -17,7 +17,7 @@ def guard(holds: Guarding, facts: Facts | None = None) -> GuardedText:
 
 def through(judge: GuardedText, text: Any) -> dict[str, Any]:
     answer = {"prompt": text, "odd": "darn"}
-    return judge.together(answer, judge.whole(answer))
+    return judge.together(answer, whole(judge, answer))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_text_comes_out_as_far_as_it_may(action: str, text: str, out: str) -> 
 
 def test_a_text_of_which_nothing_may_be_seen_is_withheld() -> None:
     judge = guard(usual("Block"))
-    judge.whole({"prompt": "darn it"})
+    whole(judge, {"prompt": "darn it"})
     assert judge.withheld
 
 
@@ -60,7 +60,7 @@ def test_what_is_no_text_says_nothing() -> None:
 def test_detectors_are_waited_for() -> None:
     judge = guard(asking())
     answer = {"prompt": "one. two"}
-    out = judge.whole(answer)
+    out = whole(judge, answer)
     assert not judge.done
     first, second = judge.verdicts.questions
     out += judge.heard(first, "g0/j", (), "ok")

@@ -5,13 +5,13 @@ tokens that it thought of), and all of that would go around the gate. A whole an
 again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from understudy.gateway.policy.answers import choices_of
 from understudy.gateway.policy.logprobs import Entry, Logprobs
 from understudy.gateway.policy.story import FINISHES
-from understudy.gateway.policy.verdicts import Passage, Question, Verdicts
+from understudy.gateway.policy.verdicts import Passage, Question, Verdicts, cut
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import End, Release
 
@@ -85,9 +85,16 @@ class GuardedChoices:
         pieces = [choice.close() for choice in self._choices.values() if not choice.ended]
         return self._out(pieces) if self.verdicts.enforces else []
 
-    def whole(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
-        """What goes out for a whole answer."""
-        return [*self.chunk(as_chunk(answer)), *self.end()]
+    def pieces(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A whole answer as the chunks of a stream, and an empty one for its end."""
+        for choice in choices_of(answer):
+            for said in _deltas(choice):
+                yield {**answer, "choices": [{"index": choice.get("index"), **said}]}
+        yield {}
+
+    def piece(self, piece: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes out for one of them."""
+        return self.chunk(piece) if piece else self.end()
 
     def together(self, answer: dict[str, Any], chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The whole answer that these chunks are of, which came out for it as one."""
@@ -349,23 +356,38 @@ def _legacy_logprobs(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def as_chunk(answer: dict[str, Any]) -> dict[str, Any]:
-    """A whole answer as the one chunk of a stream."""
-    return {**answer, "choices": [_as_delta(choice) for choice in choices_of(answer)]}
-
-
-def _as_delta(choice: dict[str, Any]) -> dict[str, Any]:
+def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A whole choice as those of a stream: who speaks, each text in pieces, and why it ended."""
+    finish = choice.get("finish_reason") or "stop"
+    beside = {"logprobs": choice.get("logprobs"), "finish_reason": None}
     message = choice.get("message")
     if not isinstance(message, dict):
-        return choice
+        yield {**beside, "text": ""}
+        for piece in cut(choice.get("text")):
+            yield {"text": piece, "finish_reason": None}
+        yield {"text": "", "finish_reason": finish}
+        return
+    yield {**beside, "delta": {"role": "assistant", "content": "" if message.get("content") == "" else None}}
+    for field in (*_BESIDE, "content"):
+        for piece in cut(message.get(field)):
+            yield {"delta": {field: piece}, "finish_reason": None}
+    for part in _call_pieces(message.get("function_call")):
+        yield {"delta": {"function_call": part}, "finish_reason": None}
     calls = message.get("tool_calls")
-    numbered = [
-        {**call, "index": index}
-        for index, call in enumerate(calls if isinstance(calls, list) else ())
-        if isinstance(call, dict)
-    ]
-    finish = choice.get("finish_reason") or "stop"
-    return {**choice, "delta": {**message, "tool_calls": numbered}, "finish_reason": finish}
+    known = [call for call in (calls if isinstance(calls, list) else ()) if isinstance(call, dict)]
+    for index, call in enumerate(known):
+        head = {"index": index, "id": call.get("id")}
+        for part in _call_pieces(call.get("function")):
+            yield {"delta": {"tool_calls": [{**head, "function": part}]}, "finish_reason": None}
+            head = {"index": index}
+    yield {"delta": {}, "finish_reason": finish}
+
+
+def _call_pieces(function: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(function, dict):
+        yield {"name": function.get("name")}
+        for piece in cut(function.get("arguments")):
+            yield {"arguments": piece}
 
 
 def _folded(chunks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ What comes while detectors have yet to speak on something that has ended waits, 
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from understudy.gateway.policy.guarded_choices import REMOVED, is_id
-from understudy.gateway.policy.verdicts import Passage, Question, Verdicts
+from understudy.gateway.policy.verdicts import Passage, Question, Verdicts, cut
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import End, Release
 
@@ -152,14 +152,25 @@ class GuardedResponse:
         """Whether nothing more will come out."""
         return self.ended
 
-    def whole(self, response: dict[str, Any]) -> list[dict[str, Any]]:
-        """What goes out for a whole response; the last event has it, as far as it may be seen."""
-        output = response.get("output")
-        out: list[dict[str, Any]] = []
+    def pieces(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A whole response as the events of a stream."""
+        output = answer.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
-            out += self.event({"type": "response.output_item.done", "output_index": index, "item": item})
-        kind = "response.incomplete" if response.get("status") == "incomplete" else "response.completed"
-        return [*out, *self.event({"type": kind, "response": response})]
+            at = {"output_index": index}
+            kind = item.get("type") if isinstance(item, dict) else None
+            if kind in _ITEMS:
+                yield {"type": "response.output_item.added", **at, "item": item}
+                for (part, number), text in _texts_of(str(kind), item):
+                    stem = _BY_PART[part]
+                    for piece in cut(text):
+                        yield {"type": f"{stem}.delta", **at, _STREAMS[stem].number: number, "delta": piece}
+            yield {"type": "response.output_item.done", **at, "item": item}
+        status = "incomplete" if answer.get("status") == "incomplete" else "completed"
+        yield {"type": f"response.{status}", "response": answer}
+
+    def piece(self, piece: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes out for one of them."""
+        return self.event(piece)
 
     def together(self, answer: dict[str, Any], events: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The whole response that these events are of, which came out for it."""

@@ -1,10 +1,10 @@
 """An answer that is one text, such as what tokens spell (`/detokenize`): through a gate like all that can be read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from understudy.gateway.policy.guarded_choices import REMOVED
-from understudy.gateway.policy.verdicts import Passage, Question, Verdicts
+from understudy.gateway.policy.verdicts import Passage, Question, Verdicts, cut
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import Release
 
@@ -25,16 +25,20 @@ class GuardedText:
     @property
     def done(self) -> bool:
         """Whether nothing more will come out."""
-        return self._stopped or self._passage is None or self._passage.gate.done
+        return self._stopped or (self._passage is not None and self._passage.gate.done)
 
-    def whole(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
-        """What goes out for a whole answer, in pieces."""
-        text = answer.get(_FIELD)
-        if not isinstance(text, str):
+    def pieces(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The text in pieces, and its end."""
+        for piece in cut(answer.get(_FIELD)):
+            yield {_FIELD: piece}
+        yield {}
+
+    def piece(self, piece: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes out for one of them."""
+        if self._stopped:
             return []
-        passage = self._passage = self.verdicts.open_side(_FIELD, 0)
-        out = self._take(passage, passage.feed(text))
-        return out if self._stopped else [*out, *self._take(passage, passage.gate.finish())]
+        passage = self._passage = self._passage or self.verdicts.open_side(_FIELD, 0)
+        return self._take(passage, passage.feed(piece[_FIELD]) if piece else passage.gate.finish())
 
     def heard(
         self, question: Question, detector: str, findings: Sequence[Finding], status: Status

@@ -4,7 +4,7 @@ An answer has many texts that a reader could see: each choice's content, what wa
 tool's arguments. Each is a *passage* with a gate of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -24,6 +24,8 @@ _ACTIONS: Final = {
 }
 
 
+PIECE: Final = 2048
+"""Characters that are judged at once: a millisecond's worth."""
 # Of a text so many characters are kept: more than the longest pattern has.
 _KEPT: Final = 4096
 
@@ -119,8 +121,12 @@ class Guarded(Protocol):
         """Whether nothing of it may be seen."""
         ...
 
-    def whole(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
-        """What goes out for a whole answer."""
+    def pieces(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A whole answer in pieces, as a stream would bring them: none has more than PIECE characters of a text."""
+        ...
+
+    def piece(self, piece: dict[str, Any]) -> list[dict[str, Any]]:
+        """What goes out for one of them."""
         ...
 
     def heard(
@@ -161,6 +167,13 @@ class Passage:
         if at < 0 or isinstance(self.gate, JsonGate):
             return ""
         return self._last[at : at + finding.end - finding.start]
+
+
+def cut(text: Any) -> Iterator[str]:
+    """A text in pieces; none of what is no text."""
+    if isinstance(text, str):
+        for at in range(0, len(text), PIECE):
+            yield text[at : at + PIECE]
 
 
 def together(first: Release, then: Release) -> Release:

@@ -87,8 +87,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_answer", "_asking", "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_size",
-        "_slowest", "_status", "_upstream", "_usage", "_verdicts", "endpoint", "half", "relay", "sample", "variant",
+        "_answer", "_asking", "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_reading",
+        "_size", "_slowest", "_status", "_upstream", "_usage", "_verdicts", "endpoint", "half", "relay",
+        "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +120,8 @@ class Attempt:
         self._usage: tuple[int, int] | None = None
         self._answer: dict[str, Any] | None = None
         self._asking: Asking | None = None
+        # The next turn of the loop in which more of a long answer is judged.
+        self._reading: asyncio.Handle | None = None
         self._verdicts: Verdicts | None = None
         variant.counters.open += 1
         endpoint.open += 1
@@ -147,6 +150,8 @@ class Attempt:
             self.relay.close()
         if self._asking is not None:
             self._asking.close()
+        if self._reading is not None:
+            self._reading.cancel()
         watch, verdicts = self._exchange.watch, self._verdicts
         if watch is not None and verdicts is not None and self._judged():
             watch.judged(self._exchange.plane, self.variant, verdicts)
@@ -454,6 +459,9 @@ class Attempt:
 
     def _conclude(self, whole: WholeAnswer) -> None:
         """Give a whole answer to the owner once all has been said of it."""
+        if not whole.read_on():
+            self._reading = asyncio.get_running_loop().call_soon(self._conclude, whole)
+            return
         if not whole.over:
             if self._asking is not None:
                 self._asking.look()

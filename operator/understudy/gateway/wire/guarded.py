@@ -25,6 +25,8 @@ from understudy.gateway.wire.relay import StreamFailedError
 from understudy.gateway.wire.responses import ResponsesRelay
 from understudy.guard.findings import Finding, Status
 
+# Pieces of a whole answer that are judged in one turn of the loop.
+_AT_ONCE: Final = 8
 _SURROGATES: Final = b"\\ud"
 
 
@@ -46,12 +48,24 @@ def refusal_of(guard: Guarded) -> Refusal | None:
 class WholeAnswer:
     """A whole answer on its way."""
 
-    __slots__ = ("_answer", "_guard", "_out")
+    __slots__ = ("_answer", "_guard", "_left", "_out", "_read")
 
     def __init__(self, guard: Guarded, answer: dict[str, Any]) -> None:
         self._guard = guard
         self._answer = answer
-        self._out = guard.whole(answer)
+        self._left = guard.pieces(answer)
+        self._read = False
+        self._out: list[dict[str, Any]] = []
+
+    def read_on(self) -> bool:
+        """Judge some more of it, as much as may be at once; whether all has been read."""
+        for _ in range(_AT_ONCE):
+            piece = None if self.refusal is not None else next(self._left, None)
+            if piece is None:
+                self._read = True
+                break
+            self._out += self._guard.piece(piece)
+        return self._read
 
     @property
     def verdicts(self) -> Verdicts:
@@ -61,7 +75,7 @@ class WholeAnswer:
     @property
     def over(self) -> bool:
         """Whether it is known what the client gets."""
-        return self._guard.done or self.refusal is not None
+        return self._read and (self._guard.done or self.refusal is not None)
 
     @property
     def refusal(self) -> Refusal | None:

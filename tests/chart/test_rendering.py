@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from tests.api.server import Server
-from tests.chart.helm import CHART, ROOT, SYSTEM, VALUE_SETS, Helm, Object, component_args, of_kind, only
+from tests.chart.helm import CHART, ROOT, SYSTEM, TEAMS, VALUE_SETS, Helm, Object, component_args, of_kind, only
 from understudy.domain import names
 from understudy.domain.quantity import parse_quantity
 from understudy.plan.desired.children import policy_manifest
+from understudy.records.retention import Keep
 
 pytestmark = pytest.mark.cluster
 each_set = pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS.keys())
@@ -190,6 +191,35 @@ def test_records_of_requests_are_opt_in_and_brought_as_the_ledger_is_asked(helm:
     pod = _pod(helm, "gateway", values)
     mounts = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
     assert any(str(gateway.records_dir).startswith(f"{mount}/") for mount in mounts)
+
+
+def test_each_kind_of_record_is_kept_for_as_long_as_the_values_say(helm: Helm) -> None:
+    usual = _args(helm, "records", {"records": {"enabled": True, "requests": {"enabled": True}}})
+    kept = (usual.keep, usual.keep_violations, usual.keep_engagement, usual.keep_decisions)
+    assert kept == tuple(Keep().seconds()[kind] for kind in ("requests", "violations", "engagement", "decisions"))
+    hours = {"keep": "1h", "keepViolations": "2h", "keepEngagement": "3h", "keepDecisions": "4h"}
+    args = _args(helm, "records", {"records": {"enabled": True, "requests": {"enabled": True, **hours}}})
+    assert (args.keep, args.keep_violations, args.keep_engagement, args.keep_decisions) == (3600, 7200, 10800, 14400)
+
+
+def test_records_of_rollouts_are_of_the_namespaces_that_are_watched_and_records_are_read_by_whom_somebody_lets(
+    helm: Helm,
+) -> None:
+    records = {"enabled": True, "requests": {"enabled": True}}
+    for namespaces in ([], list(TEAMS)):
+        values = {"records": records, "watchNamespaces": namespaces}
+        assert _args(helm, "records", values).watch_namespace == namespaces
+        objects = helm.render(values)
+        bound = [
+            o["metadata"].get("namespace", "")
+            for o in of_kind(objects, "RoleBinding", "ClusterRoleBinding")
+            if o["subjects"][0]["name"] == "understudy-records" and "cluster" not in o["roleRef"]["name"]
+        ]
+        assert bound == (namespaces or [""])
+        reader = only(objects, "ClusterRole", f"understudy:{SYSTEM}:records-reader")
+        assert {verb for rule in reader["rules"] for verb in rule["verbs"]} == {"get"}
+        bindings = of_kind(objects, "RoleBinding", "ClusterRoleBinding")
+        assert reader["metadata"]["name"] not in {o["roleRef"]["name"] for o in bindings}
 
 
 def test_the_records_are_one_pod_that_gateways_alone_reach(helm: Helm) -> None:

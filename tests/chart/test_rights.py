@@ -170,6 +170,10 @@ def test_tokens_are_reviewed_by_those_who_are_asked_and_nodes_read_by_a_cluster_
     assert _allowed(cluster, "operator", "list", "nodes", "") == (mode == "cluster-wide")
 
 
+def test_records_ask_who_may_read_them(mode: str, cluster: Server) -> None:
+    assert _allowed(cluster, "records", "create", "subjectaccessreviews.authorization.k8s.io", "")
+
+
 def _child(kind: str, version: str, spec: Any) -> Object:
     metadata = {"name": "as-the-operator", "namespace": TEAMS[0]}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **spec}

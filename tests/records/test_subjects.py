@@ -17,7 +17,7 @@ from understudy.records.database import open_database
 from understudy.records.ingest import Ingest
 from understudy.records.policy.subjects import Keys
 from understudy.records.schema import ENGAGEMENT, METADATA, REQUESTS, SUBJECTS, TOMBSTONES, VIOLATIONS
-from understudy.records.subjects import Erased, erase, forget, versions
+from understudy.records.subjects import Erased, erase, forget, number_of, versions
 
 OLD = Keys(((1, b"1" * 32),))
 BOTH = Keys(((2, b"2" * 32), (1, b"1" * 32)))
@@ -146,10 +146,14 @@ def test_who_is_seen_again_is_linked_by_the_newer_secret(engine: Engine) -> None
 def test_an_erased_player_leaves_nothing_that_leads_to_him(engine: Engine) -> None:
     store = ingest(engine)
     store.take(SEGMENT, 0, [event(1), event(2), violation(1), event(3, player="berta")])
-    assert erase(engine, OLD, "player", "team-a", "anna", int(NOON)) == Erased(known=True, engagement=2)
+    number = rows(engine, VIOLATIONS)[0]["player"]
+    assert number_of(engine, BOTH, "player", "team-a", "anna") == number
+    done = erase(engine, OLD, "player", "team-a", "anna", int(NOON))
+    assert (number in done.subjects, done.engagement) == (True, 2)
+    assert number_of(engine, BOTH, "player", "team-a", "anna") is None
     assert [row["event_id"] for row in rows(engine, ENGAGEMENT)] == ["e-3"]
     assert rows(engine, VIOLATIONS)[0]["player"] not in {row["id"] for row in rows(engine, SUBJECTS)}
-    assert erase(engine, OLD, "player", "team-a", "nobody", int(NOON)) == Erased(known=False, engagement=0)
+    assert erase(engine, OLD, "player", "team-a", "nobody", int(NOON)) == Erased(subjects=(), engagement=0)
 
 
 def test_what_comes_late_of_an_erased_player_is_not_kept_and_is_counted(engine: Engine) -> None:
@@ -225,7 +229,7 @@ def test_the_sessions_of_an_erased_player_lead_to_nobody_either(engine: Engine) 
 def test_of_an_erased_key_nothing_that_was_found_is_kept(engine: Engine) -> None:
     ingest(engine).take(SEGMENT, 0, [violation(1, key="feedbeef", excerpt="x"), line(1, key="feedbeef")])
     assert rows(engine, REQUESTS)[0]["key_subject"] == rows(engine, VIOLATIONS)[0]["key_subject"]
-    assert erase(engine, OLD, "key", "", "feedbeef", int(NOON)).known
+    assert erase(engine, OLD, "key", "", "feedbeef", int(NOON)).subjects
     assert [row["excerpt"] for row in rows(engine, VIOLATIONS)] == [None]
 
 
@@ -238,7 +242,12 @@ async def test_somebody_is_erased_by_http(url: str, tmp_path: Path) -> None:
     async with process(url, "--auth=none", f"--subject-keys={tmp_path}/keys") as r:
         await r.ask("POST", f"/v1/ingest/{SEGMENT}", {"first": 0, "records": [event(1)]})
         assert await r.ask("GET", "/v1/subjects") == (200, {"versions": {"1": 1}})
-        assert await r.ask("POST", "/v1/subjects/erase", whom) == (200, {"known": True, "engagement": 1})
+        status, found = await r.ask("POST", "/v1/subjects/find", whom)
+        assert (status, found["subject"]) == (200, (await r.ask("GET", "/v1/engagement"))[1]["items"][0]["subject"])
+        done = {"subjects": [found["subject"]], "engagement": 1}
+        assert await r.ask("POST", "/v1/subjects/erase", whom) == (200, done)
+        status, answer = await r.ask("POST", "/v1/subjects/find", whom)
+        assert (status, answer["error"]["code"]) == (404, "unknown_subject")
         status, answer = await r.ask("POST", "/v1/subjects/erase", {**whom, "kind": "pet"})
         assert (status, answer["error"]["code"]) == (422, "invalid_request")
         assert "understudy_records_erased_total 0.0" in (await r.ask("GET", "/metrics"))[1]
@@ -258,4 +267,5 @@ async def test_a_gateway_may_bring_records_and_erase_nobody(tmp_path: Path) -> N
         for token, may in (("gateway", (200, 403, 403)), ("admin", (403, 200, 200))):
             assert (await r.ask("POST", f"/v1/ingest/{SEGMENT}", batch, token))[0] == may[0]
             assert (await r.ask("GET", "/v1/subjects", None, token))[0] == may[1]
+            assert (await r.ask("POST", "/v1/subjects/find", whom, token))[0] == may[2]
             assert (await r.ask("POST", "/v1/subjects/erase", whom, token))[0] == may[2]

@@ -177,6 +177,9 @@ class Storage(BaseModel):
     """Of the claim; the cluster's default when null."""
 
 
+Kept = Annotated[str, Field(pattern="^([0-9]+(ms|s|m|h))+$")]
+
+
 class RequestRecords(BaseModel):
     """A row for each request, without texts, keys or conversations."""
 
@@ -185,8 +188,14 @@ class RequestRecords(BaseModel):
     enabled: bool = False
     """Let gateways bring them, the share gateway.requestLog.percent. A million takes some 250 MB in SQLite: give the
     database room, since the ledger grants nothing on a full disk."""
-    keep: Annotated[str, Field(pattern="^([0-9]+(ms|s|m|h))+$")] = "720h"
+    keep: Kept = "720h"
     """For how long."""
+    keep_violations: Kept = "720h"
+    """And what guardrails found."""
+    keep_engagement: Kept = "2160h"
+    """And what happened around players."""
+    keep_decisions: Kept = "8760h"
+    """And how rollouts were judged, and what became of revisions."""
     spool: Annotated[str, Field(pattern="^[0-9]+(Ki|Mi|Gi)$")] = "64Mi"
     """Room for what waits in each gateway's pod; then the oldest make way, counted."""
 

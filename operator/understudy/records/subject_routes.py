@@ -1,4 +1,4 @@
-"""Who is spoken of in the records: erased on request, and how many are linked by which secret."""
+"""Who is spoken of in the records: found and erased on request, and how many are linked by which secret."""
 
 import time
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
 
 from understudy.records.policy.subjects import Keys
-from understudy.records.subjects import erase, versions
+from understudy.records.subjects import erase, number_of, versions
 
 
 class Whom(BaseModel):
@@ -32,6 +32,13 @@ def subject_router(engine: Engine, keys: Keys) -> APIRouter:
     def erase_one(whom: Whom) -> JSONResponse:
         done = erase(engine, keys, whom.kind, whom.tenant, whom.identifier, int(time.time()))
         return JSONResponse(asdict(done))
+
+    @router.post("/v1/subjects/find")
+    def find(whom: Whom) -> JSONResponse:
+        number = number_of(engine, keys, whom.kind, whom.tenant, whom.identifier)
+        if number is None:
+            return JSONResponse({"error": {"code": "unknown_subject", "message": "nothing is known of them"}}, 404)
+        return JSONResponse({"subject": number})
 
     @router.get("/v1/subjects")
     def shown() -> JSONResponse:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Table, and_, delete, func, insert, or
 from sqlalchemy.sql import ColumnElement
 
 from understudy.guard.pseudonyms import SubjectKind
-from understudy.records.database import insert_missing, wait_for_turn
+from understudy.records.database import insert_missing, reading, wait_for_turn
 from understudy.records.engagement import players
 from understudy.records.policy.subjects import Keys, Pseudonym
 from understudy.records.schema import ENGAGEMENT, SUBJECTS, TOMBSTONES, VIOLATIONS
@@ -22,9 +22,12 @@ _SEEN_SECONDS: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was erased: whether there was a link, and how many engagement rows."""
+    """What was erased: the numbers of somebody and of his sessions, to which no link leads now, and engagement rows.
 
-    known: bool
+    By these numbers whoever exported records finds what he has of him.
+    """
+
+    subjects: tuple[str, ...]
     engagement: int
 
 
@@ -105,7 +108,14 @@ def erase(engine: Engine, keys: Keys, kind: SubjectKind, tenant: str, identifier
         gone = connection.execute(delete(ENGAGEMENT).where(ENGAGEMENT.c.subject.in_(everything))).rowcount
         players.forget(connection, everything, now)
         connection.execute(delete(SUBJECTS).where(SUBJECTS.c.id.in_(everything)))
-    return Erased(bool(known), gone)
+    return Erased(tuple(everything), gone)
+
+
+def number_of(engine: Engine, keys: Keys, kind: SubjectKind, tenant: str, identifier: str) -> str | None:
+    """The number that rows call somebody by; None for nobody who is known."""
+    names = keys.pseudonyms(kind, tenant, identifier)
+    with reading(engine) as connection:
+        return connection.execute(select(SUBJECTS.c.id).where(named(SUBJECTS, names))).scalar()
 
 
 def versions(engine: Engine) -> dict[int, int]:

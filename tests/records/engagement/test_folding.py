@@ -228,7 +228,7 @@ def test_of_who_was_erased_nothing_is_left_and_gateways_are_told(world: World) -
     with world.engine.begin() as connection:
         told_of = players.changes(connection, 0, 10)
     anna = erase(world.engine, OLD, "player", "team-a", "anna", int(world.now))
-    assert (anna.known, anna.engagement) == (True, 4)
+    assert (len(anna.subjects), anna.engagement) == (1, 4)
     with world.engine.begin() as connection:
         (gone,) = players.changes(connection, told_of[-1].number, 10)
     assert (gone.who, gone.state) == (told_of[0].who, None)

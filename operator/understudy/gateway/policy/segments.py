@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["request", "violation", "crisis", "decision", "engagement", "sign"]
+Kind = Literal["request", "violation", "crisis", "engagement", "sign"]
 Lane = Literal["common", "kept"]
 LANES: Final[dict[Kind, Lane]] = {
     "request": "common",
     "violation": "kept",
     "crisis": "kept",
-    "decision": "common",
     "engagement": "common",
     "sign": "kept",
 }

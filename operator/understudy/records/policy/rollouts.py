@@ -1,7 +1,7 @@
 """What a ModelSnapshot tells of the rollouts of its revision: how each step was judged, and what became of it.
 
-The operator writes it there and nowhere else, and it stays for as long as the snapshot does. So whoever lists snapshots
-misses nothing that happened while he was away, but of those that were deleted meanwhile.
+The operator writes it there and nowhere else, and it stays: for as long as the snapshot does, steps until the same
+revision begins a rollout anew. So whoever lists snapshots misses nothing but what has gone while he was away.
 """
 
 from collections.abc import Mapping

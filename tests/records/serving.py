@@ -99,7 +99,7 @@ async def records(
         folding = Folding(engine, keys, clock, own)
         engagement = (engagement_router(engine, keys, folding, hub), news.set)
         folder = asyncio.ensure_future(fold_forever(folding, hub, news))
-    reads = read_router(engine, Access(ApiServer(api_url), time.monotonic) if api_url else None)
+    reads = read_router(engine, ingest, Access(ApiServer(api_url), time.monotonic) if api_url else None)
     app = make_app(ledger, own, reviews, metrics, ingest, erasing, engagement, reads)
     config = uvicorn.Config(app, lifespan="off", log_config=None)
     server = uvicorn.Server(config)

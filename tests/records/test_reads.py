@@ -274,6 +274,12 @@ async def test_who_may_read_what_is_asked_of_the_api_server(tmp_path: Path) -> N
             assert await refusal(r, f"/v1/{path}", token) == (403, f"{who} may not {right.format(kind, where)}")
         status, answer = await r.ask("GET", "/v1/requests")
         assert (status, answer["error"]["code"]) == (401, "no_token")
+        # The books are of all namespaces.
+        assert (await r.ask("GET", "/v1/ingest", token="reader"))[0] == 403
+        api.rights.add((READER, "modeldeployments/requests", ""))
+        # What was refused is refused for some seconds more, to the same token.
+        api.users["again"] = READER
+        assert (await r.ask("GET", "/v1/ingest", token="again"))[1]["stored"] == 0
         # And who reads brings none.
         assert (await r.ask("POST", f"/v1/ingest/{OTHER}", {"first": 0, "records": [line(1)]}, "reader"))[0] == 403
 
@@ -330,8 +336,9 @@ async def test_the_schema_tells_what_can_be_asked_and_what_is_answered(tmp_path:
 
 
 def test_who_is_not_asked_for_a_token_can_be_reached_from_this_machine_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("understudy.cli.records.configure", lambda _level: None)
     for host in ("0.0.0.0", "::", "records.example"):
         flags = ["--auth=none", f"--host={host}", f"--database=sqlite:///{tmp_path}/records.db"]
         assert main(["records", *flags]) == 2

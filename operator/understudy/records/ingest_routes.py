@@ -1,7 +1,6 @@
-"""Where gateways bring their records, and what has come of them."""
+"""Where gateways bring their records."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import orjson
@@ -43,10 +42,6 @@ def ingest_router(ingest: Ingest, metrics: RecordsMetrics, stored: Callable[[], 
         _count(metrics, taken)
         stored()
         return JSONResponse({"next": taken.next, "stored": sum(taken.stored.values()), "rejected": taken.rejected})
-
-    @router.get("/v1/ingest")
-    def totals() -> JSONResponse:
-        return JSONResponse(asdict(ingest.totals()))
 
     return router
 

@@ -105,7 +105,8 @@ async def _serve(settings: Settings, pair: Pair | None, keys: Keys | None) -> No
         metrics.listening.set_function(lambda: hub.count)
     reads = None
     if ingest is not None:
-        reads = read_router(engine, Access(settings.api, time.monotonic) if settings.auth == "token" else None)
+        access = Access(settings.api, time.monotonic) if settings.auth == "token" else None
+        reads = read_router(engine, ingest, access)
     app = make_app(ledger, metrics, reviews, readers, ingest, subjects, engagement, reads)
     config = uvicorn.Config(
         app,

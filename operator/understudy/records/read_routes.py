@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from understudy.gateway.kubeapi import ApiError
 from understudy.records.access import Access, Asked
 from understudy.records.bearer import token_of
+from understudy.records.ingest import Ingest, Totals
 from understudy.records.lines import unix_ms
 from understudy.records.policy.pages import parse_cursor
 from understudy.records.reads import PAGE, Wanted, page, pages
@@ -137,15 +138,18 @@ class HistoryFilters(OfDeployments):
     event: Literal["", "promoted", "failed"] = ""
 
 
-def read_router(engine: Engine, access: Access | None) -> APIRouter:
-    """The routes; None lets everybody read."""
+def read_router(engine: Engine, ingest: Ingest, access: Access | None) -> APIRouter:
+    """The routes; without an `access` everybody may read."""
     # Who asks is checked below; this says in the schema how to ask.
     router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))], tags=["reads"])
 
+    async def check(request: Request, asked: Asked) -> None:
+        if access is not None:
+            await _check(access, request, asked)
+
     async def answer(request: Request, kind: Kind, filters: Filters) -> Response:
         wanted = filters.wanted()
-        if access is not None:
-            await _check(access, request, Asked(kind.name, wanted.namespace, wanted.deployment))
+        await check(request, Asked(kind.name, wanted.namespace, wanted.deployment))
         if LINES in request.headers.get("accept", ""):
             found = pages(engine, kind, wanted)
             # The first page before any answer, so that a database that is away is told as such.
@@ -154,6 +158,12 @@ def read_router(engine: Engine, access: Access | None) -> APIRouter:
         rows = await run_in_threadpool(page, engine, kind, wanted, filters.limit)
         more = rows[-1]["cursor"] if len(rows) == filters.limit else None
         return Response(orjson.dumps({"items": rows, "next": more}), media_type="application/json")
+
+    @router.get("/v1/ingest")
+    async def totals(request: Request) -> Totals:
+        """The books: how many records gateways have told of, and what became of them; wants the right on requests."""
+        await check(request, Asked(REQUEST_KIND.name))
+        return await run_in_threadpool(ingest.totals)
 
     @router.get("/v1/requests", responses=_answers(RequestRecord))
     async def requests(request: Request, filters: Annotated[RequestFilters, Query()]) -> Response:

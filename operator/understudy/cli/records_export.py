@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from understudy.cli.said import said
 from understudy.gateway.kubeapi import ApiError, ApiServer
 from understudy.records.shown import KINDS
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         count = write_lines(pages(), sys.stdout.buffer) if args.to is None else write(kind, pages(), args.to)
     except (OSError, ApiError) as error:
-        print(f"understudy records: {error or type(error).__name__}", file=sys.stderr)
+        print(f"understudy records: {said(error)}", file=sys.stderr)
         return 1
     where = "" if args.to is None else f" in {args.to}"
     on = f"; --filter after={last} goes on behind them" if last else ""

@@ -44,6 +44,7 @@ COMMANDS: Final = (
     Command("unkeep", "keep", "let the record of a revision go when its turn comes"),
     *(Command(verb, "request", summary) for verb, summary in VERBS.items()),
     Command("rollback", "rollback", "let what was promoted under a number serve again"),
+    Command("violations", "violations", "show what guardrails found", cluster=False),
     Command("engagement", "engagement", "show where a player stands", cluster=False),
     Command("completion", "completion", "print a script that completes words in your shell", cluster=False),
 )

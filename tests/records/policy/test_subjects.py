@@ -18,6 +18,14 @@ def test_each_secret_gives_another_name_and_the_newest_comes_first() -> None:
     assert "anna" not in newer.digest
 
 
+def test_gateways_find_states_by_keys_of_their_own() -> None:
+    derived = KEYS.for_states()
+    assert [version for version, _ in derived.secrets] == [2, 1]
+    names = {name.digest for keys in (KEYS, derived) for name in keys.pseudonyms("player", "team-a", "anna")}
+    assert len(names) == 4
+    assert derived == KEYS.for_states()
+
+
 PART = st.text(alphabet="ab\x00/", max_size=3)
 
 

@@ -14,7 +14,7 @@ import re2
 from tests.guard.corpus import needles
 from understudy.guard import portable_engine
 from understudy.guard.engines import EngineError, MakeEngine
-from understudy.guard.hyperscan_engine import HyperscanEngine, compile_needles, hyperscan_engine, load
+from understudy.guard.hyperscan_engine import HyperscanEngine, compile_needles, hyperscan_engine, kind, load
 from understudy.guard.needles import Needle, Pattern, PatternError, prepare
 from understudy.guard.portable_engine import PortableEngine
 from understudy.guard.views import WORDS
@@ -219,3 +219,10 @@ def test_a_stream_that_was_closed_fails_and_does_not_answer(make: MakeEngine) ->
     matcher.close()
     with pytest.raises(EngineError, match="was asked about a stream that was closed"):
         matcher.scan("ab")
+
+
+def test_a_database_is_loaded_where_it_was_made_and_nothing_else_is() -> None:
+    assert kind() == kind() != ""
+    assert isinstance(load(compile_needles([literal("darn")])), HyperscanEngine)
+    with pytest.raises(ValueError, match="not a database of this library"):
+        load(b"something else")

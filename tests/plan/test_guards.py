@@ -192,6 +192,17 @@ def test_a_share_that_waits_for_pods_does_not_rise_when_a_gateway_stops_to_guard
     cluster.until_phase("Watching")
 
 
+def test_such_a_share_does_not_rise_either_before_a_guardrail_that_must_hold_has_a_policy() -> None:
+    cluster = canary(10, replicas=4)
+    cluster.ask(f"promote-full@{cluster.status['candidate']}")
+    cluster.until(lambda c: c.status["weights"]["candidate"]["desired"] == 50)
+    cluster.guardrails = (guardrail("safe", selector={}),)
+    cluster.turns(10)
+    assert (cluster.phase, cluster.weights()["v2"]) == ("Canary", 10)
+    cluster.guardrails = (compiled(selector={}),)
+    cluster.until_phase("Watching")
+
+
 def test_a_restore_asks_nobody_whether_it_is_guarded() -> None:
     cluster = serving("v1")
     cluster.apply("v2")

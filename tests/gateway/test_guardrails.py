@@ -358,6 +358,7 @@ class Panel:
     def __init__(self, *said: tuple[float, Status]) -> None:
         self._said = list(said)
         self.asked: list[str] = []
+        self.findings: Sequence[Finding] = ()
         self.entered = asyncio.Event()
 
     async def judge(
@@ -367,7 +368,7 @@ class Panel:
         self.entered.set()
         seconds, status = self._said.pop(0) if len(self._said) > 1 else self._said[0]
         await asyncio.sleep(seconds)
-        return (), status
+        return self.findings, status
 
     def gauges(self) -> dict[str, Any]:
         return {}
@@ -397,6 +398,25 @@ async def test_an_answer_waits_for_detectors_and_goes_on_when_they_have_spoken()
             panel(g, (0.01, "ok"))
             body = (await c.ask(asks(stream=stream), RESPONSES)).body
             assert b'"text":"one. two"' in body
+
+
+@pytest.mark.parametrize("found", [True, False])
+async def test_a_sentence_without_an_end_is_asked_about_meanwhile_and_nothing_of_it_let_out(
+    found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.gateway.wire.asking.EARLY_SECONDS", 0.02)
+    finding = [Finding("g0/j", "x", "rude", 6, None, 0, 3, 3, 0)] if found else []
+    script = answers_well(*["word "] * 30, pace=0.01)
+    async with judged(script, policy_spec()) as (_, g), client(g.port) as c:
+        judges = panel(g, (0.0, "ok"))
+        judges.findings = finding
+        answer = await c.ask(chat(stream=True))
+        if found:
+            assert (answer.status, answer.code) == (400, "content_filter")
+            assert len(judges.asked[0]) < len("g0/j output hi: " + "word " * 30)
+        else:
+            assert answer.text == "word " * 30
+            assert len(judges.asked) > 1
 
 
 async def responds(asked: Asked) -> None:

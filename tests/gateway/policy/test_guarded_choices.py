@@ -421,3 +421,17 @@ def test_a_long_whole_answer_comes_in_pieces_and_is_put_together_again() -> None
     assert max(len(str(piece)) for piece in judge.pieces(answer)) < 2048 + len(str(answer)) - len(text) + 200
     [choice] = judge.together(answer, whole(judge, answer))["choices"]
     assert choice["message"]["content"] == text
+
+
+def test_a_window_that_is_not_complete_may_end_an_answer_and_lets_out_nothing() -> None:
+    judge = guard(asking())
+    judge.chunk(chunk({"content": "one two"}))
+    judge.chunk(chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"x'}}]}))
+    [question] = judge.verdicts.waiting()
+    assert (question.window.text, question.early) == ("one two", True)
+    assert judge.heard(question, "g0/j", (), "ok") == []
+    assert judge.heard(question, "g0/j", (), "timeout") == []
+    assert not judge.verdicts.failed
+    chunks = judge.heard(question, "g0/j", [Finding("g0/j", "x", "rude", 6, None, 0, 3, 3, 0)], "ok")
+    assert finish(chunks) == ["content_filter"]
+    assert guard().verdicts.waiting() == []

@@ -184,7 +184,7 @@ class _Choice:
             return None
         piece = _Piece()
         passage = question.passage
-        self._let(piece, passage, passage.gate.heard(detector, question.window, findings, status))
+        self._let(piece, passage, question.heard(detector, findings, status))
         return self._settle(piece, finishing=False)
 
     def close(self) -> dict[str, Any] | None:

@@ -139,7 +139,7 @@ class GuardedResponse:
             return []
         passage = question.passage
         item, key = self._place(passage)
-        out = self._let(item, key, passage.gate.heard(detector, question.window, findings, status))
+        out = self._let(item, key, question.heard(detector, findings, status))
         if self._waiting is not None:
             self._later.appendleft(self._waiting)
             self._waiting = None

@@ -44,8 +44,7 @@ class GuardedText:
         self, question: Question, detector: str, findings: Sequence[Finding], status: Status
     ) -> list[dict[str, Any]]:
         """What goes out once a detector has spoken."""
-        passage = question.passage
-        return self._take(passage, passage.gate.heard(detector, question.window, findings, status))
+        return self._take(question.passage, question.heard(detector, findings, status))
 
     def together(self, answer: dict[str, Any], out: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The whole answer that these pieces are of, which came out for it."""

@@ -189,10 +189,22 @@ def together(first: Release, then: Release) -> Release:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A window of a passage that each detector of `Verdicts.asked` is to be asked about."""
+    """A window of a passage that each detector of `Verdicts.asked` is to be asked about.
+
+    An `early` one is not complete, and has waited for long: what is found in it may end the answer. It lets out
+    nothing.
+    """
 
     passage: Passage
     window: Window
+    early: bool = False
+
+    def heard(self, detector: str, findings: Sequence[Finding], status: Status) -> Release:
+        """What the gate says once a detector has spoken."""
+        gate = self.passage.gate
+        if not self.early:
+            return gate.heard(detector, self.window, findings, status)
+        return gate.warned(detector, findings) if status == "ok" and isinstance(gate, Gate) else Release()
 
 
 class Verdicts:
@@ -231,6 +243,12 @@ class Verdicts:
     def acted(self) -> bool:
         """Whether something happened to the text."""
         return any(each.judged.decision.content >= Content.REDACT for each in self.found)
+
+    def waiting(self) -> list[Question]:
+        """Windows that are not complete, of which the word will be waited for."""
+        gates = ((passage, passage.gate) for passage in self._open)
+        windows = ((passage, gate.pending()) for passage, gate in gates if isinstance(gate, Gate))
+        return [Question(passage, window, early=True) for passage, window in windows if window is not None]
 
     def open(self, channel: str, choice: int) -> Passage:
         """A new passage: of text, or of JSON where that was asked for."""

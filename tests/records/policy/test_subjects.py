@@ -54,12 +54,3 @@ def test_secrets_come_from_files_that_are_named_by_their_number() -> None:
 def test_what_are_no_secrets_is_told(files: dict[str, bytes], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         parse_keys(files)
-
-
-def test_what_gateways_get_to_find_states_by_tells_nothing_of_the_secrets_and_names_nobody_as_the_records_do() -> None:
-    derived = KEYS.for_states()
-    assert [version for version, _ in derived.secrets] == [2, 1]
-    assert {secret for _, secret in derived.secrets}.isdisjoint((ONE, TWO))
-    assert derived == KEYS.for_states()
-    names = {KEYS: KEYS.pseudonyms("player", "team-a", "anna"), derived: derived.pseudonyms("player", "team-a", "anna")}
-    assert set(names[KEYS]).isdisjoint(names[derived])

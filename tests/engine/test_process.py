@@ -249,6 +249,23 @@ async def test_kopf_begins_when_every_deployment_has_been_looked_at_once(cluster
 
 
 @on_a_cluster
+async def test_a_new_leader_looks_at_each_deployment_once_before_all_else(cluster: Cluster) -> None:
+    first = Operator(cluster, "op-1")
+    for number in range(20):
+        cluster.deployment(f"talk-{number}")
+    await cluster.until("Stable", "talk-19")
+    await asyncio.sleep(60)
+    first.process.stop()
+    assert await first.task == 0
+    second = Operator(cluster, "op-2", workers=4)
+    await second.lead()
+    await asyncio.sleep(1)
+    (passes,) = second.source.began_after
+    assert 20 - 4 <= passes <= 20
+    await second.kill()
+
+
+@on_a_cluster
 async def test_a_standby_needs_no_kopf(cluster: Cluster) -> None:
     leader = Operator(cluster, "op-1")
     await leader.lead()

@@ -389,6 +389,21 @@ def test_gateways_are_polled_fast_for_those_who_want_to_be_asked_soon(again: flo
     virtual.run(main())
 
 
+def test_passes_that_write_nothing_let_others_have_their_turn() -> None:
+    async def main() -> None:
+        stage = Stage(lambda _: Plan((), {}, requeue_after=60.0))
+        for number in range(3):
+            stage.queue.add(Work("ModelDeployment", Key(SPACE, f"talk-{number}")))
+        working = asyncio.create_task(stage.reconciler.work())
+        for turn in range(1, 4):
+            await asyncio.sleep(0)
+            assert len(stage.seen) == turn
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    virtual.run(main())
+
+
 def test_those_who_were_looked_at_together_are_not_looked_at_together_for_ever() -> None:
     async def main() -> None:
         stage = Stage(lambda _: Plan((), {}, requeue_after=60.0))

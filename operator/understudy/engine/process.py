@@ -241,6 +241,8 @@ class OperatorProcess:
 
     def _work(self, reconciler: Reconciler) -> list[asyncio.Task[Any]]:
         """Everything that a leader does beside holding its Lease."""
+        for work in self.waker.everything():  # before any is taken up, so that each is looked at once
+            self.queue.add(work)
         settings, namespace = reconciler.sources.settings, self.options.namespace
         tending = tend(self._client, namespace, settings.master_key, settings.kept_keys, self._fail)
         passes = [self._guard(reconciler.work()) for _ in range(self.options.workers)]
@@ -286,9 +288,7 @@ class OperatorProcess:
         )
 
     async def _resync(self) -> None:
-        """Everything at once to begin with; then one after the other, so that who has changed does not wait for all."""
-        for work in self.waker.everything():
-            self.queue.add(work)
+        """Everything once in a while, one after the other, so that who has changed does not wait for all of them."""
         while True:
             there = list(self.waker.everything())
             for work in there:

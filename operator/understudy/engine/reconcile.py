@@ -80,6 +80,8 @@ class Reconciler:
                 await self._pass(work)
             finally:
                 self.queue.done(work)
+            # A pass that writes nothing waits for nothing: thousands in a row would hold up the Lease and all else.
+            await asyncio.sleep(0)
 
     async def _pass(self, work: Work) -> None:
         if wait := self.sources.cache.behind(work.key):

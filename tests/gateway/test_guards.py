@@ -248,5 +248,6 @@ async def test_whoever_waits_for_guardrails_waits_until_they_are_loaded_or_canno
     assert set(told(world).values()) == {"loaded"}
     world.set_table("default", "story", "uid-1", 2, table(guards=[guard(policy_spec("Redact"), "calm")[0]])["spec"])
     await asyncio.wait_for(loads.settle(), 10)
-    assert set(told(world).values()) == {"not loaded yet"}
+    [why] = told(world).values()
+    assert why.startswith("not loaded yet: ConfigMap default/understudy-guard-")
     running.cancel()

@@ -220,7 +220,11 @@ class Loader:
         if known is not None:
             return known
         self._guards.states.setdefault(guard.policy, _LOADING)
-        parts = [await self._part(namespace, shard) for shard in guard.shards]
+        try:
+            parts = [await self._part(namespace, shard) for shard in guard.shards]
+        except OSError as error:
+            self._guards.states[guard.policy] = f"{_LOADING}: {error or type(error).__name__}"
+            raise
         found = await asyncio.to_thread(_read, parts, guard)
         if isinstance(found, str):
             LOG.warning("Guardrail %s/%s is refused: %s", namespace, guard.name, found)

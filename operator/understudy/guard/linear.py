@@ -82,7 +82,7 @@ def read_head(text: str) -> Head:
     except (RecursionError, ValueError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise HeadError(f"no head: want JSON of format {FORMAT}, as `write_head` makes it")
+        raise HeadError(f"no head: want JSON of format {FORMAT}, as `python -m bench.heads learn` makes it")
     if found.get("sha256") != _digest(found):
         raise HeadError(
             "its sha256 is not that of what it holds: it was changed, or cut; store it again as it was made"

@@ -11,10 +11,11 @@ import collections
 import os
 import platform
 import random
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,19 @@ from understudy.guard.portable_engine import PortableEngine
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = 1600
 PIECE = 4
+# What an address may be that goes on: nothing that ends like this can leave before the next character has come.
+ADDRESS = re.compile(r"(?<![a-z0-9])[a-z0-9][a-z0-9._%+'-]{0,63}\Z")
+# What text is like that an attacker writes, to see what a piece of it costs; each is repeated.
+HOSTILE = {
+    "zero-width characters within a word": "da" + "\u200b" * 40,
+    "forty accents on each letter": "d" + "\u0301" * 40 + "a" + "\u0336" * 40,
+    "digits": "4111 1111 ",
+    "what may be an address": "a.b-c_d+",
+    "mathematical letters": "\U0001d586\U0001d597\U0001d593 ",
+    "marks of Thai on Latin letters": "d\u0e31a\u0e48r\u0e31",
+    "directions, joiners and tags": "\u202ea\u200db\U000e0061\u2066c",
+    "found in every piece": "4111 1111 1111 1111 a@b.co ",
+}
 # Milliseconds for a piece, and characters held back on benign text: what is wanted, of the words alone.
 P99_MS, MEAN_HOLD, P99_HOLD = 1.0, 1.0, 8
 
@@ -67,7 +81,14 @@ def main() -> None:
     results = [measure(name, spec, text, options.streams, options.pieces) for name, spec in cases.items()]
     portable = f"{WORDS} words, by the portable engine"
     results.append(measure(portable, cases[f"{WORDS} words"], text, options.streams, options.pieces, PortableEngine))
-    page = report(results, options.streams)
+    alone = [measure(entity, policy([], [entity]), text, options.streams, options.pieces) for entity in ENTITIES]
+    hostile = [
+        measure(name, cases[f"{WORDS} words, numbers, keys and e-mail"], unit * (4000 // len(unit)), 20, 250)
+        for name, unit in HOSTILE.items()
+    ]
+    ends = tails(text, options.streams, options.pieces)
+    least = {f"{WORDS} words": least_of_words(ends, words), "EMAIL": least_of_addresses(ends)}
+    page = report(results, alone, hostile, least, options.streams)
     if options.out:
         options.out.write_text(page)
     sys.stdout.write(page)
@@ -94,8 +115,11 @@ def made_up_words(text: str, count: int) -> list[str]:
 
 def policy(words: Sequence[str], entities: Sequence[str]) -> tuple[dict[str, object], str]:
     """The spec of a Guardrail that blocks these words and takes these entities out; and the list of words."""
-    detectors: list[dict[str, object]] = [{"name": "words", "type": "lexicon", "configMapRef": {"name": "words"}}]
-    rules: list[dict[str, object]] = [{"category": "words", "actions": {"high": ["Block"]}}]
+    detectors: list[dict[str, object]] = []
+    rules: list[dict[str, object]] = []
+    if words:
+        detectors.append({"name": "words", "type": "lexicon", "configMapRef": {"name": "words"}})
+        rules.append({"category": "words", "actions": {"high": ["Block"]}})
     if entities:
         detectors.append({"name": "pii", "type": "pii", "entities": list(entities)})
         rules.append({"category": "pii", "actions": {"medium": ["Redact"]}})
@@ -136,6 +160,29 @@ def measure(
     return Measured(name, sorted(times), sorted(holds), ended, compiled, loaded, size)
 
 
+def tails(text: str, streams: int, pieces: int) -> list[str]:
+    """What was read last after each piece, in small letters."""
+    starts = [stream * len(text) // streams for stream in range(streams)]
+    ends = range(PIECE, (pieces + 1) * PIECE, PIECE)
+    return [text[start : start + end][-100:].lower() for start in starts for end in ends]
+
+
+def least_of_addresses(ends: Sequence[str]) -> list[int]:
+    """Characters that no detector of addresses could let out without letting out part of one that may follow."""
+    return sorted(len(match[0]) if (match := ADDRESS.search(end)) else 0 for end in ends)
+
+
+def least_of_words(ends: Sequence[str], words: Sequence[str]) -> list[int]:
+    """The same of words: as much as is the beginning of one. Digits that are read as letters are left out."""
+    begins = {word[:length] for word in words for length in range(1, len(word) + 1)}
+
+    def held(end: str) -> int:
+        places = (at for at in range(max(0, len(end) - 14), len(end)) if at == 0 or not end[at - 1].isalnum())
+        return next((len(end) - at for at in places if end[at:] in begins), 0)
+
+    return sorted(map(held, ends))
+
+
 def run(plan: Plan, turns: Sequence[tuple[str, int]], pieces: int) -> Iterator[tuple[float, int, bool]]:
     """Processor seconds of each piece, what was held back after it, and whether it ended the answer."""
     gates = [Gate(plan) for _ in turns]
@@ -158,7 +205,13 @@ def run(plan: Plan, turns: Sequence[tuple[str, int]], pieces: int) -> Iterator[t
             yield took, read[at] - released[at], release.end is not None
 
 
-def report(results: Sequence[Measured], streams: int) -> str:
+def report(
+    results: Sequence[Measured],
+    alone: Sequence[Measured],
+    hostile: Sequence[Measured],
+    least: Mapping[str, Sequence[int]],
+    streams: int,
+) -> str:
     """The page."""
     first = results[0]
     reached = (
@@ -206,15 +259,38 @@ def report(results: Sequence[Measured], streams: int) -> str:
         for each in results
         if each.size
     ]
+    lines += ["", "| looked for alone | held back: mean | p99 | most |", "|---|--:|--:|--:|"]
+    held = [(each.name, each.holds) for each in alone]
+    lines += [
+        f"| {name} | {mean(holds):.2f} | {at(holds, 0.99)} | {holds[-1]} |"
+        for name, holds in [*held, *((f"the least for {name}", holds) for name, holds in least.items())]
+    ]
+    lines += ["", "| hostile text, all looked for | p50 | p99 | longest |", "|---|--:|--:|--:|"]
+    lines += [
+        f"| {each.name} | {at(each.seconds, 0.5) * 1000:.3f} ms | {at(each.seconds, 0.99) * 1000:.3f} ms "
+        f"| {each.seconds[-1] * 1000:.3f} ms |"
+        for each in hostile
+    ]
     return "\n".join([*lines, "", LIMITS])
 
 
 LIMITS = """\
 A time is the processor's, for the gate, both views, the engine and the automaton, whose tables a first run has built.
-Compiling is by the clock. The words begin as words of the text do, more than those that people would choose, and more
-is held back for them. An e-mail address may begin with any word: looked for exactly, the last word is held back, and a
-mean of one character cannot be had with it. Words that are found end a stream, which then begins anew. The text is
-English prose about software with tables and code: nothing was measured on adventures or other scripts.
+Compiling is by the clock. Words that are found end a stream, which then begins anew. The text is English prose about
+software with tables and code: nothing was measured on adventures or other scripts.
+
+**Of words, what is held back is the beginning of one**, and so the least that can be; the table has it counted by
+another program. (Digits and signs that may be letters make the difference.) How much that is depends on the list: these
+words begin as words of the text do, more than those that people would choose. The mean lies at one character, on either
+side of it as the text of this documentation changes.
+
+**E-mail addresses hold back the last word**, and a mean of one character cannot be had with them. Whatever ends in a
+letter, digit or one of `._%+'-` may be followed by `@example.org`; then all of it is part of the address, and any
+character that had left before would be one that the rule forbids. So the run of such characters at the end of what was
+read is the least that can be held, whichever way an address is looked for; the table has that run, counted by another
+program. To hold less, one would have to let the name out and take out only what stands behind it, which protects
+nobody. Readers see each word one piece later: what comes after it shows that it is none. Leave `EMAIL` out where that
+is too much.
 """
 
 

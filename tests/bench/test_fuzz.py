@@ -16,7 +16,9 @@ from understudy.guard.gate import Gate
 from understudy.guard.policy import compile_policy
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target", [pytest.param(name, marks=[pytest.mark.slow] if name in ("guard", "policy") else []) for name in TARGETS]
+)
 def test_the_corpus_breaks_nothing(target: str) -> None:
     known = inputs.read(target)
     assert len(known) > 8

@@ -1,5 +1,6 @@
 """Engines by themselves: they say the same, and what the binding of hyperscan does badly stays known."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -10,13 +11,17 @@ from typing import Self
 import hyperscan
 import pytest
 import re2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.guard.corpus import needles
+from tests.guard.test_scan import found, leaks, pieces, steps
 from understudy.guard import portable_engine
 from understudy.guard.engines import EngineError, MakeEngine
 from understudy.guard.hyperscan_engine import HyperscanEngine, compile_needles, hyperscan_engine, kind, load
 from understudy.guard.needles import Needle, Pattern, PatternError, prepare
 from understudy.guard.portable_engine import PortableEngine
+from understudy.guard.scan import Scanner
 from understudy.guard.views import WORDS
 
 WORD_NEEDLES = [needle for needle in needles() if needle.view == WORDS]
@@ -226,3 +231,46 @@ def test_a_database_is_loaded_where_it_was_made_and_nothing_else_is() -> None:
     assert isinstance(load(compile_needles([literal("darn")])), HyperscanEngine)
     with pytest.raises(ValueError, match="not a database of this library"):
         load(b"something else")
+
+
+ALPHABET = "ab1 é人l!|νη바\u0e31\u0301\u200b-"
+ATOMS = st.sampled_from(["a", "b", "1", "l", "é", "人", "-", ".", r"\d", r"\s", "[ab]", "[^ab ]", r"[^\w]"])
+EXPRESSIONS = st.recursive(
+    ATOMS,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map("".join),
+        st.lists(inner, min_size=2, max_size=3).map(lambda options: f"(?:{'|'.join(options)})"),
+        st.tuples(inner, st.sampled_from(["?", "{2}", "{0,3}", "{1,12}"])).map(lambda pair: f"(?:{pair[0]}){pair[1]}"),
+    ),
+    max_leaves=6,
+)
+PATTERNS = st.one_of(
+    st.builds(
+        lambda text, inside: Pattern("d", text, "c", 6, literal=text, inside=inside),
+        st.text(ALPHABET, min_size=1, max_size=4),
+        st.tuples(st.booleans(), st.booleans()),
+    ),
+    st.builds(
+        lambda before, source, after: Pattern("d", source, "c", 6, regex=f"{before}(?:{source}){after}"),
+        st.sampled_from(["", r"\b"]),
+        EXPRESSIONS,
+        st.sampled_from(["", r"\b"]),
+    ),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(PATTERNS, min_size=1, max_size=4), st.text(ALPHABET, max_size=16), st.data())
+def test_engines_agree_on_any_policy_however_the_text_is_cut(
+    patterns: list[Pattern], text: str, data: st.DataObject
+) -> None:
+    looked_for = []
+    for pattern in patterns:
+        with contextlib.suppress(PatternError):
+            looked_for.append(prepare(pattern, 200))
+    scanners = [Scanner(looked_for, make, {}) for make in (hyperscan_engine, PortableEngine)]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4)))
+    whole = [found(steps(scanner, [text])) for scanner in scanners]
+    said = [steps(scanner, pieces(text, cuts)) for scanner in scanners]
+    assert whole[0] == whole[1] == found(said[0]) == found(said[1])
+    assert [leaks(each) for each in said] == [0, 0]

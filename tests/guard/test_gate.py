@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.guard.corpus import LONG, SHORT, expected, needles
 from tests.guard.test_scan import Broken, pieces, random_texts
@@ -467,3 +469,27 @@ def test_a_long_text_that_comes_whole_leaves_window_by_window() -> None:
     release = gate.feed(text)
     parts = [release.text, *(gate.heard("guard", window, []).text for window in release.windows), gate.finish().text]
     assert "".join(parts) == text
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.sampled_from(["One. ", "Two darn! ", "x" * 90, "\ud835", "\udd86ss ", "a@b.co. ", "e\u0301\n"]), max_size=9
+    ),
+    st.data(),
+)
+def test_whatever_the_order_of_verdicts_what_comes_out_is_the_same(parts: list[str], data: st.DataObject) -> None:
+    judge = replace(asking(), rules={**plan("Redact").rules, "guard": (rule("harm", "Block"),)}, detector=TIER0)
+    text = "".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    gate, asked, out = Gate(judge), list[Window](), []
+    for part in [*pieces(text, cuts), None]:
+        release = gate.finish() if part is None else gate.feed(part)
+        out.append(release.text)
+        asked += release.windows
+        for _ in range(data.draw(st.integers(0, len(asked)))):
+            window = asked.pop(data.draw(st.integers(0, len(asked) - 1)))
+            out.append(gate.heard("guard", window, []).text)
+    out += [gate.heard("guard", window, []).text for window in data.draw(st.permutations(asked))]
+    assert gate.done
+    assert "".join(out) == whole(text, replace(judge, awaited=frozenset(), asked=frozenset()))[0]

@@ -81,6 +81,7 @@ def test_words_are_found_in_their_script_where_words_begin_and_end_in_it(term: s
     [
         ("a\n[S]\nb", "line 2: '[S]' is no category: write small letters, digits and _ in brackets, such as [slur]"),
         ("a\tgrave", "line 1: severity 'grave': write low, medium or high after the tab"),
+        ("a\t" + "b" * 99, f"line 1: severity '{'b' * 64}': write low, medium or high after the tab"),
         ("# nothing\n[slur]\n", "no term in the whole list: write one a line"),
         ("", "no term in the whole list: write one a line"),
     ],

@@ -132,8 +132,8 @@ def test_all_that_is_wrong_is_said_at_once_with_what_to_write(
 
 
 NOT_A_PATTERN = (
-    "entry 0 of its ConfigMap is no pattern: write an object with name, literal or regex (not both), and, if they are "
-    "not the usual, category and severity (low, medium, high), all of them texts"
+    "entry 0 of its ConfigMap is no pattern: write an object with name (63 characters at most), literal or regex (not "
+    "both), and, if they are not the usual, category and severity (low, medium, high), all of them texts"
 )
 
 
@@ -150,7 +150,7 @@ NOT_A_PATTERN = (
             "a", {"name": "a"}, {"literal": "a"}, {"name": "a", "literal": "b", "regex": "c"},
             {"name": "a", "literal": ""}, {"name": "a", "literal": 1},
             {"name": "a", "literal": "b", "severity": "grave"},
-            {"name": "a", "literal": "b", "x": "y"},
+            {"name": "a", "literal": "b", "x": "y"}, {"name": "a" * 64, "literal": "b"},
         )),
     ],
 )  # fmt: skip
@@ -321,3 +321,18 @@ def test_a_config_map_holds_so_many_patterns_and_no_more(monkeypatch: pytest.Mon
     }
     with pytest.raises(PolicyError, match="its ConfigMap holds 2 patterns, and at most 1 can be: write fewer"):
         compile_policy("g", spec, {"shapes": json.dumps([{"name": name, "literal": name} for name in "ab"])})
+
+
+def test_of_a_list_full_of_mistakes_some_are_shown_and_the_others_counted() -> None:
+    terms = "\n".join("\u200b" + "x" * 4097 for _ in range(30))
+    with pytest.raises(PolicyError) as refused:
+        compile_policy("g", spec(WORDS, rules=[BLOCK_SLURS]), {"words": terms})
+    assert len(refused.value.problems) == 21
+    assert refused.value.problems[-1] == "detectors[words]: 10 more patterns cannot be looked for"
+    assert max(map(len, refused.value.problems)) < 200
+
+
+def test_lists_within_lists_without_end_are_no_patterns() -> None:
+    shapes = {"name": "shapes", "type": "patterns", "configMapRef": {"name": "shapes"}}
+    with pytest.raises(PolicyError, match="its ConfigMap is not JSON"):
+        compile_policy("g", spec(shapes, rules=[BLOCK_SLURS]), {"shapes": "[" * 100_000})

@@ -71,8 +71,7 @@ def test_all_that_is_looked_for_is_found_and_nothing_else(scanner: Scanner, text
 @pytest.mark.parametrize("text", SHORT + LONG)
 def test_no_cut_in_two_changes_what_is_found_or_lets_a_part_of_it_out(scanner: Scanner, text: str) -> None:
     whole = found(steps(BY_HYPERSCAN, [text]))
-    # Where the portable engine finds something it takes its time.
-    for cut in range(0, len(text) + 1, 1 if scanner is BY_HYPERSCAN or len(text) < 50 else 7):
+    for cut in range(len(text) + 1):
         check(scanner, text, [cut], whole)
 
 
@@ -80,6 +79,15 @@ def test_no_cut_in_two_changes_what_is_found_or_lets_a_part_of_it_out(scanner: S
 def test_no_cut_in_three_changes_what_is_found_or_lets_a_part_of_it_out(text: str) -> None:
     whole = found(steps(BY_HYPERSCAN, [text]))
     for cuts in itertools.combinations(range(len(text) + 1), 2):
+        check(BY_HYPERSCAN, text, cuts, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", LONG)
+def test_no_cut_in_three_around_what_is_found_changes_it_or_lets_a_part_of_it_out(text: str) -> None:
+    whole = found(steps(BY_HYPERSCAN, [text]))
+    around = (range(max(0, each.start - 24), min(len(text), each.end + 24) + 1) for each in whole)
+    for cuts in {cuts for near in around for cuts in itertools.combinations(near, 2)}:
         check(BY_HYPERSCAN, text, cuts, whole)
 
 

@@ -29,7 +29,7 @@ from understudy.guard.views import PLAIN, WORDS, Piece, ViewName, Views, fold, r
         ("İstanbul", "istanbul"),
         ("\ud83d", "\ufffd"),
         ("4\u20111\u20131\u22121 ٤١ ४१", "4-1-1-1 41 41"),
-        ("a\u2065b\ufff0c\U000e0080d\U000e0ffee\u2d7ff\U00016fe4g", "abcdefg"),
+        ("a\u2065b\ufff0c\U000e0080d\U000e0ffee\u2d7ff\U00016fe4g\U0001d159h", "abcdefgh"),
         ("ᾳ ᾼ ῷ α\u0345", "α α ω α"),
     ],
 )
@@ -48,7 +48,8 @@ def test_plain_is_decomposed_small_and_without_what_cannot_be_seen(text: str, pl
         ("バカ ﾊﾞｶ", "は\u3099か は\u3099か"),
         ("שָׁלוֹם עֲלֵיכֶם־ךף", "שלומ עליכמ-כפ"),
         ("کـتـاب ی", "كتاب ي"),
-        ("a \t\n  b", "a b"),
+        ("a \t\n  b\u1680c", "a b c"),
+        ("ɗαɾɳ Đ₳Ɽ₦ ₭ɨ₤₤", "darn darn kill"),
         ("🅵🅞🅾 🇦🇧", "foo ab"),
         ("don’t “quote” a‑b", 'don\'t "quote" a-b'),
         ("a\nb\tc\u2028d\u00a0e", "a b c d e"),

@@ -14,6 +14,8 @@ from understudy.guard.findings import Severity
 from understudy.guard.needles import Pattern
 
 MAX_TERMS: Final = 20_000
+# Of a line, as much as it takes to know it again.
+_SHOWN: Final = 64
 _SEVERITIES: Final[dict[str, Severity]] = {"low": 2, "medium": 4, "high": 6}
 _CATEGORY: Final = re.compile(r"\[([a-z][a-z0-9_]{0,63})\]")
 
@@ -39,7 +41,8 @@ def lexicon_patterns(detector: str, category: str, text: str) -> tuple[Pattern, 
             continue
         term, tab, severity = line.partition("\t")
         if tab and severity.strip() not in _SEVERITIES:
-            raise LexiconError(f"line {number}: severity {severity.strip()!r}: write low, medium or high after the tab")
+            shown = severity.strip()[:_SHOWN]
+            raise LexiconError(f"line {number}: severity {shown!r}: write low, medium or high after the tab")
         grave = _SEVERITIES[severity.strip() or "high"]
         literal, inside = _stem(term.strip())
         found.append(Pattern(detector, f"line {number}", category, grave, literal=literal, inside=inside))
@@ -61,6 +64,7 @@ def _category(number: int, line: str) -> str:
     match = _CATEGORY.fullmatch(line)
     if match is None:
         raise LexiconError(
-            f"line {number}: {line!r} is no category: write small letters, digits and _ in brackets, such as [slur]"
+            f"line {number}: {line[:_SHOWN]!r} is no category: write small letters, digits and _ in brackets, "
+            "such as [slur]"
         )
     return match[1]

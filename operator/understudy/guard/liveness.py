@@ -18,6 +18,10 @@ MAX_KEPT: Final = 100_000
 """Transitions, and positions within states: about a hundred bytes each. Then all are forgotten and made anew."""
 
 
+# Positions of literals, which are many, share it: each list would lengthen every collection of garbage.
+_NO_WAYS: Final[list[tuple[int, int]]] = []
+
+
 class State:
     """Positions at which matches may be; `free` and `joined` are the states that follow, by character.
 
@@ -41,7 +45,8 @@ class Automaton:
         self._alike = alike
         # A position of a literal goes on by character, one of an expression by sets of characters.
         self._next: list[dict[str, int]] = [{}, {}]
-        self._sets: list[list[tuple[CharSet, int]]] = [[], []]
+        self._sets: list[list[tuple[int, int]]] = [[], []]
+        self._numbers: dict[CharSet, int] = {}
         self._depths = [0, 0]
         self._waits = [False, False]
         for needle in needles:
@@ -51,6 +56,10 @@ class Automaton:
                 self._add_literal(root, needle)
             else:
                 self._add_expression(root, needle)
+        # Nothing is still to come there: no more characters, nor the one that shows that the word has ended.
+        ways = zip(self._next, self._sets, self._waits, strict=True)
+        self._dead = frozenset(position for position, way in enumerate(ways) if not any(way))
+        self._having: dict[str, frozenset[int]] = {}
         self._roots: tuple[dict[str, frozenset[int]], dict[str, frozenset[int]]] = ({}, {})
         self._states: dict[frozenset[int], State] = {}
         self._kept = 0
@@ -74,11 +83,15 @@ class Automaton:
     def _after(self, positions: Iterable[int], char: str) -> frozenset[int]:
         reached: set[int] = set()
         alike = self._alike.get(char, char)
+        having = self._sets_having(char)
         for position in positions:
             following = self._next[position]
-            reached.update(following[each] for each in alike if each in following)
-            reached.update(target for chars, target in self._sets[position] if char in chars)
-        return frozenset(target for target in reached if self._lives(target))
+            if following:
+                reached.update(following[each] for each in alike if each in following)
+            for number, target in self._sets[position]:
+                if number in having:
+                    reached.add(target)
+        return frozenset(reached - self._dead)
 
     def _begun(self, char: str, free: bool) -> frozenset[int]:
         begun = self._roots[free].get(char)
@@ -87,9 +100,13 @@ class Automaton:
             self._kept += 1
         return begun
 
-    def _lives(self, position: int) -> bool:
-        """Whether something is still to come: more characters, or the one that shows that the word has ended."""
-        return bool(self._next[position] or self._sets[position] or self._waits[position])
+    def _sets_having(self, char: str) -> frozenset[int]:
+        having = self._having.get(char)
+        if having is None:
+            having = frozenset(number for chars, number in self._numbers.items() if char in chars)
+            self._having[char] = having
+            self._kept += 1
+        return having
 
     def _forget(self) -> None:
         # Streams hold on to the state that they are in, and by its tables would keep all the others alive.
@@ -99,11 +116,12 @@ class Automaton:
         self._states = {self.nothing.positions: self.nothing}
         for roots in self._roots:
             roots.clear()
+        self._having.clear()
         self._kept = 0
 
     def _position(self, depth: int) -> int:
         self._next.append({})
-        self._sets.append([])
+        self._sets.append(_NO_WAYS)
         self._depths.append(depth)
         self._waits.append(False)
         return len(self._depths) - 1
@@ -124,11 +142,12 @@ class Automaton:
         first = len(self._depths)
         for _ in made.chars:
             self._position(1)
-        self._sets[root] += [(made.chars[position], first + position) for position in made.firsts]
+        numbers = [self._numbers.setdefault(chars, len(self._numbers)) for chars in made.chars]
+        self._sets[root] += [(numbers[position], first + position) for position in made.firsts]
         # Positions come after all that they may follow: one pass finds the longest way to each.
         for position, followers in enumerate(made.follow):
+            self._sets[first + position] = [(numbers[follower], first + follower) for follower in followers]
             for follower in followers:
-                self._sets[first + position].append((made.chars[follower], first + follower))
                 self._depths[first + follower] = max(self._depths[first + follower], self._depths[first + position] + 1)
         for last in made.lasts:
             self._waits[first + last] = needle.ends_word

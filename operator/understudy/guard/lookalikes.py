@@ -33,6 +33,7 @@ CONFUSABLES: Final = {
     # Latin letters that do not decompose.
     **_pairs("øđłıħŧƒɡɑɩɪʟɴʀʏʙɢʜ", "odlihtfgaiilnrybgh"),
     **_pairs("ᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜰꜱ", "acdejkmoptuvwzfs"),
+    **_pairs("ɓƈɗɖɛɠɦɨʝƙɫɭɱɳɲŋɵƥʠɾɽʂƭʈʉʋⱳƴʐƶ", "bcddeghijkllmnnnopqrrsttuvwyzz"),
     # Letters in boxes and flags, which have no decomposition.
     **_row(0x1F150, _LATIN),
     **_row(0x1F170, _LATIN),
@@ -46,11 +47,15 @@ CONFUSABLES: Final = {
     **_pairs("“”„‟", '""""'),
     **DASHES,
     "־": "-",
-    **dict.fromkeys("\t\n\v\f\r\x85\u2028\u2029", " "),
+    **dict.fromkeys("\t\n\v\f\r\x85\u1680\u2028\u2029", " "),
 }
 """By code point, as NFKD and the fold to small letters leave it: what it is read as."""
 
-LEET: Final = {**_pairs("0345789@$!¡€£", "oeastbgasiiel"), **dict.fromkeys("|ǀ∣│❘ӏ", _STROKE)}
+LEET: Final = {
+    **_pairs("0345789@$!¡€£", "oeastbgasiiel"),
+    **_pairs("₳₵¢₫∂₣₲₭₤₥₦₱₮₩¥", "accddfgklmnptwy"),
+    **dict.fromkeys("|ǀ∣│❘ӏ", _STROKE),
+}
 """Digits and signs that stand for letters."""
 
 READINGS: Final = {_STROKE: "il", "γ": "y", "η": "nh", "μ": "mu", "ν": "vn", "υ": "uy"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from understudy.guard.expression import ENDLESS, ExpressionError, parse, spelled, widths
 from understudy.guard.findings import Severity
 from understudy.guard.lookalikes import SHAPES
-from understudy.guard.positions import Positions, count, positions
+from understudy.guard.positions import NO_POSITIONS, Positions, count, positions
 from understudy.guard.views import DIGIT, HANGUL, JOINED, LETTER, LETTERS, PLAIN, WORDS, ViewName, fold, kinds_of
 
 MAX_LENGTH = 4096
@@ -53,7 +53,7 @@ class Needle:
     chars: str = ""
     shape: str = ""
     """`chars` as engines look for them: in WORDS, whatever is alike has one shape."""
-    positions: Positions = field(default_factory=Positions)
+    positions: Positions = field(default_factory=lambda: NO_POSITIONS)
 
     def starts(self, text: str, end: int) -> list[int]:
         """Every index of `text`, a piece of the view, at which a match may begin that ends before index `end`."""

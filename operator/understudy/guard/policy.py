@@ -27,6 +27,10 @@ SEVERITIES: Final[Mapping[str, Severity]] = {"low": 2, "medium": 4, "high": 6}
 STRICTNESS: Final[Sequence[FailurePolicy]] = ("Open", "Degrade", "Closed")
 MAX_POSITIONS: Final = 32_768
 """Of all expressions of a Guardrail: what an engine can be built for within seconds."""
+# Of a pattern of a ConfigMap: as long as those of the spec can be.
+_MAX_NAME: Final = 63
+# Patterns of one detector that are refused by name.
+_SHOWN: Final = 20
 _BOTH: Final = ("input", "output")
 _AT_ONCE: Final = ("patterns", "pii", "lexicon")
 
@@ -177,12 +181,15 @@ def _needles(
     except (LexiconError, PatternError) as error:
         problems.append(f"detectors[{name}]: {error}")
         return []
-    needles = []
+    needles, refused = [], []
     for pattern in patterns:
         try:
             needles.append(prepare(pattern, max_hold))
         except PatternError as error:
-            problems.append(f"detectors[{name}]: {error}")
+            refused.append(f"detectors[{name}]: {error}")
+    problems += refused[:_SHOWN]
+    if len(refused) > _SHOWN:
+        problems.append(f"detectors[{name}]: {len(refused) - _SHOWN} more patterns cannot be looked for")
     return needles
 
 
@@ -204,7 +211,7 @@ def _listed(text: str) -> list[Mapping[str, Any]]:
     """Patterns in a ConfigMap: a JSON list of what spec.detectors[].patterns holds."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PatternError(f"its ConfigMap is not JSON ({error}): write a list of patterns as in spec") from None
     if not isinstance(found, list):
         raise PatternError("its ConfigMap holds no JSON list: write a list of patterns as in spec")
@@ -213,8 +220,9 @@ def _listed(text: str) -> list[Mapping[str, Any]]:
     for at, each in enumerate(found):
         if not _is_pattern(each):
             raise PatternError(
-                f"entry {at} of its ConfigMap is no pattern: write an object with name, literal or regex (not both), "
-                "and, if they are not the usual, category and severity (low, medium, high), all of them texts"
+                f"entry {at} of its ConfigMap is no pattern: write an object with name (63 characters at most), "
+                "literal or regex (not both), and, if they are not the usual, category and severity (low, medium, "
+                "high), all of them texts"
             )
     return found
 
@@ -224,7 +232,7 @@ def _is_pattern(entry: object) -> bool:
         return False
     known = {"name", "category", "severity", "literal", "regex"}
     return (
-        "name" in entry
+        0 < len(entry.get("name", "")) <= _MAX_NAME
         and ("literal" in entry) != ("regex" in entry)
         and known.issuperset(entry)
         and entry.get("severity", "high") in SEVERITIES

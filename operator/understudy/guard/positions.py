@@ -96,6 +96,10 @@ class Positions:
         return found
 
 
+NO_POSITIONS: Final = Positions()
+"""Those of literals, one for all: the collector of garbage stops all streams for as long as there are objects."""
+
+
 def positions(node: Node) -> Positions:
     """The positions of an expression that does not match nothing at all, and has no endless repetition.
 

@@ -175,7 +175,9 @@ class _LaneScan:
         self._clear = self._follower.begins()
         self._append(piece)
         self._begins = self._follower.feed(piece, self._origins) if piece.chars else []
-        hits = self.matcher.scan(piece.chars.translate(self._lane.shapes)) if piece.chars else []
+        shapes = self._lane.shapes
+        chars = piece.chars.translate(shapes) if shapes else piece.chars
+        hits = self.matcher.scan(chars) if chars else []
         if not (hits or self._waiting):
             return []
         return self._judge(hits, read, final=final)

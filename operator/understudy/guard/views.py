@@ -48,7 +48,7 @@ _HANGUL: Final = ((0x1100, 0x11FF), (0x3130, 0x318F), (0xA960, 0xA97F), (0xAC00,
 
 # Fillers, joiners and what stretches a line: letters or marks by category, and yet nothing that is read.
 _UNSEEN: Final = frozenset(
-    "\u0640\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u2d7f\u3164\uffa0\U00016fe4"
+    "\u0640\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u2d7f\u3164\uffa0\U00016fe4\U0001d159"
 )
 # Not assigned, and to be shown as nothing when they are (Default_Ignorable_Code_Point): so programs show them today.
 _RESERVED: Final = ((0x2065, 0x2065), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF))

@@ -1,7 +1,7 @@
 """One Guardrail: its policy on the way into ConfigMaps, what its status says of it, and what is swept away after it."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -103,6 +103,9 @@ def test_a_policy_that_compiles_is_written_in_parts_before_the_status_names_them
         ("False", "Compiled"),
         ("False", "Compiled"),
     ]
+    assert message(plan, "Ready") == f"policy {NEW[:8]} is written for gateways to load"
+    assert (message(plan, "Reconciling"), message(plan, "Stalled")) == ("", "")
+    assert {c["observedGeneration"] for c in plan.status["conditions"]} == {1}
     assert published(guardrail(status=plan.status)) == Guard("safe", NEW, tuple(names))
 
 
@@ -205,13 +208,20 @@ def test_the_two_minutes_begin_when_it_is_missing_and_not_with_something_else() 
     assert said(waiting(300, compiling or {}), "Reconciling") == ("True", "ConfigMapNotFound")
 
 
-@pytest.mark.parametrize(
-    ("detectors", "status"),
-    [([PII], "True"), ([PII, {"name": "guard", "type": "chat-guard"}], "Unknown"), (None, "True")],
-)
-def test_of_detectors_outside_of_the_gateways_nothing_is_known(detectors: Any, status: str) -> None:
+@pytest.mark.parametrize("kinds", [("chat-guard",), ("moderations", "fms"), ("linear",)])
+def test_of_detectors_outside_of_the_gateways_nothing_is_known(kinds: tuple[str, ...]) -> None:
+    detectors = [PII, *({"name": f"a-{kind}", "type": kind} for kind in kinds)]
     plan = plan_guardrail(seen(guardrail=guardrail(detectors=detectors)))
-    assert said(plan, "DetectorsHealthy")[0] == status
+    assert said(plan, "DetectorsHealthy") == ("Unknown", "NotTold")
+    named = ", ".join(f"a-{kind}" for kind in kinds)
+    assert message(plan, "DetectorsHealthy") == f"gateways do not tell yet of {named}"
+
+
+@pytest.mark.parametrize("detectors", [[PII], None])
+def test_those_in_the_gateways_work_when_gateways_do(detectors: Any) -> None:
+    plan = plan_guardrail(seen(guardrail=guardrail(detectors=detectors)))
+    assert said(plan, "DetectorsHealthy") == ("True", "InGateways")
+    assert message(plan, "DetectorsHealthy") == "all of them run in the gateways themselves"
 
 
 # Whether it is enforced.
@@ -252,51 +262,57 @@ def test_of_many_deployments_ten_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "reason", "says"),
+    ("made", "reason", "says"),
     [
-        (used(gateway(), by=()), "NotUsed", "no ModelDeployment of this namespace names it, and none is selected"),
-        (used(), "NoGateway", "there is no gateway that is ready"),
-        (used(gateway(ready=False)), "NoGateway", "there is no gateway that is ready"),
-        (used(gateway(), gateway("g-2", age=3.5)), "NoAnswer", "no answer from gateway g-2"),
-        (used(GatewayPod("g-1", "g-1", None, float("inf"))), "NoAnswer", "no answer from gateway g-1"),
         (
-            used(gateway(), by=(User(STORY, None),)),
+            lambda: used(gateway(), by=()),
+            "NotUsed",
+            "no ModelDeployment of this namespace names it, and none is selected",
+        ),
+        (lambda: used(), "NoGateway", "there is no gateway that is ready"),
+        (lambda: used(gateway(ready=False)), "NoGateway", "there is no gateway that is ready"),
+        (lambda: used(gateway(), gateway("g-2", age=3.5)), "NoAnswer", "no answer from gateway g-2"),
+        (lambda: used(GatewayPod("g-1", "g-1", None, float("inf"))), "NoAnswer", "no answer from gateway g-1"),
+        (
+            lambda: used(gateway(), by=(User(STORY, None),)),
             "NotProgrammed",
             "the routing table of ModelDeployment story does not name the policy yet",
         ),
         (
-            used(gateway(), by=(User(STORY, table(OLD)),)),
+            lambda: used(gateway(), by=(User(STORY, table(OLD)),)),
             "NotProgrammed",
             "the routing table of ModelDeployment story does not name the policy yet",
         ),
         (
-            used(gateway(), by=(User(STORY, {**table(NEW), "spec": {}}),)),
+            lambda: used(gateway(), by=(User(STORY, {**table(NEW), "spec": {}}),)),
             "NotProgrammed",
             "the routing table of ModelDeployment story does not name the policy yet",
         ),
         (
-            used(gateway(), gateway("g-2", generation=2)),
+            lambda: used(gateway(), gateway("g-2", generation=2)),
             "NotProgrammed",
             "gateway g-2 does not serve ModelDeployment story by the table that names it",
         ),
         (
-            used(gateway(), by=(User(Key("tales", "other"), table(NEW, deployment="other")),)),
+            lambda: used(gateway(), by=(User(Key("tales", "other"), table(NEW, deployment="other")),)),
             "NotProgrammed",
             "gateway g-1 does not serve ModelDeployment other by the table that names it",
         ),
         (
-            used(gateway(), gateway("g-2", says="")),
+            lambda: used(gateway(), gateway("g-2", says="")),
             "NotLoaded",
             "gateway g-2 does not enforce Guardrail safe: it has not loaded it yet",
         ),
         (
-            used(gateway(says="ConfigMap x is not there")),
+            lambda: used(gateway(says="ConfigMap x is not there")),
             "NotLoaded",
             "gateway g-1 does not enforce Guardrail safe: ConfigMap x is not there",
         ),
     ],
 )
-def test_else_it_says_who_does_not(plan: GuardrailPlan, reason: str, says: str) -> None:
+def test_else_it_says_who_does_not(made: Callable[[], GuardrailPlan], reason: str, says: str) -> None:
+    # Made here: what is made with the table of cases is made before anything could have gone wrong.
+    plan = made()
     assert (said(plan, "Enforcing"), message(plan, "Enforcing")) == (("False", reason), says)
     assert plan.requeue_after == (CALM if reason == "NotUsed" else SOON)
     assert said(plan, "Ready") == ("True", "Compiled")
@@ -316,7 +332,7 @@ def test_parts_of_an_old_policy_stay_for_an_hour_after_the_last_table_named_them
     assert plan_guardrail(replace(late, now=Now(0.0, 49.0 + LINGER, "p"))).actions == ()
     deletions = plan_guardrail(late).actions
     assert [d.name for d in deletions if isinstance(d, Delete)] == old
-    assert [d.uid for d in deletions if isinstance(d, Delete)] == ["uid-00", "uid-01"]
+    assert deletions[0] == Delete("v1", "ConfigMap", "tales", old[0], "uid-00", why="no table has named it for an hour")
     # One that is named again begins its hour anew.
     assert plan_guardrail(replace(late, named=frozenset(old))).unused == {}
 

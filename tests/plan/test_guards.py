@@ -10,6 +10,7 @@ from tests.plan.test_canary import canary
 from tests.plan.world import NAME, Cluster, rollout, serving
 from understudy.domain.names import guard_shard
 from understudy.domain.table import Guard
+from understudy.plan.guards import published
 
 
 def guardrail(name: str = "safe", **spec: Any) -> dict[str, Any]:
@@ -272,6 +273,28 @@ def test_one_that_need_not_hold_keeps_nothing_from_being_served(spec: dict[str, 
     cluster.guardrails = (mistaken(guardrail(**spec)),)
     cluster.until(lambda c: c.says("Ready")[0] == "True")
     assert cluster.says("GuardrailsEnforced") == ("False", "NoPolicy")
+
+
+def test_of_two_that_have_no_policy_only_the_one_that_must_hold_is_in_the_way() -> None:
+    cluster = serving("v1")
+    cluster.guardrails = (
+        mistaken(guardrail("open", selector={}, failurePolicy="Open")),
+        guardrail("safe", selector={}),
+    )
+    cluster.vandalise("RoutingTable", NAME)
+    cluster.turns(3)
+    assert cluster.table is None
+    cluster.guardrails = cluster.guardrails[:1]
+    cluster.turns(3)
+    assert policies(cluster) == {}
+    assert cluster.condition("GuardrailsEnforced")["message"] == "Guardrail open has no policy"
+
+
+def test_that_a_policy_is_there_takes_both_its_hash_and_its_parts() -> None:
+    known = compiled()
+    for lacks in ("policyHash", "shards"):
+        status = {name: value for name, value in known["status"].items() if name != lacks}
+        assert published({**known, "status": status}) is None
 
 
 @pytest.mark.parametrize(

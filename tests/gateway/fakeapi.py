@@ -24,6 +24,7 @@ Item = dict[str, Any]
 class FakeApi:
     """One server. `requests` are the (method, path, query) so far; `fail` maps paths to statuses to answer with.
 
+    `single` are objects that are asked for by their own path; ConfigMaps are there only so.
     `rights` are of (user, resource, namespace), "" for all namespaces; `reviewed` is what it was asked about them.
     """
 
@@ -36,6 +37,7 @@ class FakeApi:
     tokens: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     objects: dict[str, dict[tuple[str, str], Item]] = field(default_factory=dict)
+    single: dict[str, Item] = field(default_factory=dict)
     server: asyncio.Server | None = None
     _versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(10))
     _watchers: list[tuple[str, dict[str, str], asyncio.Queue[bytes]]] = field(default_factory=list)
@@ -133,6 +135,9 @@ class FakeApi:
             _plain(writer, 201, self._review(orjson.loads(body)))
         elif path == ACCESS:
             _plain(writer, 201, self._access(orjson.loads(body)))
+        elif "/configmaps/" in path:
+            found = self.single.get(path)
+            _plain(writer, 404 if found is None else 200, found or {"message": "not found"})
         elif "watch" in query:
             await self._watch(writer, path, query)
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.fakeapi import fake_api
 from tests.gateway.gateways import gateway
 from tests.gateway.guardrails import InProcess, guard, guarded, load, loader, policy_spec
 from tests.gateway.worlds import table, world_of
@@ -15,6 +16,8 @@ from understudy.domain.table import Guard
 from understudy.gateway import databases
 from understudy.gateway.databases import Databases
 from understudy.gateway.guards import Guards, Loader, _asking
+from understudy.gateway.kubeapi import ApiServer
+from understudy.gateway.objects import shards_of
 from understudy.gateway.snapshot import dump
 from understudy.gateway.world import World
 from understudy.guard.hyperscan_engine import hyperscan_engine
@@ -251,3 +254,17 @@ async def test_whoever_waits_for_guardrails_waits_until_they_are_loaded_or_canno
     [why] = told(world).values()
     assert why.startswith("not loaded yet: ConfigMap default/understudy-guard-")
     running.cancel()
+
+
+async def test_parts_are_read_by_their_names_alone() -> None:
+    async with fake_api() as api:
+        fetch = shards_of(ApiServer(api.url))
+        path = "/api/v1/namespaces/team/configmaps/part-0"
+        with pytest.raises(OSError, match="ConfigMap team/part-0: 404"):
+            await fetch("team", "part-0")
+        for unreadable in ({}, {"binaryData": {"policy": "!"}}):
+            api.single[path] = {"metadata": {"name": "part-0"}, **unreadable}
+            with pytest.raises(OSError, match=r"has no binaryData\.policy"):
+                await fetch("team", "part-0")
+        api.single[path] = {"binaryData": {"policy": base64.b64encode(b"part").decode()}}
+        assert await fetch("team", "part-0") == b"part"

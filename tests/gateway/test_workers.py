@@ -17,12 +17,13 @@ from tests.gateway.clients import Client, ask, chat, client, request
 from tests.gateway.engines import answers_well, engine, holds_streams
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, FakeApi, fake_api, key_secret, slice_object, table_object
 from tests.gateway.gateways import DEPLOYMENT, until
+from tests.gateway.guardrails import guard, policy_spec
 from tests.gateway.processes import Process, launch, process
 from tests.gateway.test_follow import HASH
 from tests.gateway.test_process import readiness, written
 from tests.gateway.worlds import CANARY, STABLE, endpoints, snapshot, table
 from understudy.cli.main import main
-from understudy.domain.state import DeploymentState, GatewayState, parse_state
+from understudy.domain.state import DeploymentState, GatewayState, Guarded, parse_state
 
 
 def workers_of(p: Process) -> dict[int, int]:
@@ -438,3 +439,32 @@ def test_a_number_of_workers_that_cannot_be_says_what_can(number: str, capsys: p
         main(["gateway", f"--workers={number}"])
     assert ended.value.code == 2
     assert f"{number}: want a whole number from 1 to 64" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+async def test_workers_enforce_guardrails_count_together_and_need_no_api_server_to_go_on(tmp_path: Path) -> None:
+    said, shards = guard(policy_spec(), "calm")
+    body = chat(stream=True)
+    async with engine(answers_well("so darn", " it")) as e:
+        async with fake_api() as api:
+            api.put(TABLES, table_object(table(guards=[said])))
+            for shard in shards:
+                path = f"/api/v1/namespaces/default/configmaps/{shard['name']}"
+                api.single[path] = {"binaryData": {"policy": shard["data"]}}
+            async with followed(api, {STABLE: e.port}, f"--state-dir={tmp_path}") as p:
+                assert (await whole_state(p)).guards == {said["policy"]: "loaded"}
+                for pid in (*workers_of(p).values(), *workers_of(p).values()):
+                    os.kill(pid, signal.SIGSTOP)
+                    assert (await ask(p.port, body)).text == "so "
+                    os.kill(pid, signal.SIGCONT)
+                counted = Guarded(turns=4, found={"calm/rude/6": 4}, acted=4)
+                assert (await state(p)).revisions[STABLE].guard == counted
+                before = workers_of(p)[0]
+                os.kill(before, signal.SIGKILL)
+                await replaced(p, 0, before)
+                assert (await state(p)).revisions[STABLE].guard == counted
+                kept = tmp_path / "world.json"
+                await until(lambda: kept.exists() and b'"shards":[{' in kept.read_bytes())
+        # Nobody is there to be asked any more; the file and the compiled patterns are.
+        async with two(f"--api-server={api.url}", f"--state-dir={tmp_path}") as p:
+            assert (await ask(p.port, body)).text == "so "

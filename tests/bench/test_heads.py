@@ -34,6 +34,7 @@ class Few(Sets):
         return [" ".join(chance.choices(words, k=12)) for _ in range(120)]
 
 
+@pytest.mark.slow
 def test_a_head_learns_what_it_is_shown_and_is_calibrated_on_what_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "ROUNDS", 1)
     head = learning.learn(Few())

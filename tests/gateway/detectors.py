@@ -112,8 +112,8 @@ def answers(body: bytes) -> Script:
 Fault = tuple[Script, str, Literal["error", "timeout", "unparseable"]]
 # By name: what a server does, the detector's timeout, and what has to be said of it.
 FAULTS: dict[str, Fault] = {
-    "hangs": (hangs, "60ms", "timeout"),
-    "drips": (drips, "60ms", "timeout"),
+    "hangs": (hangs, "25ms", "timeout"),
+    "drips": (drips, "25ms", "timeout"),
     "500": (answers_status(500, SORRY), "30s", "error"),
     "503": (answers_status(503, SORRY), "30s", "error"),
     "404": (answers_status(404, SORRY), "30s", "error"),

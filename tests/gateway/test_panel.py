@@ -25,9 +25,9 @@ from tests.gateway.worlds import STABLE, endpoints, snapshot, table
 from understudy.gateway.policy.gauges import joined
 from understudy.gateway.wire.panel import NOT_TRIED, Panel
 from understudy.guard.gate import Gate, Release
-from understudy.guard.hyperscan_engine import hyperscan_engine
 from understudy.guard.merge import merge
 from understudy.guard.policy import Policy
+from understudy.guard.portable_engine import PortableEngine
 from understudy.guard.windows import Window
 
 NAME = "default/g/d"
@@ -104,7 +104,7 @@ async def test_every_fault_comes_to_what_the_failure_policy_says(fault: str, fai
     async with engine(script) as server, gateway(snapshot()) as made:
         asked = policy(f"http://127.0.0.1:{server.port}", failure=failure, timeout=timeout)
         seated = panel(made, asked)
-        gate = Gate(merge([asked], "output", hyperscan_engine))
+        gate = Gate(merge([asked], "output", PortableEngine))
         releases = await through(gate, seated, text)
         out = "".join(release.text for release in releases)
         ends = [release.end.why for release in releases if release.end]
@@ -120,7 +120,7 @@ async def test_what_a_detector_finds_never_comes_out(language: Language) -> None
     async with engine(judges_well) as server, gateway(snapshot()) as made:
         asked = policy(f"http://127.0.0.1:{server.port}", language)
         seated = panel(made, asked)
-        gate = Gate(merge([asked], "output", hyperscan_engine))
+        gate = Gate(merge([asked], "output", PortableEngine))
         releases = await through(gate, seated, f"{CLEAR} {FOUND} And so on.")
         assert "".join(release.text for release in releases) == f"{CLEAR} "
         assert [release.end.why for release in releases if release.end] == ["blocked"]

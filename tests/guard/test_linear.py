@@ -62,8 +62,8 @@ def test_a_text_without_words_has_no_score(text: str) -> None:
 def test_scores_are_numbers_from_0_to_1_whatever_is_said() -> None:
     chance = random.Random(1)
     extreme = Head(2, {"a": Weights(-1e308, 1e308, b"\x7f\x81"), "b": Weights(1e308, 0.0, b"\x00\x00")})
-    texts = ["".join(chr(chance.randrange(32, 0x3000)) for _ in range(200)) for _ in range(50)]
-    for text in ["word", "a b", "x" * 10_000, *texts]:
+    texts = ["".join(chr(chance.randrange(32, 0x3000)) for _ in range(200)) for _ in range(8)]
+    for text in ["word", "a b", "x" * 2_000, *texts]:
         for head in (HEAD, extreme):
             assert all(0 <= score <= 1 for score in head.scores(text).values())
 

@@ -54,7 +54,10 @@ def enforced(stage: Stage, within: float = 60) -> dict[str, Any]:
 
     def probe() -> dict[str, Any] | None:
         status, conditions = states(stage)
-        return status if conditions.get("Enforcing", {}).get("status") == "True" else None
+        # Enforcing speaks of the policy that was compiled last, Ready of the spec as it is.
+        return (
+            status if all(conditions.get(kind, {}).get("status") == "True" for kind in ("Ready", "Enforcing")) else None
+        )
 
     return eventually("the Guardrail is enforced", probe, within)
 

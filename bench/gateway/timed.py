@@ -34,8 +34,8 @@ class TimedFollower(Follower):
         self._pending = (self._pending[0] + took[0], self._pending[1] + took[1])
         return version
 
-    def _compile(self) -> None:
-        _, took = _timed(super()._compile)
+    def compile(self) -> None:
+        _, took = _timed(super().compile)
         if self._pending != (0.0, 0.0):
             TAKEN.append((self._pending[0] + took[0], self._pending[1] + took[1]))
             self._pending = (0.0, 0.0)

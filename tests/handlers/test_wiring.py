@@ -77,6 +77,10 @@ def test_the_watch_asks_for_whole_seconds_and_outlives_the_pause_between_bookmar
     assert found.watching.inactivity_timeout > 60
 
 
+def test_it_lists_few_at_a_time() -> None:
+    assert settings().watching.chunk_size == 100
+
+
 def test_it_never_kills_the_process() -> None:
     assert settings().process.ultimate_exiting_timeout is None
 

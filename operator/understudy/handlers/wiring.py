@@ -58,7 +58,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.server_timeout = 300  # whole seconds: the API server refuses fractions
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70  # bookmarks come every 60 s
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100  # it reads each object into as many dicts, and what they take stays taken
     settings.networking.request_timeout = 30
     settings.networking.enforce_retry_after = True
     settings.networking.error_backoffs = EndlessBackoffs()

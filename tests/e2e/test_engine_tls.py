@@ -28,16 +28,18 @@ def test_a_rollout_turns_tls_on_and_an_engine_that_nobody_knows_gets_no_traffic(
         # and then engines with a certificate by somebody else
         stranger = {"secretRef": {"name": "strangers"}}
         stage.deployment("story", engine={**ENGINE, "args": ["--seed=2"], "tls": stranger})
-        asked = stage.becomes("story", "it is asked", lambda s: "asked who they are" in s.get("plan", ""), within=60)
+        stage.becomes("story", "it is asked", lambda s: "its certificate is not taken" in s.get("plan", ""), within=60)
         time.sleep(5)
     print(traffic.report())
     # Then the first rollout was one like any other,
     assert after != before
     assert traffic.failed() == []
     assert traffic.truncated() == []
-    # what cannot be asked by TLS waits without a conversation,
+    # what is not trusted waits without a conversation, unbranded, and the status says why,
     later = stage.status("story")
-    assert (later["phase"], later["stable"], later["candidate"]) == ("Preparing", after, asked["candidate"])
+    assert (later["phase"], later["stable"], later["candidate"]) == ("Preparing", after, later["target"]["revision"])
+    assert later.get("failed", []) == []
+    assert stage.condition("story", "Reconciling")["reason"] == "EngineTLSFailed"
     assert {record.revision for record in traffic.records} == {before, after}
     # and nobody gets an answer by plain HTTP.
     (pod,) = stage.pods("story", after)

@@ -63,11 +63,17 @@ def new_stage() -> Stage:
     return Stage(lambda _: Plan((), {}))
 
 
+def ruled_stage() -> Stage:
+    """One with the Guardrail, and the list of words that it names."""
+    stage = new_stage()
+    stage.api.put(CONFIG_MAP, words("knave"))
+    stage.api.put(GUARDRAIL, rail())
+    return stage
+
+
 def test_a_policy_is_written_in_parts_that_compile_to_it() -> None:
     async def main() -> None:
-        stage = new_stage()
-        stage.api.put(CONFIG_MAP, words("knave"))
-        stage.api.put(GUARDRAIL, rail())
+        stage = ruled_stage()
         async with stage.running():
             await asyncio.sleep(3)
             assert said(stage, "Ready") == ("True", "Compiled")
@@ -109,9 +115,7 @@ def test_a_text_that_is_edited_is_another_policy_and_one_that_is_wrong_leaves_th
 
 def test_a_restart_writes_and_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        stage = new_stage()
-        stage.api.put(CONFIG_MAP, words("knave"))
-        stage.api.put(GUARDRAIL, rail())
+        stage = ruled_stage()
         async with stage.running():
             await asyncio.sleep(3)
         again = new_stage()
@@ -130,9 +134,7 @@ def test_a_restart_writes_and_compiles_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_part_that_somebody_deletes_is_made_again() -> None:
     async def main() -> None:
-        stage = new_stage()
-        stage.api.put(CONFIG_MAP, words("knave"))
-        stage.api.put(GUARDRAIL, rail())
+        stage = ruled_stage()
         async with stage.running():
             await asyncio.sleep(3)
             (name,) = parts(stage)
@@ -162,9 +164,7 @@ def test_deployments_for_which_it_holds_must_be_served_by_tables_that_name_it() 
 
 def test_parts_that_no_table_names_are_swept_away_after_an_hour_also_when_the_guardrail_is_gone() -> None:
     async def main() -> None:
-        stage = new_stage()
-        stage.api.put(CONFIG_MAP, words("knave"))
-        stage.api.put(GUARDRAIL, rail())
+        stage = ruled_stage()
         async with stage.running():
             await asyncio.sleep(3)
             (name,) = parts(stage)

@@ -91,23 +91,29 @@ def now() -> str:
 
 
 @asynccontextmanager
+async def bringing(folder: Path, base: str, file: Path | None = None) -> AsyncIterator[Players]:
+    """What a gateway has of players, beside these records; what it tells is brought to them."""
+    outbox = Outbox(folder / "outbox", 1 << 20)
+    shipper = Shipper(outbox, ApiServer(base))
+    players = Players(ApiServer(base), outbox, file, hurry=shipper.hurry)
+    running = [asyncio.ensure_future(shipper.run()), asyncio.ensure_future(players.run())]
+    try:
+        yield players
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        outbox.close()
+
+
+@asynccontextmanager
 async def playing(folder: Path) -> AsyncIterator[Table]:
     """Records, a gateway, and an engine behind it."""
     async with engine() as e, records(folder, time.time, keys=OLD) as r:
-        outbox = Outbox(folder / "outbox", 1 << 20)
-        shipper = Shipper(outbox, ApiServer(r.base))
-        players = Players(ApiServer(r.base), outbox, folder / "players.json", hurry=shipper.hurry)
-        running = [asyncio.ensure_future(shipper.run()), asyncio.ensure_future(players.run())]
-        try:
-            world = snapshot([table()], [endpoints(STABLE, [e.port])], keys())
-            async with gateway(world, players=players) as g:
-                await until(lambda: players.away < 60)
-                yield Table(g, r, players, e)
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            outbox.close()
+        world = snapshot([table()], [endpoints(STABLE, [e.port])], keys())
+        async with bringing(folder, r.base, folder / "players.json") as players, gateway(world, players=players) as g:
+            await until(lambda: players.away < 60)
+            yield Table(g, r, players, e)
 
 
 @pytest.mark.slow
@@ -652,19 +658,9 @@ async def test_the_referral_is_the_guardrails_in_the_language_of_the_player(tmp_
 @asynccontextmanager
 async def one_of_several(folder: Path, base: str, world: dict[str, Any]) -> AsyncIterator[Gateway]:
     """A gateway that tells these records, and hears of them."""
-    outbox = Outbox(folder / "outbox", 1 << 20)
-    shipper = Shipper(outbox, ApiServer(base))
-    players = Players(ApiServer(base), outbox, hurry=shipper.hurry)
-    running = [asyncio.ensure_future(shipper.run()), asyncio.ensure_future(players.run())]
-    try:
-        async with gateway(world, players=players) as g:
-            await load(g)
-            yield g
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        outbox.close()
+    async with bringing(folder, base) as players, gateway(world, players=players) as g:
+        await load(g)
+        yield g
 
 
 @pytest.mark.slow

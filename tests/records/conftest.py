@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from tests.records.postgres import Server, start
+from understudy.records.database import open_database
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,11 @@ def url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return str(request.getfixturevalue("file_url"))
     return str(request.getfixturevalue("postgres").url())
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """An empty database of each kind, opened."""
+    made = open_database(url)
+    yield made
+    made.dispose()

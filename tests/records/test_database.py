@@ -4,7 +4,6 @@ import shutil
 import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
@@ -37,13 +36,6 @@ def upgrade():
     op.execute("UPDATE ledger_clock SET latest = 0")
     op.execute("{statement}")
 """
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_database(url)
-    yield made
-    made.dispose()
 
 
 def step_of(url: str) -> str:

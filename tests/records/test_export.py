@@ -14,8 +14,8 @@ import pytest
 from tests.gateway.fakeapi import fake_api
 from tests.records.policy.test_rollouts import snapshot
 from tests.records.serving import Records, records
-from tests.records.test_ingest import NOON, SEGMENT, line
-from tests.records.test_reads import at, reader_api
+from tests.records.test_ingest import NOON, SEGMENT, at, line
+from tests.records.test_reads import reader_api
 from tests.records.test_subjects import OLD, event, violation
 from understudy.cli.main import main
 from understudy.gateway import kubeapi

@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,17 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.gateway.fakeapi import fake_api
 from tests.records.serving import GATEWAY, records
-from understudy.records.database import open_database
 from understudy.records.ingest import Ingest, Taken, Totals
 from understudy.records.schema import REQUESTS
 
 SEGMENT = "0123456789abcdef-c00000001"
 OTHER = "0123456789abcdef-k00000002"
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
+
+
+def at(seconds: float) -> str:
+    """So long after noon, as a line says it."""
+    return datetime.fromtimestamp(NOON + seconds, UTC).isoformat()
 
 
 def line(number: int, **changed: Any) -> dict[str, Any]:
@@ -34,13 +37,6 @@ def line(number: int, **changed: Any) -> dict[str, Any]:
         "tokensOut": 34, "finishReason": "stop", "conversation": "header", "sampled": False, "key": "01234567",
         **changed,
     }  # fmt: skip
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_database(url)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,11 @@ from sqlalchemy import Engine
 
 from tests.gateway.fakeapi import ACCESS, REVIEWS, FakeApi, fake_api
 from tests.records.serving import GATEWAY, Records, records
-from tests.records.test_ingest import NOON, OTHER, SEGMENT, line
+from tests.records.test_ingest import NOON, OTHER, SEGMENT, at, line
 from tests.records.test_subjects import OLD, event, ingest, rows, violation
 from understudy.cli.main import main
 from understudy.gateway.kubeapi import ApiServer
 from understudy.records.access import Access, Asked
-from understudy.records.database import open_database
 from understudy.records.policy.pages import Cursor
 from understudy.records.reads import PAGE, Wanted, page, pages
 from understudy.records.schema import REQUESTS, VIOLATIONS
@@ -33,18 +30,6 @@ from understudy.records.shown import (
 from understudy.records.subjects import erase
 
 READER = "system:serviceaccount:team-a:auditor"
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_database(url)
-    yield made
-    made.dispose()
-
-
-def at(seconds: float) -> str:
-    """Then, as a line says it."""
-    return datetime.fromtimestamp(NOON + seconds, UTC).isoformat()
 
 
 def shown(engine: Engine, kind: Kind = REQUEST_KIND, **wanted: Any) -> list[dict[str, Any]]:

@@ -1,32 +1,16 @@
 """What has been kept long enough is forgotten, and a clock that is wrong has nothing forgotten at once."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine, delete
 
-from tests.records.test_ingest import NOON, SEGMENT, line
+from tests.records.test_ingest import NOON, SEGMENT, at, line
 from tests.records.test_subjects import DAY, OLD, event, ingest, rows, violation
-from understudy.records.database import open_database
 from understudy.records.retention import Keep, Retention
 from understudy.records.schema import ENGAGEMENT, REQUESTS, RETENTION, SEGMENTS, SUBJECTS, TOMBSTONES, VIOLATIONS
 from understudy.records.subjects import erase
 
 HOUR = 3600
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_database(url)
-    yield made
-    made.dispose()
-
-
-def at(seconds: float) -> str:
-    """Then, as a line says it."""
-    return datetime.fromtimestamp(NOON + seconds, UTC).isoformat()
 
 
 def ids(engine: Engine) -> list[str]:

@@ -1,7 +1,7 @@
 """What snapshots tell of rollouts, in the records: each once, whatever was away meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -14,7 +14,6 @@ from tests.records.policy.test_rollouts import snapshot
 from tests.records.test_ingest import NOON
 from tests.records.test_subjects import rows
 from understudy.gateway.kubeapi import ApiServer
-from understudy.records.database import open_database
 from understudy.records.policy.rollouts import told_by
 from understudy.records.reads import Wanted, page
 from understudy.records.rollouts import Rollouts
@@ -24,13 +23,6 @@ from understudy.records.shown import DECISION_KIND, HISTORY_KIND
 SNAPSHOTS = "/apis/understudy.dev/v1alpha1/modelsnapshots"
 PROMOTED = {"promotions": [{"number": 3, "at": "2026-11-30T11:00:00Z"}]}
 FAILED = {"failure": {"class": "EngineCrash", "reason": "CrashLoop", "message": "exit 1", "at": "2026-11-30T11:30:00Z"}}
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_database(url)
-    yield made
-    made.dispose()
 
 
 def step(verdict: str, *compared: str, run: int = 2, name: str = "5 %") -> dict[str, Any]:

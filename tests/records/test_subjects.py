@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from sqlalchemy import Engine, Table, select
 from tests.gateway.fakeapi import fake_api
 from tests.records.serving import GATEWAY, process, records
 from tests.records.test_ingest import NOON, OTHER, SEGMENT, line
-from understudy.records.database import open_database
 from understudy.records.ingest import Ingest
 from understudy.records.policy.subjects import Keys
 from understudy.records.schema import ENGAGEMENT, METADATA, REQUESTS, SUBJECTS, TOMBSTONES, VIOLATIONS
@@ -44,13 +42,6 @@ def violation(number: int, **changed: Any) -> dict[str, Any]:
         "detectorStatus": "ok", "start": 10, "end": 26, "excerptHash": "hmac:00", "action": "Redact",
         "actionResult": "done", "charsReleasedBefore": 9, "holdSeconds": 0.002, "upstreamCancelled": False, **changed,
     }  # fmt: skip
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_database(url)
-    yield made
-    made.dispose()
 
 
 def ingest(engine: Engine, keys: Keys | None = OLD, now: float = NOON) -> Ingest:

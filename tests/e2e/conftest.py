@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import subprocess
@@ -45,8 +46,9 @@ def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def stage(installation: Installation, cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
-    name = f"e2e-{slug}"
+    slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:32].strip("-")
+    # Workers run the cases of one test side by side, and what tells them apart may lie behind the cut.
+    name = f"e2e-{slug}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:7]}"
     cluster.delete("namespace", name)
     eventually(f"namespace {name} is gone", lambda: cluster.get("namespace", name) is None, within=120)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})

@@ -162,6 +162,26 @@ def test_deployments_for_which_it_holds_must_be_served_by_tables_that_name_it() 
     virtual.run(main())
 
 
+def test_a_model_that_a_ladder_switches_to_must_be_served_by_its_own_name_or_another() -> None:
+    async def main() -> None:
+        stage = new_stage()
+        stage.api.put(CONFIG_MAP, words("knave"))
+        stage.api.put(MODEL_DEPLOYMENT, deployment("talk", {"guardrailRefs": [{"name": "safe"}]}))
+        rungs = [
+            {"per": "player", "count": 3, "within": "10m", "action": "SwitchModel", "to": name}
+            for name in ("walk", "stroll")
+        ]
+        stage.api.put(GUARDRAIL, rail(ladder=rungs))
+        async with stage.running():
+            await asyncio.sleep(3)
+            assert said(stage, "Enforcing") == ("False", "TargetNotFound")
+            stage.api.put(MODEL_DEPLOYMENT, deployment("walk", {"servedNames": ["stroll"]}))
+            await asyncio.sleep(3)
+            assert said(stage, "Enforcing") == ("False", "NoGateway")
+
+    virtual.run(main())
+
+
 def test_parts_that_no_table_names_are_swept_away_after_an_hour_also_when_the_guardrail_is_gone() -> None:
     async def main() -> None:
         stage = ruled_stage()

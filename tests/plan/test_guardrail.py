@@ -318,6 +318,26 @@ def test_else_it_says_who_does_not(made: Callable[[], GuardrailPlan], reason: st
     assert said(plan, "Ready") == ("True", "Compiled")
 
 
+RUNGS = [
+    {"per": "session", "count": 3, "within": "10m", "action": "CoolDown"},
+    {"per": "player", "count": 3, "within": "10m", "action": "SwitchModel", "to": "calm"},
+]
+
+
+def test_a_model_to_switch_to_that_nobody_serves_is_asked_for() -> None:
+    observed = seen(users=(User(STORY, table(NEW)),), gateways=(gateway(),), guardrail=guardrail(ladder=RUNGS))
+    plan = plan_guardrail(observed)
+    assert said(plan, "Enforcing") == ("False", "TargetNotFound")
+    assert message(plan, "Enforcing") == (
+        "ladder[1].to: no ModelDeployment of namespace tales is called 'calm' or serves that name: make one, or write "
+        "another; until then whom it switches is not served, unless failurePolicy is Open"
+    )
+    # It is the gateway's to refuse those few; nobody else waits for it.
+    assert said(plan, "Ready") == ("True", "Compiled")
+    assert plan.requeue_after == SOON
+    assert said(plan_guardrail(replace(observed, served=frozenset({"calm"}))), "Enforcing") == ("True", "Enforced")
+
+
 # What is swept away.
 
 

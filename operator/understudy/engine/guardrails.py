@@ -72,6 +72,7 @@ class Guardrails:
             shards={obj["metadata"]["name"]: obj for obj in shards(cache, key)},
             named=named_shards(cache, key.namespace),
             users=users(cache, guardrail) if guardrail is not None else (),
+            served=served(cache, key.namespace),
             gateways=self._sources.poller.observed(),
             unused=self._unused.get(key, {}),
         )
@@ -142,6 +143,16 @@ def texts(spec: Mapping[str, Any], namespace: str, found: Mapping[str, Object]) 
             has = f"texts under {', '.join(sorted(data))}: write which one as key" if data else "no text: write one"
             missing.append(f"{where}: ConfigMap {name} has {has}")
     return sources, "; ".join(missing)
+
+
+def served(cache: Cache, namespace: str) -> frozenset[str]:
+    """The names by which ModelDeployments of a namespace are asked, those of objects included."""
+    return frozenset(
+        name
+        for obj in cache.all(MODEL_DEPLOYMENT, namespace)
+        if "deletionTimestamp" not in obj["metadata"]
+        for name in (obj["metadata"]["name"], *((obj.get("spec") or {}).get("servedNames") or ()))
+    )
 
 
 def users(cache: Cache, guardrail: Object) -> tuple[User, ...]:

@@ -58,7 +58,8 @@ class ObservedGuardrail:
 
     `guardrail` is None once it is gone. `policy` is the hash of what it says now, "" while `missing` says which text it
     lacks. `verdict` is None while it is being compiled, or need not be. `shards` are the ConfigMaps with parts of its
-    policies, of whichever age, `named` those that a table names. `unused` is what the last plan said of that.
+    policies, of whichever age, `named` those that a table names. `served` are the names by which ModelDeployments of
+    its namespace are asked. `unused` is what the last plan said of parts.
     """
 
     key: Key
@@ -70,6 +71,7 @@ class ObservedGuardrail:
     shards: Mapping[str, Object] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     users: tuple[User, ...] = ()
+    served: frozenset[str] = frozenset()
     gateways: tuple[GatewayPod, ...] = ()
     unused: Mapping[str, float] = field(default_factory=dict)
 
@@ -220,7 +222,7 @@ def _conditions(
         Condition("Reconciling", waits, reason, judged.message if judged.passing else ""),
         Condition("Stalled", stuck, reason, judged.message + kept if stuck == "True" else ""),
         _detectors(guardrail),
-        _enforcing(observed, guard),
+        _enforcing(observed, guardrail, guard),
     ]
 
 
@@ -232,9 +234,9 @@ def _detectors(guardrail: Object) -> Condition:
     return Condition("DetectorsHealthy", "True", "InGateways", "all of them run in the gateways themselves")
 
 
-def _enforcing(observed: ObservedGuardrail, guard: Guard | None) -> Condition:
+def _enforcing(observed: ObservedGuardrail, guardrail: Object, guard: Guard | None) -> Condition:
     """Every ready gateway enforces the policy on every deployment for which it holds; it speaks of new streams."""
-    reason, message = _unenforced(observed, guard)
+    reason, message = _unenforced(observed, guardrail, guard)
     if reason:
         return Condition("Enforcing", "False", reason, message)
     names = ", ".join(user.key.name for user in observed.users[:10])
@@ -242,12 +244,15 @@ def _enforcing(observed: ObservedGuardrail, guard: Guard | None) -> Condition:
     return Condition("Enforcing", "True", "Enforced", f"every gateway enforces it on {names}{more}")
 
 
-def _unenforced(observed: ObservedGuardrail, guard: Guard | None) -> tuple[str, str]:
+def _unenforced(observed: ObservedGuardrail, guardrail: Object, guard: Guard | None) -> tuple[str, str]:
     """Why not, in a word and a sentence; twice "" if it is."""
     if guard is None:
         return "NoPolicy", "no policy has been compiled yet"
     if not observed.users:
         return "NotUsed", "no ModelDeployment of this namespace names it, and none is selected"
+    nowhere = next(_nowhere(observed, guardrail["spec"].get("ladder") or ()), "")
+    if nowhere:
+        return "TargetNotFound", nowhere
     ready = [pod for pod in observed.gateways if pod.ready]
     if not ready:
         return "NoGateway", "there is no gateway that is ready"
@@ -259,6 +264,18 @@ def _unenforced(observed: ObservedGuardrail, guard: Guard | None) -> tuple[str, 
         return "NotProgrammed", why
     why = unloaded([guard], ready)
     return ("NotLoaded", why) if why else ("", "")
+
+
+def _nowhere(observed: ObservedGuardrail, ladder: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Rungs that switch to a model that nobody serves."""
+    for number, rung in enumerate(ladder):
+        name = rung.get("to", "")
+        if name and name not in observed.served:
+            yield (
+                f"ladder[{number}].to: no ModelDeployment of namespace {observed.key.namespace} is called {name!r} or "
+                "serves that name: make one, or write another; until then whom it switches is not served, unless "
+                "failurePolicy is Open"
+            )
 
 
 def _unserved(users: Iterable[User], guard: Guard, gateways: Sequence[GatewayPod]) -> Iterator[str]:

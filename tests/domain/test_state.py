@@ -1,5 +1,6 @@
 """What a gateway says is what the operator reads."""
 
+import orjson
 import pytest
 
 from understudy.api.v1alpha1.rollout import METRICS
@@ -69,6 +70,20 @@ def test_of_guardrails_what_was_not_found_may_be_left_out() -> None:
     raw = dump_state(state)
     raw["deployments"]["a/b"]["revisions"]["6f1c9a02"]["guard"] = {"turns": 5}
     assert parse_state(raw).deployments["a/b"].revisions["6f1c9a02"].guard == Guarded(turns=5)
+
+
+def test_what_has_not_happened_is_one_value_for_thousands_of_deployments() -> None:
+    quiet = {str(n): DeploymentState(revisions={"6f1c9a02": RevisionState(attempts=n)}) for n in range(2)}
+    one, two = (
+        found.revisions["6f1c9a02"]
+        for found in parse_state(
+            orjson.loads(orjson.dumps(dump_state(GatewayState("start", 1.0, quiet))))
+        ).deployments.values()
+    )
+    assert one.errors is two.errors
+    assert one.pairs is two.pairs
+    assert set(one.errors.values()) | set(one.pairs.worse.values()) == {0}
+    assert (one.attempts, two.attempts) == (0, 1)
 
 
 def test_an_older_gateway_tells_of_nobody_who_waits() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -10,6 +11,7 @@ _DAYS: Final = re.compile(r"([0-9]+)d")
 _WHOLE: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
+@lru_cache(maxsize=1024)
 def seconds(text: str) -> float:
     """Seconds of a duration such as `1h30m`; ValueError says what to write instead."""
     if not _WHOLE.fullmatch(text):

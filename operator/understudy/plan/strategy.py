@@ -92,7 +92,7 @@ def freeze(rollout: Rollout, *, proved: bool = False) -> dict[str, Any]:
 
 def terms(rollout: Rollout, frozen: Mapping[str, Any]) -> Terms:
     """The terms of the rollout in progress; `frozen` is empty when there is none."""
-    fixed = Rollout.model_validate({**to_manifest(rollout), **frozen})
+    fixed = Rollout.model_validate({**to_manifest(rollout), **frozen}) if frozen else rollout
     analysis = fixed.analysis
     at_once = fixed.strategy != "Canary"
     recreate = fixed.strategy == "Immediate" and fixed.capacity.mode == "Recreate"

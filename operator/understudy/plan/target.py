@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.plan.desired.children import snapshot_manifest
 from understudy.plan.desired.refusal import Missing, Refusal
-from understudy.plan.desired.revision import render_revision
+from understudy.plan.desired.revision import asked_revision, render_revision
 from understudy.plan.observed import Object, Observed
 from understudy.plan.probing import refused
 from understudy.plan.state import State
@@ -23,20 +23,18 @@ def resolve(observed: Observed, spec: ModelDeploymentSpec, state: State) -> Want
         missing = f"Model {spec.model_ref.name} does not exist in namespace {observed.key.namespace}"
         return Blocked("ModelNotFound", missing, passing=True)
     ordered = sorted(observed.snapshots, key=lambda s: _familiarity(s, state))
-    rendered = render_revision(
-        observed.deployment or {}, observed.model, observed.references, observed.settings, ordered
-    )
-    match rendered:
+    asked = asked_revision(observed.deployment or {}, observed.model, observed.references, observed.settings, ordered)
+    match asked:
         case Refusal():
-            return Blocked("InvalidSpec", rendered.message, passing=False)
+            return Blocked("InvalidSpec", asked.message, passing=False)
         case Missing():
-            return Blocked(f"{rendered.references[0][0]}NotFound", rendered.message, passing=True)
-    known = (s for s in ordered if s["spec"]["revision"] == rendered.revision)
-    snapshot = next(known, None) or snapshot_manifest(rendered)
-    if snapshot["spec"]["hash"] != rendered.hash:
-        clash = f"another revision is already called {rendered.revision}; change any field that shapes the pod"
+            return Blocked(f"{asked.references[0][0]}NotFound", asked.message, passing=True)
+    known = (s for s in ordered if s["spec"]["revision"] == asked.revision)
+    snapshot = next(known, None) or snapshot_manifest(render_revision(asked))
+    if snapshot["spec"]["hash"] != asked.hash:
+        clash = f"another revision is already called {asked.revision}; change any field that shapes the pod"
         return Blocked("InvalidSpec", clash, passing=False)
-    return Wanted(rendered.revision, rendered.model, snapshot)
+    return Wanted(asked.revision, spec.model_ref.name, snapshot)
 
 
 def _unusable(spec: ModelDeploymentSpec) -> Iterator[Refusal]:

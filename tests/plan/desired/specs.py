@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.plan.desired.refusal import Missing, ReferenceKind, Refusal
-from understudy.plan.desired.revision import Revision, render_revision
+from understudy.plan.desired.revision import Asked, Revision, asked_revision, render_revision
 from understudy.plan.observed import Settings
 
 Manifest = dict[str, Any]
@@ -51,7 +51,8 @@ def attempt(
     **more: Any,
 ) -> Revision | Refusal | Missing:
     """Whatever comes of a spec."""
-    return render_revision(of, weights or model(), references or {}, settings, **more)
+    asked = asked_revision(of, weights or model(), references or {}, settings, **more)
+    return render_revision(asked) if isinstance(asked, Asked) else asked
 
 
 def render(*args: Any, **more: Any) -> Revision:

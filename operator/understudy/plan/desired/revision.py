@@ -67,13 +67,31 @@ class Revision:
     start_deadline: float
 
 
-def render_revision(
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The revision that a ModelDeployment asks for, as far as it takes to know it by its hash."""
+
+    deployment: ModelDeployment
+    model: Model
+    references: tuple[Reference, ...]
+    intent: Mapping[str, Any]
+    hash: str
+    hash_version: int
+    rendered: Rendered
+
+    @property
+    def revision(self) -> str:
+        """Its 8 hexadecimal digits."""
+        return short_revision(self.hash)
+
+
+def asked_revision(
     deployment: Object,
     model: Object,
     references: Mapping[ReferenceName, str | None],
     settings: Settings,
     snapshots: Sequence[Object] = (),
-) -> Revision | Refusal | Missing:
+) -> Asked | Refusal | Missing:
     """The revision that a ModelDeployment asks for, or why there is none.
 
     `references` maps each consumed (kind, name) to the SHA-256 of its content, None when it does not
@@ -91,39 +109,33 @@ def render_revision(
         return found
     intent = hashed_intent(parsed.spec, weights.spec, found)
     version, full = _known(intent, snapshots, settings.hash_version)
-    return _rendered(parsed, weights, found, intent, version, full, settings)
-
-
-def _rendered(
-    parsed: ModelDeployment,
-    model: Model,
-    found: tuple[Reference, ...],
-    intent: Mapping[str, Any],
-    version: int,
-    full: str,
-    settings: Settings,
-) -> Revision | Refusal:
-    spec, name, revision = parsed.spec, parsed.metadata.name, short_revision(full)
-    template = _template(spec, model.spec, name, revision, parsed.metadata.namespace, settings)
+    name, namespace = parsed.metadata.name, parsed.metadata.namespace
+    template = _template(parsed.spec, weights.spec, name, short_revision(full), namespace, settings)
     if isinstance(template, Refusal):
         return template
-    copies = {r.name: copy_name(name, revision, r.name) for r in found if r.kind == "ConfigMap"}
+    return Asked(parsed, weights, found, intent, full, version, template)
+
+
+def render_revision(asked: Asked) -> Revision:
+    """The whole of it, to be recorded. One that is recorded already need not be rendered again."""
+    spec, name = asked.deployment.spec, asked.deployment.metadata.name
+    copies = {r.name: copy_name(name, asked.revision, r.name) for r in asked.references if r.kind == "ConfigMap"}
     return Revision(
         deployment=name,
-        namespace=parsed.metadata.namespace,
-        revision=revision,
-        hash=full,
-        hash_version=version,
+        namespace=asked.deployment.metadata.namespace,
+        revision=asked.revision,
+        hash=asked.hash,
+        hash_version=asked.hash_version,
         model=spec.model_ref.name,
-        model_spec=model.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)["spec"],
-        intent=intent,
+        model_spec=asked.model.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)["spec"],
+        intent=asked.intent,
         recorded=recorded(spec),
-        template=renamed(template.pod, lambda configmap: copies[configmap]),
+        template=renamed(asked.rendered.pod, lambda configmap: copies[configmap]),
         references=tuple(
-            Reference(r.kind, r.name, r.hash, copies[r.name] if r.kind == "ConfigMap" else "") for r in found
+            Reference(r.kind, r.name, r.hash, copies[r.name] if r.kind == "ConfigMap" else "") for r in asked.references
         ),
-        identity=template.identity,
-        start_deadline=template.start_deadline,
+        identity=asked.rendered.identity,
+        start_deadline=asked.rendered.start_deadline,
     )
 
 

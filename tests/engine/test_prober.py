@@ -132,6 +132,21 @@ def test_of_thousands_those_at_rest_are_asked_more_rarely(at_rest: bool, rounds:
     virtual.run(main())
 
 
+@pytest.mark.parametrize(("answers", "path"), [(True, "/v1/completions"), (False, "/v1/models")])
+def test_hundreds_that_begin_at_once_leave_time_for_passes(answers: bool, path: str) -> None:
+    async def main() -> None:
+        stage = Stage()
+        if not answers:
+            stage.pod.models = OSError("connection refused")
+        for number in range(500):
+            stage.prober.set_probes(Key("shop", f"begins-{number}"), (probe(uid=f"pod-{number}", interval=0.5),))
+        await asyncio.sleep(3.9)
+        assert len(stage.pod.times(path)) == 2 * 500, "at once, and when all can have been asked"
+        await stage.prober.stop()
+
+    virtual.run(main())
+
+
 def test_a_pod_that_comes_to_rest_is_asked_on_as_before() -> None:
     async def main() -> None:
         stage = Stage()

@@ -32,7 +32,8 @@ _UNKNOWN_INTERVAL = 0.5  # seconds between questions while the pod has not said 
 _IDENTITY_TIMEOUT = 5.0
 _MAX_RUNNING = 8  # runs of one pod at a time
 _SPREAD = 10.0  # seconds over which a new process asks the pods at rest, thousands perhaps, for the first time
-# Thousands of deployments at rest are asked more rarely, so that it takes about a quarter of a core at most.
+# Thousands of deployments are asked more rarely, so that it takes about a quarter of a core: when thousands begin
+# at once, questions would leave no time for passes. Who moves waits only for others that move.
 _EACH = 0.004  # seconds between two of them
 _RAREST = 30.0  # seconds: what has not answered for a minute is not known to answer
 _MAX_ANSWER = 2**20
@@ -82,6 +83,7 @@ class Prober:
         self._metrics = metrics
         self._wake = wake
         self._probes: dict[Key, dict[str, tuple[Probe, asyncio.Task[None]]]] = {}
+        self._moving: set[Key] = set()  # those that have pods not at rest
         self._findings: dict[str, _Findings] = {}
         # Cleared while there is no time to ask pods at rest for the first time.
         self.unhurried = asyncio.Event()
@@ -104,6 +106,10 @@ class Prober:
         }
         if tasks:
             self._probes[key] = tasks
+        if all(probe.at_rest for probe in probes):
+            self._moving.discard(key)
+        else:
+            self._moving.add(key)
 
     def observed(self, key: Key) -> dict[str, ProbeReport]:
         """By pod uid, what was found."""
@@ -119,6 +125,7 @@ class Prober:
         """Probe nothing any more."""
         tasks = [task for pods in self._probes.values() for _, task in pods.values()]
         self._probes.clear()
+        self._moving.clear()
         self._findings.clear()
         for task in tasks:
             task.cancel()
@@ -132,7 +139,7 @@ class Prober:
         running: set[asyncio.Task[None]] = set()
         if probe.at_rest and not found.identity:
             await self.unhurried.wait()
-            spread = max(min(probe.interval, _SPREAD), self._pace())
+            spread = max(min(probe.interval, _SPREAD), self._pace(probe))
             await asyncio.sleep(random.uniform(0, spread))  # noqa: S311 - spreads load, no secret
         async with asyncio.TaskGroup() as runs:
             while True:
@@ -145,13 +152,13 @@ class Prober:
                     run = runs.create_task(self._run(key, probe, found))
                     running.add(run)
                     run.add_done_callback(running.discard)
-                interval = max(probe.interval, self._pace()) if probe.at_rest else probe.interval
-                pause = interval if found.identity else _UNKNOWN_INTERVAL
+                pause = max(probe.interval if found.identity else _UNKNOWN_INTERVAL, self._pace(probe))
                 await asyncio.sleep(max(began + pause - self._monotonic(), 0.05))
 
-    def _pace(self) -> float:
-        """Seconds in which all deployments that are probed can be asked."""
-        return min(len(self._probes) * _EACH, _RAREST)
+    def _pace(self, probe: Probe) -> float:
+        """Seconds in which all deployments that are probed can be asked; for a pod that moves, all that move."""
+        many = len(self._probes) if probe.at_rest else len(self._moving)
+        return min(many * _EACH, _RAREST)
 
     async def _run(self, key: Key, probe: Probe, found: _Findings) -> None:
         before = found.summary()

@@ -4,14 +4,15 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import Configuration
 
-from understudy.kube.aio import AioClient, _parsed
+from understudy.kube.aio import AioClient, _parsed, adapter
 from understudy.kube.client import Scope, WatchEvent
 from understudy.kube.errors import ApiError, Gone, NotFound, Retry, Terminal
 from understudy.kube.resources import CONFIG_MAP, MODEL
@@ -70,7 +71,7 @@ async def stage() -> AsyncIterator[Stage]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
     configuration.api_key["BearerToken"] = "Bearer token"
-    found.api = AioClient(ApiClient(configuration=configuration))
+    found.api = adapter(configuration, "understudy")
     yield found
     await found.api.close()
     await runner.cleanup()
@@ -95,6 +96,48 @@ async def test_an_apply_is_a_forced_patch_with_its_manager_and_the_token(stage: 
     assert headers["content-type"] == "application/apply-patch+yaml"
     assert headers["authorization"] == "Bearer token"
     assert orjson.loads(body) == obj
+
+
+@pytest.mark.parametrize(
+    ("environment", "own", "through"),
+    [
+        ({}, "", "http://api.invalid"),
+        ({"http_proxy": "{}"}, "", "{}"),
+        ({"http_proxy": "http://127.0.0.1:9"}, "{}", "{}"),
+        ({"http_proxy": "{}", "no_proxy": "api.invalid"}, "", "http://api.invalid"),
+    ],
+)
+async def test_the_proxy_is_the_kubeconfigs_or_the_environments(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], own: str, through: str
+) -> None:
+    here = stage.api._api.configuration.host
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.format(here))
+    stage.json({"metadata": {"name": "a"}})
+    api = adapter(Configuration(host="http://api.invalid", proxy=own.format(here) or None), "understudy")
+    try:
+        if through == "{}":
+            assert await api.get(CONFIG_MAP, "shop", "a") == {"metadata": {"name": "a"}}
+            assert stage.requests[0][2]["host"] == "api.invalid"
+        else:
+            assert isinstance((await stage.failure(api.get(CONFIG_MAP, "shop", "a"))).failure, Retry)
+            assert stage.requests == []
+    finally:
+        await api.close()
+
+
+async def test_credentials_for_other_programs_are_not_sent(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login anna password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    stage.json({"metadata": {"name": "a"}})
+    await stage.api.get(CONFIG_MAP, "shop", "a")
+    assert stage.requests[0][2]["authorization"] == "Bearer token"
 
 
 async def test_a_status_replaces_what_is_there_under_its_conditions(stage: Stage) -> None:

@@ -8,6 +8,8 @@ import gc
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -47,8 +49,19 @@ async def connect(kubeconfig: str = "", *, connections: int = 128) -> "AioClient
     except (ConfigException, OSError) as error:
         where = f"the kubeconfig {kubeconfig}" if kubeconfig else "the service account of this pod"
         raise NoClusterError(f"cannot read {where}: {error}") from error
+    return adapter(configuration, "understudy")
+
+
+def adapter(configuration: Configuration, user_agent: str) -> "AioClient":
+    """The cluster of `configuration`, through its proxy or else the one that the environment names."""
+    if not configuration.proxy:
+        where = urlsplit(configuration.host)
+        bypassed = proxy_bypass(where.hostname or "")
+        configuration.proxy = None if bypassed else getproxies().get(where.scheme)
+    # Left to itself, aiohttp looks for that proxy and for a ~/.netrc, in other threads, at every single request.
+    configuration.client_session_kwargs = {"trust_env": False}
     api = ApiClient(configuration=configuration)
-    api.user_agent = "understudy"
+    api.user_agent = user_agent
     return AioClient(api)
 
 
@@ -182,10 +195,11 @@ class AioClient:
     ) -> Any:
         # Not packed: in one cluster it takes longer to pack and to unpack pages of lists than to send them as they are.
         headers = {"Accept": _JSON, "Accept-Encoding": "identity", "Content-Type": content_type}
-        request = await self._api.param_serialize(
-            method, path, query_params=query or [], header_params=headers, body=body, auth_settings=["BearerToken"]
+        method, url, headers, *_ = await self._api.param_serialize(
+            method, path, query_params=query or [], header_params=headers, auth_settings=["BearerToken"]
         )
-        return await self._api.call_api(*request, _request_timeout=timeout)
+        # The body passes it by: it would look into every value for models of its own.
+        return await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
 
 
 def _path(resource: Resource, namespace: str, name: str | None = None, subresource: str = "") -> str:

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 from kubernetes.aio.config.config_exception import ConfigException
 
-from understudy.kube.aio import AioClient, NoClusterError
+from understudy.kube.aio import NoClusterError, adapter
 from understudy.kube.client import KubeClient
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _DEFAULT_NAMESPACE = "default"
+_USER_AGENT = "kubectl-understudy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ async def connect_as_user(kubeconfig: str = "", context: str = "") -> Access:
     except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # The loader meets what it does not expect in a file with whatever Python raises there.
         raise NoClusterError(f"cannot use context {name} of {_listed(found.files)}: {error}") from error
-    return Access(_client(configuration), configuration.host, name, found.contexts[name])
+    return Access(adapter(configuration, _USER_AGENT), configuration.host, name, found.contexts[name])
 
 
 def read_kubeconfig(path: str, environment: Mapping[str, str]) -> Kubeconfig:
@@ -105,13 +106,7 @@ def _inside(configuration: Configuration) -> Access:
         namespace = _SERVICE_ACCOUNT.read_text().strip()
     except (ConfigException, OSError) as error:
         raise NoClusterError(f"no kubeconfig, and the service account of this pod cannot be read: {error}") from error
-    return Access(_client(configuration), configuration.host, "", namespace or _DEFAULT_NAMESPACE)
-
-
-def _client(configuration: Configuration) -> AioClient:
-    api = ApiClient(configuration=configuration)
-    api.user_agent = "kubectl-understudy"
-    return AioClient(api)
+    return Access(adapter(configuration, _USER_AGENT), configuration.host, "", namespace or _DEFAULT_NAMESPACE)
 
 
 def _parsed(file: Path) -> dict[str, Any]:

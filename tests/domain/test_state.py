@@ -8,6 +8,7 @@ from understudy.domain.state import (
     LOADED,
     PAIR_METRICS,
     DeploymentState,
+    DetectorState,
     GatewayState,
     Guarded,
     Pairs,
@@ -15,6 +16,7 @@ from understudy.domain.state import (
     Sample,
     dump_state,
     parse_state,
+    policy_key,
 )
 
 REVISION = RevisionState(
@@ -47,7 +49,9 @@ REVISION = RevisionState(
 def test_a_state_survives_the_way(rejected: tuple[str, int]) -> None:
     deployment = DeploymentState("uid", 3, 7, rejected[0], rejected[1], {"6f1c9a02": REVISION}, waiting=5)
     guards = {"5a" * 32: LOADED, "0d" * 32: "ConfigMap understudy-guard-0123456789abcdef-0 is not there"}
-    state = GatewayState("start", 12.5, {"stories/story": deployment}, guards)
+    key = f"{policy_key('stories', 'safety', '5a' * 32)}/guard"
+    detectors = {key: DetectorState("no answer to the canary: status 500", 1.75e9), key + "-2": DetectorState()}
+    state = GatewayState("start", 12.5, {"stories/story": deployment}, guards, detectors)
     assert parse_state(dump_state(state)) == state
 
 
@@ -96,6 +100,16 @@ def test_an_older_gateway_enforces_no_policy() -> None:
     raw = dump_state(GatewayState("start", 1.0, guards={"5a" * 32: LOADED}))
     del raw["guards"]
     assert parse_state(raw).guards == {}
+
+
+def test_an_older_gateway_tells_of_no_detector() -> None:
+    raw = dump_state(GatewayState("start", 1.0, detectors={"a/b/c/d": DetectorState()}))
+    del raw["detectors"]
+    assert parse_state(raw).detectors == {}
+
+
+def test_two_guardrails_that_say_the_same_are_not_the_same_policy() -> None:
+    assert len({policy_key("a", "calm", "0"), policy_key("b", "calm", "0"), policy_key("a", "kind", "0")}) == 3
 
 
 def test_pairs_are_told_by_every_metric_also_before_the_first() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.engine import virtual
 from tests.engine.objects import SPACE, child, deployment, made
 from tests.engine.test_reconcile import Stage
 from understudy.domain.conditions import find
+from understudy.domain.state import DetectorState, GatewayState, policy_key
 from understudy.engine import policies
 from understudy.engine.guardrails import configmaps_of, texts
 from understudy.guard.policy import compile_policy
@@ -19,6 +21,7 @@ from understudy.kube.client import Object
 from understudy.kube.resources import CONFIG_MAP, GUARDRAIL, MODEL_DEPLOYMENT, ROUTING_TABLE
 from understudy.plan.actions import Plan
 from understudy.plan.guardrail import LINGER
+from understudy.plan.observed import GatewayPod
 
 RULES = [{"category": "words", "actions": {"high": ["Block"]}}]
 SPEC: dict[str, Any] = {
@@ -178,6 +181,34 @@ def test_a_model_that_a_ladder_switches_to_must_be_served_by_its_own_name_or_ano
             stage.api.put(MODEL_DEPLOYMENT, deployment("walk", {"servedNames": ["stroll"]}))
             await asyncio.sleep(3)
             assert said(stage, "Enforcing") == ("False", "NoGateway")
+
+    virtual.run(main())
+
+
+def test_how_its_detectors_do_is_said_and_since_when_that_is_so() -> None:
+    async def main() -> None:
+        stage = new_stage()
+        served = {"name": "guard", "type": "moderations", "url": "https://guard.example", "timeout": "1s"}
+        hate = {"category": "hate", "actions": {"high": ["Block"]}}
+        stage.api.put(GUARDRAIL, rail(detectors=[served], rules=[hate]))
+        stage.api.put(MODEL_DEPLOYMENT, deployment("talk", {"guardrailRefs": [{"name": "safe"}]}))
+        told = DetectorState("no answer to the canary: status 500", 1_700_000_000.0)
+        async with stage.running():
+            await asyncio.sleep(3)
+            assert said(stage, "DetectorsHealthy") == ("Unknown", "NoGateway")
+            key = f"{policy_key(SPACE, 'safe', status(stage)['policyHash'])}/guard"
+            pods = [GatewayPod("g", "g", GatewayState("s", 9.0, detectors={key: told}), 1.0)]
+            stage.poller.observed = lambda: tuple(pods)  # type: ignore[method-assign]
+            await asyncio.sleep(40)
+            assert said(stage, "DetectorsHealthy") == ("False", "Unwell")
+            began = find(status(stage)["conditions"], "DetectorsHealthy")
+            pods[0] = GatewayPod("g", "g", GatewayState("s", 9.0, detectors={key: replace(told, why="slow")}), 1.0)
+            await asyncio.sleep(40)
+            now = find(status(stage)["conditions"], "DetectorsHealthy")
+            assert began is not None
+            assert now is not None
+            assert now["message"].endswith(": slow")
+            assert now["lastTransitionTime"] == began["lastTransitionTime"]
 
     virtual.run(main())
 

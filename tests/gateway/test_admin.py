@@ -18,7 +18,7 @@ from tests.gateway.engines import Asked, answers_status, completion, engine
 from tests.gateway.fakeapi import REVIEWS, FakeApi, fake_api
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
-from understudy.domain.state import DeploymentState, parse_state
+from understudy.domain.state import DeploymentState, DetectorState, parse_state
 from understudy.gateway import pair as pair_module
 from understudy.gateway import reviews as reviews_module
 from understudy.gateway.admin import Admin, AdminSettings
@@ -46,6 +46,9 @@ class Told:
     def guards(self) -> dict[str, str]:
         world = self._plane.world
         return world.guards.told(world.wanted())
+
+    def detectors(self) -> dict[str, DetectorState]:
+        return {"default/calm/0/guard": DetectorState("no answer", 7.0)}
 
     def beside(self) -> dict[str, Beside]:
         return self._plane.world.beside(self._plane.clock())
@@ -123,6 +126,7 @@ async def test_the_api_server_vouches_for_the_operator() -> None:
             state = parse_state(json.loads(body))
             assert (status, state.start_id) == (200, "start-1")
             assert state.deployments["default/story"].table_generation == 1
+            assert state.detectors == {"default/calm/0/guard": DetectorState("no answer", 7.0)}
             assert (await a.get("/metrics", "good"))[0] == 200
             assert (await a.get("/state", "other"))[0] == 403
             assert (await a.get("/state", "nobody"))[0] == 403

@@ -1,6 +1,7 @@
 """Detectors that are served: the same answer for the same window, and whatever goes wrong is never `ok`."""
 
 import asyncio
+import time
 from typing import Literal
 
 import pytest
@@ -21,8 +22,11 @@ from tests.gateway.detectors import (
 )
 from tests.gateway.engines import Asked, Engine, Script, answers_status, engine, hangs
 from tests.gateway.gateways import Gateway, gateway, until
+from tests.gateway.guardrails import guard, policy_spec
 from tests.gateway.worlds import STABLE, endpoints, snapshot, table
+from understudy.domain.state import DetectorState, policy_key
 from understudy.gateway.policy.gauges import joined
+from understudy.gateway.process import Settings, Station
 from understudy.gateway.wire.panel import NOT_TRIED, Panel
 from understudy.guard.gate import Gate, Release
 from understudy.guard.merge import merge
@@ -140,11 +144,16 @@ async def test_a_detector_that_cannot_tell_the_canarys_texts_apart_is_not_well(s
         seated = Panel(made.plane, allowed=anywhere, canary_seconds=0.01)
         seated.follow({"hash": ("default", policy(f"http://127.0.0.1:{server.port}"))})
         assert seated.health() == {NAME: NOT_TRIED}
+        assert seated.told({"hash"}) == {}, "nobody has tried it yet"
         await until(lambda: seated.health()[NAME] != NOT_TRIED)
         assert seated.health() == {NAME: why}
+        since = seated.told({"hash"})["hash/d"].since
+        assert seated.told({"hash", "other"}) == {"hash/d": DetectorState(why, since)}
+        assert abs(time.time() - since) < 3600
         assert seated.gauges()["understudy_detector_healthy"][1] == {NAME: 0.0}
         server.script = judges_well
         await until(lambda: not seated.health()[NAME])
+        assert seated.told({"hash"})["hash/d"].since > since
         assert seated.gauges()["understudy_detector_healthy"][1] == {NAME: 1.0}
         # Once is a busy moment; twice is an illness.
         before = count(seated, "canary_failed")
@@ -152,6 +161,30 @@ async def test_a_detector_that_cannot_tell_the_canarys_texts_apart_is_not_well(s
         await until(lambda: bool(seated.health()[NAME]))
         assert count(seated, "canary_failed") >= before + 2
         seated.close()
+
+
+async def test_what_a_server_says_of_itself_is_passed_on_in_one_short_line() -> None:
+    async with gateway(snapshot()) as made:
+        seated = panel(made, policy("https://localhost:9", authority="no PEM"))
+        await tried(seated)
+        (seat,) = seated._seats["hash"].values()
+        seat.health = "a\nb\x1b[2J" + "c" * 1000
+        why = seated.told({"hash"})["hash/d"].why
+        assert (why[:8], len(why)) == ("a b [2Jc", 256)
+        seated.close()
+
+
+async def test_a_gateway_tells_of_the_detectors_of_those_policies_that_tables_name() -> None:
+    said, _ = guard(policy_spec(), "g")
+    station = Station(Settings())
+    station.world.set_table("default", "story", "uid-1", 1, table(guards=[said])["spec"])
+    named, unnamed = (policy_key("default", "g", policy_hash) for policy_hash in (said["policy"], "0"))
+    asked = policy("http://127.0.0.1:9")
+    station.plane.panel.follow({named: ("default", asked), unnamed: ("default", asked)})
+    await until(lambda: bool(station.detectors()))
+    ((name, state),) = station.detectors().items()
+    assert (name, state.why[:28]) == (f"{named}/d", "no answer to the canary: 127")
+    station.plane.panel.close()
 
 
 async def test_so_many_are_asked_at_once_some_wait_and_the_rest_fail() -> None:

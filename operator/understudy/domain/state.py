@@ -124,16 +124,35 @@ class DeploymentState:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorState:
+    """How what finds things does on one gateway: `why` it cannot be relied on, empty if it can.
+
+    `since` is when it began to be so, in seconds since 1970.
+    """
+
+    why: str = ""
+    since: float = 0.0
+
+
+def policy_key(namespace: str, guardrail: str, policy: str) -> str:
+    """How gateways know a policy: two Guardrails that say the same may ask different pods."""
+    return f"{namespace}/{guardrail}/{policy}"
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayState:
     """A whole `/state` answer. `start_id` is random per process; `uptime` is seconds since it began.
 
-    `guards` says of each policy that tables name, by its hash, LOADED or why it is not.
+    `guards` says of each policy that tables name, by its hash, LOADED or why it is not. `detectors` tells of theirs
+    that are served how they do, once they have been tried, by `policy_key` and name. What gateways look for themselves
+    has no name (`<policy_key>/`), and is told of only where something is wrong with that.
     """
 
     start_id: str
     uptime: float
     deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
     guards: Mapping[str, str] = field(default_factory=dict)
+    detectors: Mapping[str, DetectorState] = field(default_factory=dict)
 
 
 def dump_state(state: GatewayState) -> dict[str, Any]:
@@ -143,6 +162,7 @@ def dump_state(state: GatewayState) -> dict[str, Any]:
         "uptimeSeconds": state.uptime,
         "deployments": {key: _dump_deployment(value) for key, value in state.deployments.items()},
         "guards": dict(state.guards),
+        "detectors": {name: {"why": each.why, "since": each.since} for name, each in state.detectors.items()},
     }
 
 
@@ -154,6 +174,10 @@ def parse_state(raw: Mapping[str, Any]) -> GatewayState:
         deployments={str(key): _parse_deployment(value) for key, value in raw["deployments"].items()},
         # Gateways of an older version enforce none.
         guards={str(policy): str(said) for policy, said in raw.get("guards", {}).items()},
+        detectors={
+            str(name): DetectorState(str(each["why"]), float(each["since"]))
+            for name, each in raw.get("detectors", {}).items()
+        },
     )
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 import orjson
 
 from understudy.domain.names import ADMIN_AUDIENCE, GATEWAY_ADMIN_PORT
-from understudy.domain.state import DeploymentState, GatewayState, dump_state
+from understudy.domain.state import DeploymentState, DetectorState, GatewayState, dump_state
 from understudy.gateway import kubeapi, pair
 from understudy.gateway.policy.gauges import Gauges, joined
 from understudy.gateway.policy.head import MAX_HEAD, Head, parse_head
@@ -59,6 +59,10 @@ class Source(Protocol):
         """What `/state` says of policies of Guardrails."""
         ...
 
+    def detectors(self) -> Mapping[str, DetectorState]:
+        """What `/state` says of what finds things."""
+        ...
+
     def beside(self) -> Mapping[str, Beside]:
         """What `/metrics` says of each deployment beside that."""
         ...
@@ -92,8 +96,9 @@ class Admin:
 
     def state(self, *, only_active: bool = False, names: Collection[str] | None = None) -> GatewayState:
         """What `/state` says: of all deployments, of those that are active, or of those called `names`."""
-        deployments = self._source.deployments(only_active=only_active, names=names)
-        return GatewayState(self._start_id, self._clock() - self._began, deployments, self._source.guards())
+        source, uptime = self._source, self._clock() - self._began
+        deployments = source.deployments(only_active=only_active, names=names)
+        return GatewayState(self._start_id, uptime, deployments, source.guards(), source.detectors())
 
     async def start(self) -> None:
         """Listen; raises OSError for a taken port, PairError for a certificate that cannot be used."""

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from understudy.domain.state import LOADED
+from understudy.domain.state import LOADED, policy_key
 from understudy.domain.table import Guard
 from understudy.gateway.databases import Databases
-from understudy.gateway.policy.guarding import PINNED, Guarding, guarding_of, panel_key
+from understudy.gateway.policy.guarding import PINNED, Guarding, guarding_of
 from understudy.guard.engines import Engine
 from understudy.guard.needles import Needle, PatternError
 from understudy.guard.policy import Policy, PolicyError, compile_policy
@@ -114,7 +114,7 @@ class Loader:
     """Loads what tables name. `wanted` tells the guards of every deployment, `changed` hears of what has come of them.
 
     Without `fetch` there is only what is known already. `follow` hears of all policies whose detectors may be asked, by
-    `panel_key`: those that tables name, and for some time those that they named, under which requests began.
+    `policy_key`: those that tables name, and for some time those that they named, under which requests began.
     """
 
     def __init__(
@@ -263,7 +263,7 @@ class Loader:
             for guard in outcome.guards:
                 known = self._policies.get((guard.name, guard.policy))
                 if isinstance(known, tuple):
-                    key = panel_key(namespace, guard.name, guard.policy)
+                    key = policy_key(namespace, guard.name, guard.policy)
                     self._followed[key] = ((namespace, known[0]), now)
         self._follow({key: each for key, (each, _) in self._followed.items()})
 

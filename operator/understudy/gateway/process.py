@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from understudy.domain.state import DeploymentState
+from understudy.domain.state import DeploymentState, DetectorState, policy_key
 from understudy.gateway import pair
 from understudy.gateway.admin import Admin, AdminSettings
 from understudy.gateway.databases import Databases
@@ -240,6 +240,16 @@ class Station:
     def guards(self) -> dict[str, str]:
         """As the admin port's Source."""
         return self.world.guards.told(self.world.wanted())
+
+    def detectors(self) -> dict[str, DetectorState]:
+        """As the admin port's Source."""
+        return self.plane.panel.told(
+            {
+                policy_key(deployment.partition("/")[0], guard.name, guard.policy)
+                for deployment, guards in self.world.wanted().items()
+                for guard in guards
+            }
+        )
 
     def beside(self) -> dict[str, Beside]:
         """As the admin port's Source."""

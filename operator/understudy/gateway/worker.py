@@ -97,6 +97,7 @@ class Reporter:
             rows=self._rows,
             gauges=station.gauges(),
             guards=station.guards(),
+            detectors=station.detectors(),
         )
         self._slot.say(dump_notice(notice))
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from understudy.domain.state import DeploymentState
+from understudy.domain.state import DeploymentState, DetectorState
 from understudy.gateway.admin import Admin
 from understudy.gateway.policy.books import Books, parse_notice
 from understudy.gateway.policy.cells import Cells
@@ -107,6 +107,11 @@ class Workers:
         """As Source's."""
         self._hear()
         return self._books.guards()
+
+    def detectors(self) -> Mapping[str, DetectorState]:
+        """As Source's."""
+        self._hear()
+        return self._books.detectors()
 
     def beside(self) -> Mapping[str, Beside]:
         """As Source's."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.domain.state import Guarded, RevisionState
+from understudy.domain.state import DetectorState, Guarded, RevisionState
 from understudy.gateway.policy.books import Books, Notice, dump_notice, parse_notice
 from understudy.gateway.policy.cells import Cells, blank, twin
 from understudy.gateway.policy.evidence import Counters
@@ -36,13 +36,16 @@ class Worker:
         return twin(self.rows[self.named[revision]])
 
     guards: dict[str, str] = field(default_factory=dict)
+    detectors: dict[str, DetectorState] = field(default_factory=dict)
 
     def notice(self) -> Notice:
         gauges = {
             "understudy_answered_total": ("Answered", {"": float(self.answered)}),
             "understudy_connections": ("Connected", {"": 2.0}),
         }
-        said = Notice(self.ready, self.listed, self.standings, {KEY: self.named}, gauges, self.guards)
+        said = Notice(
+            self.ready, self.listed, self.standings, {KEY: self.named}, gauges, self.guards, self.detectors
+        )
         return parse_notice(dump_notice(said))
 
 
@@ -270,6 +273,23 @@ def test_a_policy_is_loaded_once_all_workers_say_so_and_else_one_of_them_says_wh
     assert pod.books.guards() == {"p": "loaded", "q": "too odd"}
     pod.die(1)
     assert pod.books.guards()["p"] == "a worker has not loaded it yet"
+
+
+def test_a_detector_is_unwell_if_one_worker_says_so_and_well_once_all_do() -> None:
+    pod = started(2)
+    first, second = worker_of(pod, 0), worker_of(pod, 1)
+    first.detectors = {"a": DetectorState("", 3.0), "b": DetectorState("slow", 9.0), "c": DetectorState("", 1.0)}
+    pod.hear()
+    assert pod.books.detectors() == {"b": DetectorState("slow", 9.0)}
+    second.detectors = {"a": DetectorState("", 5.0), "b": DetectorState("away", 4.0), "c": DetectorState("odd", 8.0)}
+    pod.hear()
+    assert pod.books.detectors() == {
+        "a": DetectorState("", 5.0),
+        "b": DetectorState("away", 4.0),
+        "c": DetectorState("odd", 8.0),
+    }
+    pod.die(1)
+    assert pod.books.detectors() == {"b": DetectorState("slow", 9.0)}
 
 
 def test_findings_of_workers_that_count_them_in_other_places_are_summed_by_name_and_outlive_them() -> None:

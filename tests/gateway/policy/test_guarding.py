@@ -4,7 +4,7 @@ import pytest
 
 from tests.gateway.guardrails import CRISIS, WORDS, policy_spec, rule
 from tests.gateway.policy.judging import guarding
-from understudy.gateway.policy.guarding import Referral, languages, panel_key, referral
+from understudy.gateway.policy.guarding import Referral, languages, referral
 
 
 def test_a_direction_of_which_no_rule_speaks_has_no_plans() -> None:
@@ -68,7 +68,3 @@ def test_of_engagement_the_first_says_what_holds_that_says_anything() -> None:
 def test_what_may_be_found_in_answers_is_known_by_guardrail_and_category() -> None:
     holds = guarding(policy_spec("Block"), {"detectors": [WORDS], "rules": [rule("rude", "Block", where=["input"])]})
     assert holds.findings == ("g0/rude",)
-
-
-def test_two_guardrails_that_say_the_same_are_told_apart() -> None:
-    assert panel_key("a", "calm", "0") != panel_key("b", "calm", "0")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from understudy.domain.state import LOADED, DeploymentState
+from understudy.domain.state import LOADED, DeploymentState, DetectorState
 from understudy.gateway.policy.cells import OPEN, Cells, add, blank, placed, twin
 from understudy.gateway.policy.evidence import Counters
 from understudy.gateway.policy.gauges import Gauges, joined, lasting
@@ -27,7 +27,7 @@ class Notice:
     """What a worker says. `rows` are by deployment, then by revision.
 
     `ready`: it takes requests. `listed`: it knows all that there is now, and not only what there was in a file.
-    `guards` are policies of Guardrails, by hash, and whether they are loaded.
+    `guards` are policies of Guardrails, by hash, and whether they are loaded; `detectors` are as in GatewayState.
     """
 
     ready: bool
@@ -36,6 +36,7 @@ class Notice:
     rows: Mapping[str, Mapping[str, int]]
     gauges: Gauges
     guards: Mapping[str, str] = field(default_factory=dict)
+    detectors: Mapping[str, DetectorState] = field(default_factory=dict)
 
 
 def dump_notice(notice: Notice) -> bytes:
@@ -53,6 +54,7 @@ def parse_notice(text: bytes) -> Notice:
         rows=raw["rows"],
         gauges={name: (help_, values) for name, (help_, values) in raw["gauges"].items()},
         guards=raw["guards"],
+        detectors={name: DetectorState(**said) for name, said in raw["detectors"].items()},
     )
 
 
@@ -146,6 +148,19 @@ class Books:
         for policy in {policy for account in self._living if account is not None for policy in account.notice.guards}:
             said = [_SILENT if a is None else a.notice.guards.get(policy, _SILENT) for a in self._living]
             told[policy] = next((state for state in said if state != LOADED), LOADED)
+        return told
+
+    def detectors(self) -> dict[str, DetectorState]:
+        """Of each detector that it is unwell, and since when, if one worker says so; that it is well if all do."""
+        said = [{} if account is None else account.notice.detectors for account in self._living]
+        told: dict[str, DetectorState] = {}
+        for name in {name for each in said for name in each}:
+            states = [each[name] for each in said if name in each]
+            unwell = [state for state in states if state.why]
+            if unwell:
+                told[name] = min(unwell, key=lambda state: state.since)
+            elif len(states) == len(said):
+                told[name] = max(states, key=lambda state: state.since)
         return told
 
     def beside(self, read: Callable[[int, int], Cells]) -> dict[str, Beside]:

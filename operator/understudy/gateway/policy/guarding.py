@@ -96,11 +96,6 @@ def _engagement(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return said if said is None or spec.get("mode", "enforce") == "enforce" else {**said, "actions": {}}
 
 
-def panel_key(namespace: str, guardrail: str, policy: str) -> str:
-    """How the panel of detectors knows a policy: two Guardrails that say the same may ask different pods."""
-    return f"{namespace}/{guardrail}/{policy}"
-
-
 def _plans(policies: Sequence[Policy], where: Where, make: MakeEngine) -> Plans | None:
     if not any(policy.about(where) for policy in policies):
         return None

@@ -7,10 +7,12 @@ many windows at once; some more wait, within their time; whoever comes after tha
 import asyncio
 import logging
 import ssl
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from understudy.domain.state import DetectorState
 from understudy.gateway.heads import HeadProcess
 from understudy.gateway.outside import AskError, Outside
 from understudy.gateway.wire.inside import Inside
@@ -33,6 +35,8 @@ WAITING: Final = 256
 CANARY_SECONDS: Final = 30.0
 _SPREAD: Final = 0.2
 NOT_TRIED: Final = "not tried yet"
+# Characters of what is wrong with a detector that are passed on.
+_LONGEST_WHY: Final = 256
 
 Verdict = tuple[tuple[Finding, ...], Status]
 
@@ -52,10 +56,11 @@ class Server(Protocol):
 class Seat:
     """One detector of one policy. `name` is namespace/guardrail/detector; `at_once` and `waiting` bound its windows.
 
-    `health` is why it cannot be relied on, empty if nothing is known against it.
+    `health` is why it cannot be relied on, empty if nothing is known against it, and `since` when it became so or ended
+    to be so, in seconds since 1970.
     """
 
-    __slots__ = ("_failures", "_free", "_judge", "_room", "_server", "counts", "health", "name", "seconds")
+    __slots__ = ("_failures", "_free", "_judge", "_room", "_server", "counts", "health", "name", "seconds", "since")
 
     def __init__(self, name: str, judge: Judge, server: Server, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
         self.name = name
@@ -65,6 +70,7 @@ class Seat:
         self._room = at_once + waiting
         self._failures = 0
         self.health = NOT_TRIED
+        self.since = 0.0
         self.counts: Counter[str] = Counter()
         self.seconds = 0.0
 
@@ -97,6 +103,8 @@ class Seat:
         if not why or self._failures > 1 or self.health:
             if why != self.health:
                 LOG.log(logging.WARNING if why else logging.INFO, "detector %s: %s", self.name, why or "well")
+            if self.health == NOT_TRIED or bool(why) != bool(self.health):
+                self.since = time.time()
             self.health = why
 
     def close(self) -> None:
@@ -198,6 +206,18 @@ class Panel:
         """By namespace/guardrail/detector, why it cannot be relied on; empty if nothing is known against it."""
         return {seat.name: seat.health for seats in self._seats.values() for seat in seats.values()}
 
+    def told(self, policies: Collection[str]) -> dict[str, DetectorState]:
+        """What `/state` says of the detectors of these policies; of those that have been tried.
+
+        What is wrong with one was seen when its canary was tried: it speaks of no text of anybody's.
+        """
+        return {
+            f"{policy}/{name.partition('/')[2]}": DetectorState(_short(seat.health), seat.since)
+            for policy in policies
+            for name, seat in self._seats.get(policy, {}).items()
+            if seat.health != NOT_TRIED
+        }
+
     def close(self) -> None:
         """Ask nobody any more."""
         self.follow({})
@@ -264,6 +284,11 @@ class _Nobody:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def _short(why: str) -> str:
+    """What is wrong, on one line of bounded length: a server may have had a say in it."""
+    return "".join(char if char.isprintable() else " " for char in why[:_LONGEST_WHY])
 
 
 def _named(seat: Seat) -> Counter[str]:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy.domain.state import policy_key
 from understudy.gateway.policy.conversation import conversation_id
 from understudy.gateway.policy.facts import expected, facts_of, last_asked
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.guarded_text import GuardedText
-from understudy.gateway.policy.guarding import Guarding, panel_key
+from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, Operation
 from understudy.gateway.policy.players import Who
 from understudy.gateway.policy.said import is_heard
@@ -112,7 +113,7 @@ class Watch:
     def policy_of(self, detector: str) -> str:
         """The policy that a detector is of, as the panel of detectors knows it."""
         guardrail = detector.partition("/")[0]
-        return panel_key(self._namespace, guardrail, self.guarding.policies[guardrail])
+        return policy_key(self._namespace, guardrail, self.guarding.policies[guardrail])
 
     def answer(self) -> GuardedChoices | GuardedResponse | GuardedText | None:
         """What stands between an engine's answer and who reads it; None where answers are not judged."""

@@ -75,7 +75,7 @@ def test_what_gateways_look_for_themselves_may_be_unwell_too() -> None:
 
 def test_of_many_five_are_named() -> None:
     names = [f"guard-{number}" for number in range(7)]
-    message = of(rail(*names), pod("g", **dict.fromkeys(names, ILL)))[2]
+    message = of(rail(*names), pod("g", **dict.fromkeys(names, ILL)))[2]  # type: ignore[arg-type]
     assert message.count("status 500") == 5
     assert message.endswith("; and 2 more")
 

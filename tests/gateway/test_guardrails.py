@@ -419,6 +419,19 @@ async def test_a_sentence_without_an_end_is_asked_about_meanwhile_and_nothing_of
             assert len(judges.asked) > 1
 
 
+async def test_a_string_of_json_without_an_end_is_asked_about_meanwhile_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.gateway.wire.asking.EARLY_SECONDS", 0.02)
+    script = answers_well('{"a": "', *["word "] * 30, '"}', pace=0.01)
+    async with judged(script, policy_spec()) as (_, g), client(g.port) as c:
+        judges = panel(g, (0.0, "ok"))
+        answer = await c.ask(chat(stream=True, response_format={"type": "json_object"}))
+        assert answer.text == '{"a": "' + "word " * 30 + '"}'
+        strings = [asked.partition(": ")[2] for asked in judges.asked if ": word" in asked]
+        assert strings[-1] == "word " * 30
+        assert len(strings) > 1
+        assert all(strings[-1].startswith(string) for string in strings)
+
+
 async def responds(asked: Asked) -> None:
     """Says one and two on `/v1/responses`, as it is asked for."""
     if asked.body.get("stream"):

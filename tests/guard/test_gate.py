@@ -258,14 +258,16 @@ def test_a_window_that_takes_long_may_be_blocked_before_it_is_complete_and_is_no
     (one,) = gate.feed("One. Two is a lo").windows
     unfinished = gate.pending()
     assert unfinished == Window(5, 16, "Two is a lo")
-    assert gate.warned("guard", []) == Release()
+    # What cannot be an answer about it is none.
+    assert gate.warned("guard", one, harm(unfinished)) == Release()
+    assert gate.warned("guard", unfinished, []) == Release()
     # What only annotates is said of the whole window, once.
-    assert gate.warned("guard", harm(unfinished, "tone")) == Release()
+    assert gate.warned("guard", unfinished, harm(unfinished, "tone")) == Release()
     assert gate.heard("guard", one, []) == Release("One. ")
-    ended = gate.warned("guard", harm(unfinished))
+    ended = gate.warned("guard", unfinished, harm(unfinished))
     assert (ended.text, ended.end) == ("", End("blocked", Decision(Content.BLOCK)))
     assert [each.finding.category for each in ended.judged] == ["harm"]
-    assert (gate.pending(), gate.warned("guard", harm(unfinished))) == (None, Release())
+    assert (gate.pending(), gate.warned("guard", unfinished, harm(unfinished))) == (None, Release())
 
 
 def test_what_is_not_awaited_is_not_asked_about_before_it_is_complete() -> None:
@@ -277,7 +279,7 @@ def test_what_is_not_awaited_is_not_asked_about_before_it_is_complete() -> None:
     (one,) = gate.feed("One. Tw").windows
     gate.heard("guard", one, [], "timeout")
     assert gate.pending() is None
-    assert gate.warned("guard", harm(one)) == Release()
+    assert gate.warned("guard", one, harm(one)) == Release()
 
 
 def test_what_has_not_been_judged_when_tier_0_ends_the_answer_does_not_come_out() -> None:

@@ -12,6 +12,7 @@ from understudy.guard.findings import Finding
 from understudy.guard.gate import End, Gate, Release
 from understudy.guard.json_gate import JsonGate, Literals, json_plans
 from understudy.guard.plan import Plan
+from understudy.guard.windows import Window
 
 DARN = patterns({"name": "d", "literal": "darn", "category": "slur"})
 REDACT = rule("pii", {"medium": ["Redact"]})
@@ -123,6 +124,34 @@ def test_what_a_detector_says_of_a_literal_is_done_to_it() -> None:
     release = gate.heard("judge", window, [Finding("judge", "x", "slur", 6, None, 0, 7, 7, 0)])
     assert release.end is not None
     assert release.end.decision.content == Content.BLOCK
+
+
+def test_a_literal_that_takes_long_may_be_blocked_before_it_ends_and_is_not_released() -> None:
+    judging = replace(asking(), rules={"judge": plan(made(DARN, rules=[BLOCK_SLURS])).rules["g/p"]})
+    gate = JsonGate(json_plans(judging))
+    assert gate.pending() is None
+    gate.feed("{")
+    around = gate.pending()
+    assert around is not None
+    assert around.text == "{"
+    gate.feed('"a')
+    first = gate.pending()
+    assert first is not None
+    gate.feed("b c")
+    more = gate.pending()
+    assert more is not None
+    assert (first.text, more.text) == ("a", "ab c")
+    assert (more.grown(first), first.grown(more), more.grown(around)) == (True, False, False)
+    gate.feed('": "ab')
+    other = gate.pending()
+    assert other is not None
+    assert (other.text, other.grown(first)) == ("ab", False)
+    assert gate.warned("judge", other, ()) == Release()
+    slur = [Finding("judge", "x", "slur", 6, None, 0, 2, 2, 0)]
+    assert gate.warned("judge", Window(0, 2, "ab"), slur) == Release(), "it is nobody's"
+    ended = gate.warned("judge", other, slur)
+    assert (ended.text, ended.end) == ("", End("blocked", Decision(Content.BLOCK)))
+    assert (gate.pending(), gate.warned("judge", other, slur)) == (None, Release())
 
 
 def test_a_reader_who_has_gone_leaves_nothing_open() -> None:

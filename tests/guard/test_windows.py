@@ -37,6 +37,13 @@ def test_a_window_is_a_sentence_or_two_hundred_characters(text: str, texts: list
     assert [text[window.start : window.end] for window in windows] == texts
 
 
+def test_a_window_that_has_grown_begins_where_it_did() -> None:
+    before = Window(5, 8, "abc")
+    assert Window(5, 9, "abcd").grown(before)
+    assert not Window(5, 8, "abc").grown(before)
+    assert not Window(8, 12, "defg").grown(before)
+
+
 @pytest.mark.parametrize("text", [*SHORT, *LONG, "a. " * 100 + "。" * 300, "x" * 199 + "。」 y" + "x" * 198 + "。"])
 def test_no_cut_changes_a_window(text: str) -> None:
     for at in range(0, len(text), 1 if len(text) < 200 else 7):

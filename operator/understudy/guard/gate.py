@@ -151,12 +151,12 @@ class Gate:
         """The window that is not complete, if verdicts on it will be awaited: to be asked about when it takes long."""
         return self._windows.unfinished() if self._windows is not None and self._awaited and not self._closed else None
 
-    def warned(self, detector: str, findings: Sequence[Finding]) -> Release:
+    def warned(self, detector: str, window: Window, findings: Sequence[Finding]) -> Release:
         """What a detector finds in a window that is not complete: it may end the answer, and releases nothing.
 
         Whatever does not end it is left to the verdict on the whole window; so is a detector that failed.
         """
-        if self._closed or detector in self._lost:
+        if self._closed or detector in self._lost or not all(_answers(detector, window, each) for each in findings):
             return _NOTHING
         judged = self._judge(findings)
         ending = [each for each in judged if each.decision.content >= Content.REPLACE]

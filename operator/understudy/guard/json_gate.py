@@ -151,6 +151,10 @@ class LiteralWindow(Window):
 
     gate: Gate
 
+    def grown(self, before: Window) -> bool:
+        """As Window: of the same text alone."""
+        return isinstance(before, LiteralWindow) and self.gate is before.gate and Window.grown(self, before)
+
 
 class _Literal:
     """A string literal that is not let out yet, or not to its end. `open` until it was closed or the text ended."""
@@ -224,6 +228,19 @@ class JsonGate:
         releases: list[Release] = []
         if self._end is None and isinstance(window, LiteralWindow):
             self._add(releases, window.gate, window.gate.heard(detector, window, findings, status))
+        return self._together(releases)
+
+    def pending(self) -> LiteralWindow | None:
+        """As Gate: of the text that grows, a string literal or what is around them."""
+        gate = self._outside if self._inside is None else self._inside.gate
+        window = gate.pending() if self._goes_on() else None
+        return None if window is None else LiteralWindow(window.start, window.end, window.text, gate)
+
+    def warned(self, detector: str, window: Window, findings: Sequence[Finding]) -> Release:
+        """What a detector finds in what `pending` gave: it may end the answer, and releases nothing."""
+        releases: list[Release] = []
+        if self._goes_on() and isinstance(window, LiteralWindow):
+            self._add(releases, window.gate, window.gate.warned(detector, window, findings))
         return self._together(releases)
 
     def close(self) -> None:

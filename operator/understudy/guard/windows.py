@@ -21,6 +21,10 @@ class Window:
     end: int
     text: str
 
+    def grown(self, before: "Window") -> bool:
+        """Whether it is `before` with more of its text."""
+        return self.start == before.start and self.end > before.end
+
 
 class Windows:
     """Cuts one text, which begins at position `start`."""

@@ -10,6 +10,7 @@ from tests.gateway.guardrails import CRISIS, NUMBERS, WORDS, rule
 from understudy.gateway.policy.guarding import Guarding, guarding_of
 from understudy.gateway.policy.verdicts import Facts, Guarded, Verdicts
 from understudy.guard.hyperscan_engine import hyperscan_engine
+from understudy.guard.json_gate import json_plans
 from understudy.guard.plan import FailurePolicy
 from understudy.guard.policy import compile_policy
 
@@ -52,7 +53,7 @@ def asking(policy: FailurePolicy = "Closed") -> Guarding:
     judges = frozenset({"g0/j"})
     rules = {"g0/j": holds.output.text.rules["g0/words"]}
     text = replace(holds.output.text, rules=rules, asked=judges, awaited=judges, on_failure={"g0/j": policy})
-    return replace(holds, output=replace(holds.output, text=text))
+    return replace(holds, output=replace(holds.output, text=text, json=json_plans(text)))
 
 
 def whole(judge: Guarded, answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -43,9 +43,7 @@ class Worker:
             "understudy_answered_total": ("Answered", {"": float(self.answered)}),
             "understudy_connections": ("Connected", {"": 2.0}),
         }
-        said = Notice(
-            self.ready, self.listed, self.standings, {KEY: self.named}, gauges, self.guards, self.detectors
-        )
+        said = Notice(self.ready, self.listed, self.standings, {KEY: self.named}, gauges, self.guards, self.detectors)
         return parse_notice(dump_notice(said))
 
 

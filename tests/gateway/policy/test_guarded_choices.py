@@ -427,8 +427,10 @@ def test_a_window_that_is_not_complete_may_end_an_answer_and_lets_out_nothing() 
     judge = guard(asking())
     judge.chunk(chunk({"content": "one two"}))
     judge.chunk(chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"x'}}]}))
-    [question] = judge.verdicts.waiting()
+    question, of_tool = judge.verdicts.waiting()
     assert (question.window.text, question.early) == ("one two", True)
+    assert (of_tool.window.text, of_tool.early) == ("x", True)
+    assert judge.heard(of_tool, "g0/j", (), "ok") == []
     assert judge.heard(question, "g0/j", (), "ok") == []
     assert judge.heard(question, "g0/j", (), "timeout") == []
     assert not judge.verdicts.failed

@@ -50,6 +50,14 @@ class TextGate(Protocol):
         """What a detector says to a window."""
         ...
 
+    def pending(self) -> Window | None:
+        """The window that is not complete, if verdicts on it will be awaited."""
+        ...
+
+    def warned(self, detector: str, window: Window, findings: Sequence[Finding]) -> Release:
+        """What a detector finds in a window that is not complete."""
+        ...
+
     def close(self) -> None:
         """The reader has gone."""
         ...
@@ -204,7 +212,7 @@ class Question:
         gate = self.passage.gate
         if not self.early:
             return gate.heard(detector, self.window, findings, status)
-        return gate.warned(detector, findings) if status == "ok" and isinstance(gate, Gate) else Release()
+        return gate.warned(detector, self.window, findings) if status == "ok" else Release()
 
 
 class Verdicts:
@@ -247,7 +255,7 @@ class Verdicts:
     def waiting(self) -> list[Question]:
         """Windows that are not complete, of which the word will be waited for."""
         gates = ((passage, passage.gate) for passage in self._open)
-        windows = ((passage, gate.pending()) for passage, gate in gates if isinstance(gate, Gate))
+        windows = ((passage, gate.pending()) for passage, gate in gates)
         return [Question(passage, window, early=True) for passage, window in windows if window is not None]
 
     def open(self, channel: str, choice: int) -> Passage:

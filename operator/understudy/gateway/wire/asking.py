@@ -48,7 +48,7 @@ class Asking:
             waiting = {question.passage: question for question in self._verdicts.waiting()}
             for passage, question in waiting.items():
                 last = known.get(passage)
-                if last is not None and last.start == question.window.start and last != question.window:
+                if last is not None and question.window.grown(last):
                     self._verdicts.questions.append(question)
             known = {passage: question.window for passage, question in waiting.items()}
             self.look()

@@ -63,9 +63,9 @@ class InProcess(Databases):
         pass
 
 
-async def load(gateway: Gateway) -> None:
+async def load(gateway: Gateway, databases: Databases | None = None) -> None:
     """Have the gateway's Guardrails loaded."""
-    await loader(gateway).load()
+    await loader(gateway, databases).load()
     gateway.world.compile()
     gateway.plane.rerouted()
 

@@ -3,23 +3,28 @@
 import asyncio
 import base64
 import sys
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.gateway.clients import chat, client
+from tests.gateway.engines import answers_well, engine
 from tests.gateway.fakeapi import fake_api
 from tests.gateway.gateways import gateway
 from tests.gateway.guardrails import InProcess, guard, guarded, load, loader, policy_spec
 from tests.gateway.worlds import table, world_of
 from understudy.domain.table import Guard
-from understudy.gateway import databases
+from understudy.gateway import databases, guards
 from understudy.gateway.databases import Databases
 from understudy.gateway.guards import Guards, Loader, _asking
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.objects import shards_of
 from understudy.gateway.snapshot import dump
 from understudy.gateway.world import World
+from understudy.guard.engines import UnusableError
 from understudy.guard.hyperscan_engine import hyperscan_engine
 from understudy.guard.needles import Needle, Pattern, PatternError, prepare
 from understudy.guard.shards import pack
@@ -59,7 +64,7 @@ async def test_what_hyperscan_does_not_take_is_said_by_name(tmp_path: Path) -> N
 
 async def test_a_compiler_that_dies_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(OSError, match="ended with 1"):
+    with pytest.raises(UnusableError, match="ended with 1"):
         await Databases(tmp_path).compile([needles("darn")])
 
 
@@ -165,16 +170,135 @@ async def test_two_deployments_under_the_same_guardrails_share_what_was_compiled
 
 
 @pytest.mark.parametrize(("fail_open", "unguarded"), [(False, True), (True, False)])
-async def test_a_policy_that_cannot_be_compiled_is_refused_and_says_why(fail_open: bool, unguarded: bool) -> None:
+async def test_a_policy_that_no_engine_takes_is_refused_and_says_why(
+    fail_open: bool, unguarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Refusing(InProcess):
         async def compile(self, several: Any) -> None:
-            raise PatternError("too odd")
+            raise PatternError("odd")
 
+    def refuses(needles: Any) -> Any:
+        raise PatternError("too odd")
+
+    monkeypatch.setattr("understudy.gateway.guards.PortableEngine", refuses)
     said, shards = guard(policy_spec(), "calm", failOpen=fail_open)
     async with gateway({**guarded(1), "tables": [table(guards=[said])], "shards": shards}) as g:
         await loader(g, Refusing(Path())).load()
         assert told(g.world) == {said["policy"]: "too odd"}
         assert bool(g.world.compile().deployments[KEY].unguarded) is unguarded
+
+
+def dies(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    return "the process in which hyperscan compiles patterns ended with 1"
+
+
+def lacks(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(sys.modules, "understudy.guard.hyperscan_engine", None)
+    return "hyperscan cannot be loaded here (import of understudy.guard.hyperscan_engine halted; None in sys.modules)"
+
+
+def takes_too_long(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(databases, "_SECONDS", 0.0)
+    return "they take more than 0 s to compile: write fewer, or simpler ones"
+
+
+@pytest.mark.parametrize("trouble", [dies, lacks, takes_too_long])
+async def test_where_hyperscan_cannot_be_had_the_portable_engine_looks_and_that_is_told(
+    trouble: Callable[[pytest.MonkeyPatch], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = f"{trouble(monkeypatch)}; the portable engine finds the same, and takes longer"
+    async with (
+        engine(answers_well("well, da", "rn it")) as server,
+        gateway(guarded(server.port, ("calm", policy_spec("Redact")))) as g,
+        client(g.port) as c,
+    ):
+        await load(g, Databases(tmp_path))
+        [policy] = told(g.world)
+        assert told(g.world) == {policy: "loaded"}
+        [(name, state)] = g.world.guards.portable().items()
+        assert (name, state.why) == (f"default/calm/{policy}/", why)
+        assert abs(time.time() - state.since) < 3600
+        assert g.plane.gauges()["understudy_guard_portable_deployments"][1] == {"": 1}
+        assert (await c.ask(chat(stream=True))).text == "well, [rude] it"
+
+
+async def test_where_hyperscan_looks_nothing_is_told_of_engines() -> None:
+    async with gateway(guarded(1, ("calm", policy_spec()))) as g:
+        await load(g)
+        assert g.world.guards.portable() == {}
+        assert g.plane.gauges()["understudy_guard_portable_deployments"][1] == {"": 0}
+
+
+async def test_what_is_put_in_place_of_a_wrong_part_is_taken_before_the_table_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guards, "_FIRST_PATIENCE", 0.001)
+    said, shards = guard(policy_spec(), "calm")
+    world = world_of({**guarded(1), "tables": [table(guards=[said])]})
+    right, parts = base64.b64decode(shards[0]["data"]), [b"junk"] * 3
+    loaded, changes = asyncio.Event(), []
+
+    async def fetch(namespace: str, name: str) -> bytes:
+        if not parts:
+            return right
+        if len(parts) == 1:
+            parts.clear()
+            raise OSError("it is just being made again")
+        return parts.pop()
+
+    def changed(keys: Iterable[str]) -> None:
+        world.guarded(keys)
+        changes.append(told(world)[said["policy"]])
+        if changes[-1] == "loaded":
+            loaded.set()
+
+    loads = Loader(world.guards, InProcess(Path()), world.wanted, changed, fetch)
+    running = asyncio.ensure_future(loads.run())
+    await asyncio.wait_for(loaded.wait(), 30)
+    assert guarding(world).policies == {"calm": said["policy"]}
+    # Of what is as wrong as before nobody is told again.
+    assert [change[:6] for change in changes] == ["part 0", "loaded"]
+    assert loads._again == set()
+    running.cancel()
+
+
+async def test_between_looks_at_what_was_refused_there_is_ever_more_time_but_a_minute_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float | None] = []
+
+    def at_once(seconds: float | None) -> asyncio.Timeout:
+        waits.append(seconds)
+        return timeout(0)
+
+    timeout = asyncio.timeout
+    monkeypatch.setattr(asyncio, "timeout", at_once)
+    said, _ = guard(policy_spec(), "calm")
+    world = world_of({**guarded(1), "tables": [table(guards=[said])]})
+    enough = asyncio.Event()
+
+    async def fetch(namespace: str, name: str) -> bytes:
+        if len(waits) == 9:
+            enough.set()
+        return b"junk"
+
+    loads = Loader(world.guards, InProcess(Path()), world.wanted, world.guarded, fetch)
+    running = asyncio.ensure_future(loads.run())
+    await enough.wait()
+    running.cancel()
+    assert waits[:9] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+async def test_what_a_snapshot_has_wrong_is_not_looked_for_again() -> None:
+    said, _ = guard(policy_spec(), "calm")
+    world = world_of({**guarded(1), "tables": [table(guards=[said])]})
+    world.guards.shards[("default", said["shards"][0])] = b"junk"
+    loads = Loader(world.guards, InProcess(Path()), world.wanted, world.guarded)
+    running = asyncio.ensure_future(loads.run())
+    await asyncio.wait_for(loads.settle(), 10)
+    assert world.guards.shards[("default", said["shards"][0])] == b"junk"
+    running.cancel()
 
 
 @pytest.mark.parametrize("data", [b"junk", b""])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.guard.corpus import needles
 from tests.guard.test_scan import found, leaks, pieces, steps
 from understudy.guard import portable_engine
-from understudy.guard.engines import EngineError, MakeEngine
+from understudy.guard.engines import EngineError, MakeEngine, UnusableError
 from understudy.guard.hyperscan_engine import HyperscanEngine, compile_needles, hyperscan_engine, kind, load
 from understudy.guard.needles import Needle, Pattern, PatternError, prepare
 from understudy.guard.portable_engine import PortableEngine
@@ -229,8 +229,17 @@ def test_a_stream_that_was_closed_fails_and_does_not_answer(make: MakeEngine) ->
 def test_a_database_is_loaded_where_it_was_made_and_nothing_else_is() -> None:
     assert kind() == kind() != ""
     assert isinstance(load(compile_needles([literal("darn")])), HyperscanEngine)
-    with pytest.raises(ValueError, match="not a database of this library"):
+    with pytest.raises(UnusableError, match="not a database of this library"):
         load(b"something else")
+
+
+def test_where_the_library_does_not_run_there_are_no_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise hyperscan.error("arch")
+
+    monkeypatch.setattr("understudy.guard.hyperscan_engine._compile", refuses)
+    with pytest.raises(UnusableError, match="does not run on this processor"):
+        kind.__wrapped__()
 
 
 ALPHABET = "ab1 é人l!|νη바\u0e31\u0301\u200b-"

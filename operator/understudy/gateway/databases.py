@@ -3,6 +3,9 @@
 To compile thousands of patterns takes seconds and memory that is never given back: it would stand in the way of every
 request. A file is known by what it was compiled from, the library and the processor, so it is never wrong, and a
 restart needs no compiler. Workers that need the same one wait for the first of them.
+
+Where there is no hyperscan that can be loaded a gateway must be able to say so: nothing of it is imported before it is
+needed.
 """
 
 import asyncio
@@ -10,17 +13,18 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import orjson
 
-from understudy.guard.engines import Engine
-from understudy.guard.hyperscan_engine import compile_expressions, kind, load
+from understudy.guard.engines import Engine, UnusableError
 from understudy.guard.needles import Needle, PatternError
 
 _SUFFIX: Final = ".hs"
@@ -42,7 +46,7 @@ class Databases:
     def engine(self, needles: Sequence[Needle]) -> Engine:
         """The engine for these needles, once they were compiled. Takes milliseconds.
 
-        Raises OSError if there is no file of them, or it was damaged.
+        Raises OSError if there is no file of them, or it was damaged, UnusableError where hyperscan cannot be had.
         """
         path = self._path(_expressions(needles))
         written = path.read_bytes()
@@ -52,12 +56,14 @@ class Databases:
             raise OSError(errno.EIO, "was damaged, and is gone now", str(path))
         with contextlib.suppress(OSError):
             os.utime(path)
-        return load(database)
+        engine: Engine = _hyperscan().load(database)
+        return engine
 
     async def compile(self, several: Sequence[Sequence[Needle]]) -> None:
         """See to it that there is a file of each of these.
 
-        Raises PatternError for what hyperscan does not take, OSError where the folder, or a process, cannot be had.
+        Raises PatternError for what hyperscan does not take, UnusableError where it cannot be had or its compiler dies,
+        OSError where the folder, or a process, cannot be had.
         """
         missing = [each for needles in several if not self._path(each := _expressions(needles)).exists()]
         if not missing:
@@ -72,7 +78,7 @@ class Databases:
         if out:
             raise PatternError(out.decode())
         if status:
-            raise OSError(f"the process that compiles patterns ended with {status}")
+            raise UnusableError(f"the process in which hyperscan compiles patterns ended with {status}")
 
     def make(self, several: Sequence[Expressions]) -> None:
         """What the process does that `compile` starts."""
@@ -80,12 +86,12 @@ class Databases:
             path = self._path(expressions)
             with self._locked():
                 if not path.exists():
-                    database = compile_expressions(expressions)
+                    database = _hyperscan().compile_expressions(expressions)
                     # A damaged database could end the process that asks it.
                     self._write(hashlib.sha256(database).digest() + database).replace(path)
 
     def _path(self, expressions: Expressions) -> Path:
-        said = orjson.dumps([kind(), [expression for _, expression in expressions]])
+        said = orjson.dumps([_hyperscan().kind(), [expression for _, expression in expressions]])
         return self._folder / (hashlib.sha256(said).hexdigest() + _SUFFIX)
 
     @contextlib.contextmanager
@@ -104,6 +110,14 @@ class Databases:
         found = sorted(self._folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in found[KEPT:]:
             path.unlink(missing_ok=True)
+
+
+def _hyperscan() -> ModuleType:
+    """What there is of hyperscan; raises UnusableError where that is nothing."""
+    try:
+        return importlib.import_module("understudy.guard.hyperscan_engine")
+    except ImportError as error:
+        raise UnusableError(f"hyperscan cannot be loaded here ({error})") from error
 
 
 async def _run(*arguments: str) -> tuple[bytes, int]:

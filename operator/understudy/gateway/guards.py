@@ -1,23 +1,26 @@
 """The Guardrails that tables name, from the parts in which the operator left them to what requests are judged by.
 
 What a table names is fetched, put together, compiled in another process, and loaded; until that is done its deployment
-goes on under the policies that it had. A policy that is not what the table says it is, or cannot be compiled, is
-refused: then nobody is served who would need it.
+goes on under the policies that it had. A policy that is not what the table says it is, or that no engine takes, is
+refused: then nobody is served who would need it. Its parts are fetched again now and then, for what was put in place
+of a wrong one may be right. Where hyperscan cannot be had the portable engine looks in its place, and that is told.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from understudy.domain.state import LOADED, policy_key
+from understudy.domain.state import LOADED, DetectorState, policy_key
 from understudy.domain.table import Guard
 from understudy.gateway.databases import Databases
 from understudy.gateway.policy.guarding import PINNED, Guarding, guarding_of
-from understudy.guard.engines import Engine
+from understudy.guard.engines import Engine, UnusableError
 from understudy.guard.needles import Needle, PatternError
 from understudy.guard.policy import Policy, PolicyError, compile_policy
+from understudy.guard.portable_engine import PortableEngine
 from understudy.guard.shards import ShardError, unpack
 
 LOG: Final = logging.getLogger(__name__)
@@ -25,6 +28,9 @@ LOG: Final = logging.getLogger(__name__)
 _LOADING: Final = "not loaded yet"
 _FIRST_BACKOFF: Final = 0.2
 _LONGEST_BACKOFF: Final = 5.0
+# Between two looks whether parts that were refused are others by now.
+_FIRST_PATIENCE: Final = 1.0
+_LONGEST_PATIENCE: Final = 60.0
 
 Fetch = Callable[[str, str], Awaitable[bytes]]
 """What a part says, by namespace and name; raises OSError or ApiError where it cannot be had."""
@@ -34,11 +40,17 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the guards of a table came to: `guarding`, and why not all of them hold that must (else empty)."""
+    """What the guards of a table came to: `guarding`, and why not all of them hold that must (else empty).
+
+    `refused`: the parts of one of them are not what they should be. `portable` is since when and why hyperscan does not
+    look for its patterns, None where it does.
+    """
 
     guards: tuple[Guard, ...]
     guarding: Guarding | None
     missing: str
+    refused: bool = False
+    portable: DetectorState | None = None
 
 
 @dataclass(slots=True)
@@ -78,6 +90,19 @@ class Guards:
                 if told.get(guard.policy, LOADED) == LOADED:
                     told[guard.policy] = state
         return told
+
+    def portable(self) -> dict[str, DetectorState]:
+        """Of each policy for which the portable engine looks why it does, as `/state` has it."""
+        return {
+            f"{policy_key(deployment.partition('/')[0], guard.name, guard.policy)}/": outcome.portable
+            for deployment, outcome in self.outcomes.items()
+            if outcome.portable is not None
+            for guard in outcome.guards
+        }
+
+    def portable_deployments(self) -> int:
+        """For how many the portable engine looks."""
+        return sum(outcome.portable is not None for outcome in self.outcomes.values())
 
     def pending(self, wanted: Mapping[str, tuple[Guard, ...]]) -> list[str]:
         """Deployments whose guards have not come to anything yet."""
@@ -137,7 +162,10 @@ class Loader:
         self._policies: dict[tuple[str, str], tuple[Policy, Mapping[str, Any]] | str] = {}
         # What is followed, and when a table named it last.
         self._followed: dict[str, tuple[tuple[str, Policy], float]] = {}
-        self._built: dict[tuple[str, ...], Guarding] = {}
+        self._built: dict[tuple[str, ...], tuple[Guarding, DetectorState | None]] = {}
+        self._patience = _FIRST_PATIENCE
+        # Deployments whose parts were refused, and are to be looked at again.
+        self._again: set[str] = set()
 
     async def settle(self) -> None:
         """Wait until all that tables name by now is loaded, or cannot be for the moment."""
@@ -164,7 +192,32 @@ class Loader:
             else:
                 backoff = _FIRST_BACKOFF
                 self._pass_over()
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for other tables, or until it is time to look again at what was refused."""
+        refused = [key for key, outcome in self._guards.outcomes.items() if outcome.refused]
+        if not refused or self._fetch is None:
+            self._patience = _FIRST_PATIENCE
+            await self._news.wait()
+            return
+        try:
+            async with asyncio.timeout(self._patience):
                 await self._news.wait()
+            self._patience = _FIRST_PATIENCE
+        except TimeoutError:
+            self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
+            self._again.update(refused)
+            self._forget_refused()
+
+    def _forget_refused(self) -> None:
+        """Have what was refused read anew, from parts that are fetched anew."""
+        for key in self._again:
+            for guard in self._guards.outcomes[key].guards:
+                if isinstance(self._policies.get((guard.name, guard.policy)), str):
+                    del self._policies[(guard.name, guard.policy)]
+                    for shard in guard.shards:
+                        self._guards.shards.pop((key.partition("/")[0], shard), None)
 
     def _pass_over(self) -> None:
         if not self._news.is_set():
@@ -176,12 +229,16 @@ class Loader:
         self._guards.keep(wanted)
         self._tidy(wanted)
         failed: OSError | None = None
-        for key in self._guards.pending(wanted):
+        self._again &= wanted.keys()
+        for key in dict.fromkeys((*self._guards.pending(wanted), *self._again)):
             try:
-                self._guards.outcomes[key] = await self._outcome(key, wanted[key])
+                outcome = await self._outcome(key, wanted[key])
             except OSError as error:
                 failed = error
-            else:
+                continue
+            self._again.discard(key)
+            if outcome != self._guards.outcomes.get(key):
+                self._guards.outcomes[key] = outcome
                 self._tell()
                 self._changed([key])
         self._tell()
@@ -198,21 +255,22 @@ class Loader:
                 found.append(known)
             elif not guard.open:
                 missing.append(f"{guard.name}: {known}")
+        refused = len(found) < len(guards)
         try:
-            guarding = await self._guarding(found) if found else None
+            guarding, portable = await self._guarding(found) if found else (None, None)
         except PatternError as error:
             # All are taken together or not at all: which of them it was is in the sentence.
             for policy, _ in found:
                 self._guards.states[policy.hash] = str(error)
             closed = [guard.name for guard in guards if not guard.open]
-            return Outcome(guards, None, f"{', '.join(closed)}: {error}" if closed else "")
+            return Outcome(guards, None, f"{', '.join(closed)}: {error}" if closed else "", refused)
         for policy, _ in found:
             self._guards.states[policy.hash] = LOADED
             order = self._guards.loaded.setdefault((namespace, policy.name), [])
             if policy.hash in order:
                 order.remove(policy.hash)
             order.append(policy.hash)
-        return Outcome(guards, guarding, "; ".join(missing))
+        return Outcome(guards, guarding, "; ".join(missing), refused, portable)
 
     async def _policy(self, namespace: str, guard: Guard) -> tuple[Policy, Mapping[str, Any]] | str:
         """The policy that a guard means, with its spec, or why it is refused."""
@@ -227,7 +285,8 @@ class Loader:
             raise
         found = await asyncio.to_thread(_read, parts, guard)
         if isinstance(found, str):
-            LOG.warning("Guardrail %s/%s is refused: %s", namespace, guard.name, found)
+            if self._guards.states[guard.policy] != found:
+                LOG.warning("Guardrail %s/%s is refused: %s", namespace, guard.name, found)
             self._guards.states[guard.policy] = found
         self._policies[(guard.name, guard.policy)] = found
         return found
@@ -240,8 +299,10 @@ class Loader:
             known = self._guards.shards[(namespace, name)] = await self._fetch(namespace, name)
         return known
 
-    async def _guarding(self, found: Sequence[tuple[Policy, Mapping[str, Any]]]) -> Guarding:
-        """What these policies come to; raises PatternError or OSError."""
+    async def _guarding(
+        self, found: Sequence[tuple[Policy, Mapping[str, Any]]]
+    ) -> tuple[Guarding, DetectorState | None]:
+        """What these policies come to, and why not by hyperscan; raises PatternError or OSError."""
         name = tuple(part for policy, _ in found for part in (policy.name, policy.hash))
         known = self._built.get(name)
         if known is not None:
@@ -249,9 +310,16 @@ class Loader:
         policies, specs = [policy for policy, _ in found], [spec for _, spec in found]
         asked: list[Sequence[Needle]] = []
         await asyncio.to_thread(guarding_of, policies, specs, _asking(asked))
-        await self._databases.compile(asked)
-        built = await asyncio.to_thread(guarding_of, policies, specs, self._databases.engine)
-        self._built[name] = built
+        portable = None
+        try:
+            await self._databases.compile(asked)
+            guarding = await asyncio.to_thread(guarding_of, policies, specs, self._databases.engine)
+        except (PatternError, UnusableError) as error:
+            guarding = await asyncio.to_thread(guarding_of, policies, specs, PortableEngine)
+            why = f"{error}; the portable engine finds the same, and takes longer"
+            LOG.warning("Guardrails %s: %s", ", ".join(policy.name for policy in policies), why)
+            portable = DetectorState(why, time.time())
+        built = self._built[name] = guarding, portable
         return built
 
     def _tell(self) -> None:
@@ -271,7 +339,7 @@ class Loader:
         named = {(guard.name, guard.policy) for guards in wanted.values() for guard in guards}
         self._policies = {name: found for name, found in self._policies.items() if name in named}
         used = {id(outcome.guarding) for outcome in self._guards.outcomes.values()}
-        self._built = {name: built for name, built in self._built.items() if id(built) in used}
+        self._built = {name: built for name, built in self._built.items() if id(built[0]) in used}
 
 
 def _read(parts: Sequence[bytes], guard: Guard) -> tuple[Policy, Mapping[str, Any]] | str:

@@ -243,13 +243,12 @@ class Station:
 
     def detectors(self) -> dict[str, DetectorState]:
         """As the admin port's Source."""
-        return self.plane.panel.told(
-            {
-                policy_key(deployment.partition("/")[0], guard.name, guard.policy)
-                for deployment, guards in self.world.wanted().items()
-                for guard in guards
-            }
-        )
+        named = {
+            policy_key(deployment.partition("/")[0], guard.name, guard.policy)
+            for deployment, guards in self.world.wanted().items()
+            for guard in guards
+        }
+        return {**self.plane.panel.told(named), **self.world.guards.portable()}
 
     def beside(self) -> dict[str, Beside]:
         """As the admin port's Source."""

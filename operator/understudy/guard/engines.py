@@ -10,6 +10,10 @@ class EngineError(Exception):
     """An engine has failed in the middle of a stream: what it would have said about the text is unknown."""
 
 
+class UnusableError(Exception):
+    """An engine cannot be had here, whatever it is to look for, or could not be made ready: why, in a sentence."""
+
+
 class Matcher(Protocol):
     """One stream in one view."""
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import hyperscan
 
-from understudy.guard.engines import EngineError
+from understudy.guard.engines import EngineError, UnusableError
 from understudy.guard.needles import Needle, PatternError
 
 _FLAGS: Final = hyperscan.HS_FLAG_UTF8
@@ -88,9 +88,15 @@ class HyperscanMatcher:
 
 @cache
 def kind() -> str:
-    """Which databases this library loads on this processor: its version, and what the processor has."""
+    """Which databases this library loads on this processor: its version, and what the processor has.
+
+    Raises UnusableError where the library does not run.
+    """
     database = hyperscan.Database(mode=hyperscan.HS_MODE_STREAM)
-    _compile(database, ["a"])
+    try:
+        _compile(database, ["a"])
+    except hyperscan.error as error:
+        raise UnusableError(f"hyperscan does not run on this processor ({error})") from error
     return str(database.info())
 
 
@@ -115,12 +121,12 @@ def compile_needles(needles: Sequence[Needle]) -> bytes:
 
 
 def load(database: bytes) -> HyperscanEngine:
-    """An engine from what `compile_needles` made. Takes milliseconds. Raises ValueError for what it did not make."""
+    """An engine from what `compile_needles` made. Takes milliseconds. Raises UnusableError for what it did not make."""
     try:
         loaded = hyperscan.loadb(database, hyperscan.HS_MODE_STREAM)
         loaded.scratch = hyperscan.Scratch(loaded)
     except hyperscan.error as error:
-        raise ValueError(f"not a database of this library for this processor ({error})") from error
+        raise UnusableError(f"not a database of this library for this processor ({error})") from error
     return HyperscanEngine(loaded)
 
 

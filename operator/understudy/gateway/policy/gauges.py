@@ -14,6 +14,7 @@ _LEAST: Final = frozenset({"understudy_detector_healthy", "understudy_tls_expira
 _MOST: Final = frozenset(
     {
         "understudy_access_keys",
+        "understudy_guard_portable_deployments",
         "understudy_limit_shares",
         "understudy_outbox_age_seconds",
         "understudy_watch_age_seconds",

@@ -273,6 +273,10 @@ class Plane:
                 "Secrets with the label of access keys, by whether they could be read",
                 {"known": len(self.world.key_scopes), "unreadable": len(self.world.unreadable)},
             ),
+            "understudy_guard_portable_deployments": (
+                "Deployments for whose Guardrails the portable engine looks, since hyperscan cannot",
+                {"": self.world.guards.portable_deployments()},
+            ),
             **self.clients.gauges(),
             **self.budgets.gauges(),
             **self.panel.gauges(),

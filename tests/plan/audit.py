@@ -14,6 +14,7 @@ from understudy.domain.names import LABEL_REVISION
 from understudy.domain.state import LOADED
 from understudy.domain.table import parse_table
 from understudy.plan.actions import Action, Apply, Delete, Plan
+from understudy.plan.replay import ReplayReport, bad, probe_sets
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Audit:
     _stable_seen: float = 0.0
     _paired: dict[tuple[str, str, str], int] = field(default_factory=dict)
     _pairs: int = 0
+    _replayed: ReplayReport | None = None
     visited: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -60,6 +62,7 @@ class Audit:
     def lapse(self, length: float) -> None:
         """Time goes by, watched."""
         self.cluster.pass_time(length)
+        self._replayed = self.cluster.replayed or self._replayed
         self._look()
 
     def judge(self, decided: Plan) -> None:
@@ -249,6 +252,7 @@ class Audit:
         self._check_choice(before, now)
         self._check_step(before, now)
         self._check_switch(before, now)
+        self._check_replay(before, now)
         self._check_pairs(before, now)
 
     def _check_choice(self, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -287,6 +291,23 @@ class Audit:
             return
         least = shadow.get("samples", 200)
         assert self._pairs >= least, f"I11: Shadow passed with {self._pairs} of {least} pairs"
+
+    def _check_replay(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """I17: whoever is heard has answered every probe set, and is no worse than stable by what was judged."""
+        if before["phase"] != "Preparing" or now["phase"] not in ("Shadow", "Canary") or not now["stable"]:
+            return
+        cluster, own = self.cluster, now["rollout"]
+        if now["candidate"] == now.get("pinnedRevision") or cluster.true_time - self._stable_seen >= 25:
+            return
+        known = self._replayed
+        for probes in probe_sets(cluster.guardrails):
+            assert known is not None, f"I17: {now['candidate']} was asked nothing"
+            assert (known.matter.run, known.matter.revision) == (int(own["run"]), now["candidate"]), "I17: another was"
+            said = known.of(probes)
+            own_bad, other_bad = bad(probes, said.subject), bad(probes, said.other)
+            assert len(own_bad) <= len(other_bad) + probes.tolerance, f"I17: {now['candidate']} says worse than stable"
+            judged = [prompt for prompt, spoken in said.subject.items() if not spoken.unknown]
+            assert len(judged) == probes.prompts or not probes.must, f"I17: {probes.prompts - len(judged)} not judged"
 
     def _check_switch(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """BlueGreen switches when it is told to, when its time is over, or when stable has long been away."""

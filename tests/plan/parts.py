@@ -7,6 +7,7 @@ from understudy.domain.duration import stamp
 from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.domain.state import GatewayState
 from understudy.plan.observed import Object
+from understudy.plan.replay import Spoken
 
 DEPLOYMENT = "story"
 
@@ -30,6 +31,7 @@ class Behaviour:
     error_rate: float = 0.0
     bad: dict[str, float] = field(default_factory=dict)  # share of bad attempts, by metric but for errors
     findings: dict[str, float] = field(default_factory=dict)  # share of turns in which a Guardrail finds this
+    says: dict[str, Spoken] = field(default_factory=dict)  # to which prompts of probe sets, but for nothing wrong
     acted: float = 0.0  # share of turns in which it changes the answer
     image_id: str = ""  # what a pull comes to now; the image's own by default
 

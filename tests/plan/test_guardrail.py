@@ -19,6 +19,7 @@ from understudy.plan.guardrail import (
     SOON,
     GuardrailPlan,
     ObservedGuardrail,
+    Probes,
     User,
     Verdict,
     needs_verdict,
@@ -368,3 +369,19 @@ def test_those_of_a_guardrail_that_is_gone_or_going_are_swept_too_and_those_that
 def test_one_that_is_gone_with_all_its_parts_is_looked_at_no_more() -> None:
     assert plan_guardrail(seen(guardrail=None)) == GuardrailPlan()
     assert not needs_verdict(seen(guardrail=None, policy=""))
+
+
+def test_a_probe_set_that_can_be_read_is_named_by_the_status() -> None:
+    plan = plan_guardrail(seen(probes=Probes("prompts.jsonl", "ab" * 32, 40)))
+    assert (plan.status or {})["probeSet"] == {"key": "prompts.jsonl", "hash": "ab" * 32, "prompts": 40}
+    assert "probeSet" not in (plan_guardrail(seen()).status or {})
+
+
+def test_a_probe_set_that_is_wrong_is_a_mistake_in_the_guardrail_and_the_policy_before_holds_on() -> None:
+    first = seen()
+    compiled = after(first, plan_guardrail(first))
+    plan = plan_guardrail(replace(compiled, mistake="probeSet.configMapRef: line 3 is no JSON object"))
+    assert said(plan, "Ready") == ("False", "InvalidSpec")
+    assert said(plan, "Stalled") == ("True", "InvalidSpec")
+    assert message(plan, "Stalled").startswith("probeSet.configMapRef: line 3 is no JSON object; policy 5a5a5a5a")
+    assert (plan.status or {})["policyHash"] == NEW

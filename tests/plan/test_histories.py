@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from tests.plan.audit import Audit
 from tests.plan.parts import Behaviour
 from tests.plan.test_guards import compiled, edited, guardrail, mistaken
+from tests.plan.test_replay import probing
 from tests.plan.world import NAME, Cluster, rollout
 from understudy.plan.observed import Object
+from understudy.plan.replay import Spoken
 from understudy.plan.rollout import RULES
 from understudy.plan.rulebook import Rulebook
 
@@ -184,6 +186,15 @@ class History:
     def _but(self, name: str) -> tuple[Object, ...]:
         return tuple(g for g in self.cluster.guardrails if g["metadata"]["name"] != name)
 
+    def asking(self, prompts: int) -> None:
+        """A Guardrail holds with so many prompts in its probe set, or none does."""
+        found = (probing("probes", prompts=prompts, text=str(prompts)),) if prompts else ()
+        self.cluster.guardrails = (*self._but("probes"), *found)
+
+    def judging(self, why_not: str) -> None:
+        """Answers to probe sets cannot be judged, or can again."""
+        self.cluster.unjudged = why_not
+
     def guarding(self, whether: str) -> None:
         """A gateway cannot load what tables name, or can again."""
         for gateway in self.cluster.gateways[:1]:
@@ -236,7 +247,7 @@ class History:
         image = self.cluster.image("candidate") or self.cluster.image("stable")
         good = Behaviour()
         worse = {"errs": Behaviour(error_rate=1.0), "mute": Behaviour(fails_prompt=True), "worse": IMAGES["worse"]}
-        worse["rude"] = Behaviour(findings={"safety/hate/6": 1.0}, acted=1.0)
+        worse["rude"] = Behaviour(findings={"safety/hate/6": 1.0}, acted=1.0, says={"p1": Spoken("hate", 6)})
         self.cluster.behaviours[image] = worse.get(how, Behaviour(unhealthy=True) if how == "unhealthy" else good)
 
     def guardrail(self, action: str) -> None:
@@ -268,10 +279,10 @@ class History:
         """All faults stop."""
         cluster = self.cluster
         cluster.behaviours = {"slow": Behaviour(start=20.0)}
-        cluster.guardrails = tuple(compiled(selector={}) for _ in self._but("safety"))
+        cluster.guardrails = tuple(compiled(g["metadata"]["name"], selector={}) for g in self._but("safety"))
         cluster.nodes = dict.fromkeys(cluster.nodes, True)
         cluster.capacity, cluster.rate, cluster.long_streams = 20, 20.0, False
-        cluster.pod_rate = 100.0
+        cluster.pod_rate, cluster.unjudged = 100.0, ""
         for gateway in cluster.gateways:
             gateway.silent, gateway.lag, gateway.refuses = False, 0.2, ""
         if not cluster.gateways:
@@ -337,6 +348,8 @@ HAPPENINGS: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
     (History.scaled_by_hand, (0, 1, 5)),
     (History.turns_bad, ("errs", "mute", "unhealthy", "worse", "rude", "good")),
     (History.guardrail, ("Rollback", "PauseRollout", "Quarantine", "Notify", "")),
+    (History.asking, (0, 2, 6)),
+    (History.judging, ("detector guard: timeout", "")),
     (History.model, (0, 1)),
     (History.traffic, (0, 1, 50)),
     (History.testers, (0, 5)),

@@ -17,6 +17,7 @@ from understudy.plan.invariants import INVARIANTS, Draft, violations
 from understudy.plan.memory import Evidence
 from understudy.plan.observe import observe
 from understudy.plan.planner import plan
+from understudy.plan.replay import ProbeSet
 from understudy.plan.rollout import RULES
 from understudy.plan.state import State, brand
 from understudy.plan.world import World
@@ -104,6 +105,14 @@ def guarded(world: World, **guarding: Any) -> World:
     return replace(world, guarding=Guarding(**guarding))
 
 
+def unheard(world: World) -> World:
+    """The same before the first share, with a probe set that nobody has answered."""
+    sets = (ProbeSet("safe", "prompts", "key", "5a" * 32, 1, 4, 0, must=True),)
+    alone = replace(world.table, table=None) if world.table is not None else None
+    before = world.moved(replace(world.state, phase="Preparing", weight=0))
+    return replace(before, table=alone, probe_sets=sets)
+
+
 def stepped(world: World) -> Draft:
     return draft(world, weight=100)
 
@@ -163,6 +172,7 @@ BROKEN: list[tuple[str, Made]] = [
     ("I12", lambda w: draft(w, table({w.state.candidate: 10, w.state.stable: 90}))),
     ("I16", lambda w: draft(guarded(w, guards=(SAFE,)), table({w.state.candidate: 50, w.state.stable: 50}))),
     ("I16", lambda w: draft(replace(guarded(w, bare=("safe",)), table=None), table({w.state.stable: 100}))),
+    ("I17", lambda w: draft(unheard(w), table({w.state.candidate: 0, w.state.stable: 100}), phase="Shadow", weight=0)),
     ("I14", lambda w: draft(w, Delete("v1", "Service", NAMESPACE, "other", "somebody's", "9"))),
     ("I14", lambda w: draft(w, table({w.state.candidate: 50, w.state.stable: 50}, namespace="kube-system"))),
     ("I14", lambda w: draft(w, table({w.state.candidate: 50, w.state.stable: 50}, labels={}))),

@@ -32,6 +32,7 @@ from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe, ap
 from understudy.plan.memory import Memory
 from understudy.plan.observed import GatewayPod, Now, Object, Observed, ProbeReport, PromptResult, Settings
 from understudy.plan.planner import plan
+from understudy.plan.replay import ProbeSet, ReplayReport, SetReport, Spoken, compares
 from understudy.plan.rollout import RULES
 from understudy.plan.rulebook import Rulebook
 
@@ -65,6 +66,9 @@ class Cluster:
         self.long_streams = False
         self.probed: tuple[Probe, ...] = ()
         self.reports: dict[str, ProbeReport] = {}
+        self.replayed: ReplayReport | None = None
+        self.pace = 2  # prompts of a probe set that each side answers in a turn
+        self.unjudged = ""  # why no answer can be judged
         self.references: dict[tuple[str, str], str | None] = {}
         self.guardrails: tuple[Object, ...] = ()
         self.name_holders: dict[str, Key] = {}
@@ -190,7 +194,7 @@ class Cluster:
         """The leader dies; another process goes on with nothing in memory and clocks of its own."""
         self.process, self.memory, self.epoch = f"p{next(self._ids)}", None, self.epoch + 1
         self.mono = 7.0 * next(self._ids)
-        self.probed, self.reports = (), {}
+        self.probed, self.reports, self.replayed = (), {}, None
         for gateway in self.gateways:
             gateway.answered = None
 
@@ -248,6 +252,7 @@ class Cluster:
         self._run_pods()
         self._run_gateways(seconds)
         self._run_probes()
+        self._run_replay()
 
     def until(self, done: Callable[["Cluster"], bool], limit: int = 300, seconds: float = 1.0) -> "Cluster":
         """Turn until it is so; fails after `limit` turns."""
@@ -315,6 +320,7 @@ class Cluster:
                 for g in self.gateways
             ),
             probes={u: r for u, r in self.reports.items() if any(p.pod_uid == u for p in self.probed)},
+            replay=self.replayed,
             settings=self.settings,
             memory=self.memory,
             refused=self.refused,
@@ -329,6 +335,9 @@ class Cluster:
         """What was planned for what was observed, write by write, until one fails."""
         self.last, self.memory = decided, decided.memory
         self.probed = decided.probes
+        asked = decided.replay
+        if asked is None or self.replayed is None or self.replayed.matter != asked.matter:
+            self.replayed = ReplayReport(asked.matter) if asked is not None else None
         status = [self._status_action(observed, decided)] if self._status_changed(observed, decided) else []
         order = [*status, *decided.actions] if decided.status_first else [*decided.actions, *status]
         written: dict[Ref, str] = {}
@@ -667,6 +676,34 @@ class Cluster:
             done = old.completed_at if behaviour.fails_prompt else self.mono
             recent = (*old.recent, *runs)[-5 * max(1, len(probe.prompts)) :]
             self.reports[probe.pod_uid] = ProbeReport(probe.pod_uid, "ok", done, recent)
+
+    def _run_replay(self) -> None:
+        """Pods of both sides answer some more prompts of each probe set, stable's only if that decides."""
+        if self.replayed is None or self.last.replay is None:
+            return
+        asked, up = self.last.replay, {p.uid: p.image for p in self.pods.values() if p.ready and p.deleted is None}
+        sides = [next((up[uid] for uid in uids if uid in up), "") for uids in (asked.subjects, asked.others)]
+        self.replayed = replace(
+            self.replayed, sets={s.guardrail: self._replayed_set(s, self.replayed.of(s), *sides) for s in asked.sets}
+        )
+
+    def _replayed_set(self, probes: ProbeSet, known: SetReport, subject: str, other: str) -> SetReport:
+        own = self._answers(probes, known.subject, subject)
+        others = self._answers(probes, known.other, other if compares(probes, SetReport(own)) else "")
+        settled = any(said.unknown for said in (*own.values(), *others.values()))
+        return SetReport(own, others, settled)
+
+    def _answers(self, probes: ProbeSet, known: Mapping[str, Spoken], image: str) -> Mapping[str, Spoken]:
+        if not image:
+            return known
+        judged = {prompt: said for prompt, said in known.items() if not said.unknown}
+        left = [prompt for prompt in (f"p{n}" for n in range(probes.prompts)) if prompt not in judged]
+        says = self.behaviours.get(image, Behaviour()).says
+        fresh = {
+            prompt: Spoken(unknown=self.unjudged) if self.unjudged else says.get(prompt, Spoken())
+            for prompt in left[: self.pace]
+        }
+        return {**judged, **fresh}
 
     def _compared(self, probe: Probe, by_uid: Mapping[str, Pod]) -> bool | None:
         """Whether the comparator passes what has just failed; None if it cannot be asked."""

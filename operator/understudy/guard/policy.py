@@ -134,8 +134,8 @@ def compile_policy(name: str, spec: Mapping[str, Any], sources: Mapping[str, str
 
 
 def enforced(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a spec is a policy: not for whom it holds, nor which other policy it revokes."""
-    return {key: value for key, value in spec.items() if key not in ("selector", "revokeBefore")}
+    """What of a spec is a policy: not for whom it holds, which other one it revokes, nor what candidates are asked."""
+    return {key: value for key, value in spec.items() if key not in ("selector", "revokeBefore", "probeSet")}
 
 
 def is_open(spec: Mapping[str, Any]) -> bool:

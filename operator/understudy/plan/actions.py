@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from understudy.domain.names import MANAGER_CHILDREN, MANAGER_STATUS
 from understudy.plan.memory import Memory
+from understudy.plan.replay import Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,9 @@ class Plan:
     `actions` run in order and stop at the first failure (the next pass decides afresh). `status` is the
     ModelDeployment's whole status, or None when the resource is gone; it is written after the actions
     unless `status_first` (the commit of a promotion is that one write). `probes` is the complete set for
-    this key: a pod that is not named is no longer probed. `requeue_after` is in seconds, None = only on
-    an event. `memory` is handed back as `Observed.memory` of this key's next pass, whether or not the
+    this key: a pod that is not named is no longer probed. `replay` is what some of them are asked beside
+    that; with None, what came of it is forgotten. `requeue_after` is in seconds, None = only on an event.
+    `memory` is handed back as `Observed.memory` of this key's next pass, whether or not the
     actions succeeded; losing it costs seconds, never correctness. `violated` are the invariants that
     the writes would have broken: they were left out.
     """
@@ -122,6 +124,7 @@ class Plan:
     status: Mapping[str, Any] | None = None
     status_first: bool = False
     probes: tuple[Probe, ...] = ()
+    replay: Replay | None = None
     requeue_after: float | None = None
     reasons: tuple[str, ...] = ()
     memory: Memory | None = None

@@ -9,7 +9,7 @@ The status is what deployments read (`guards.py`), so it names no part that has 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from understudy.domain.conditions import Condition, find, transition
@@ -45,6 +45,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Probes:
+    """A probe set that can be replayed: the key in its ConfigMap, the SHA-256 of its text, how many prompts."""
+
+    key: str
+    hash: str
+    prompts: int
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """A deployment for which the Guardrail holds, and its table if it has one."""
 
@@ -57,9 +66,10 @@ class ObservedGuardrail:
     """Everything that a plan for one Guardrail may look at.
 
     `guardrail` is None once it is gone. `policy` is the hash of what it says now, "" while `missing` says which text it
-    lacks. `verdict` is None while it is being compiled, or need not be. `shards` are the ConfigMaps with parts of its
-    policies, of whichever age, `named` those that a table names. `served` are the names by which ModelDeployments of
-    its namespace are asked. `unused` is what the last plan said of parts.
+    lacks. `probes` is its probe set as it was read, and `mistake` why it cannot be. `verdict` is None while it is being
+    compiled, or need not be. `shards` are the ConfigMaps with parts of its policies, of whichever age, `named` those
+    that a table names. `served` are the names by which ModelDeployments of its namespace are asked. `unused` is what
+    the last plan said of parts.
     """
 
     key: Key
@@ -67,6 +77,8 @@ class ObservedGuardrail:
     guardrail: Object | None
     policy: str = ""
     missing: str = ""
+    probes: Probes | None = None
+    mistake: str = ""
     verdict: Verdict | None = None
     shards: Mapping[str, Object] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
@@ -124,6 +136,7 @@ def plan_guardrail(observed: ObservedGuardrail) -> GuardrailPlan:
         "observedGeneration": generation,
         **(_named(guard) if guard is not None else {}),
         "guarantees": guarantees,
+        **({"probeSet": asdict(observed.probes)} if observed.probes is not None else {}),
         "conditions": transition(before.get("conditions") or (), said, generation, observed.now.wall),
     }
     enforcing = next(c for c in said if c.type == "Enforcing")
@@ -142,6 +155,8 @@ def _judged(observed: ObservedGuardrail, guardrail: Object) -> _Judgement:
             "replaced, which status.policyHash had before, or remove it"
         )
         return _Judgement("InvalidSpec", message)
+    if observed.mistake:
+        return _Judgement("InvalidSpec", observed.mistake)
     if observed.verdict is not None and observed.verdict.problems:
         return _Judgement("InvalidSpec", "; ".join(observed.verdict.problems))
     if observed.verdict is None and needs_verdict(observed):

@@ -14,6 +14,7 @@ from understudy.domain.table import InvalidTableError, parse_table
 from understudy.plan.actions import Action, Apply, Delete
 from understudy.plan.capacity import BORROWING
 from understudy.plan.observed import Object
+from understudy.plan.replaying import passed
 from understudy.plan.routes import unsafe
 from understudy.plan.world import World
 
@@ -212,6 +213,16 @@ def i16_guards_stay(draft: Draft) -> str:
     return ""
 
 
+def i17_nobody_hears_what_is_not_judged(draft: Draft) -> str:
+    """A candidate comes into the table once its answers to the probe sets are no worse than stable's."""
+    state = draft.after.state
+    for table in _applied(draft, "RoutingTable"):
+        named = {variant["revision"] for variant in table["spec"]["variants"]}
+        if state.candidate in named and not passed(draft.world):
+            return f"{state.candidate} would be heard before its answers to probe sets are known to be good enough"
+    return ""
+
+
 INVARIANTS: Final[Mapping[str, Invariant]] = {
     "I1": i1_weight_has_pods,
     "I2": i2_weights_whole,
@@ -226,6 +237,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
     "I12": i12_weight_falls_by_revert_only,
     "I14": i14_only_ours,
     "I16": i16_guards_stay,
+    "I17": i17_nobody_hears_what_is_not_judged,
 }
 
 

@@ -22,6 +22,7 @@ from understudy.plan.ladder import rungs_of
 from understudy.plan.memory import Clock
 from understudy.plan.observed import Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView, programmed, view_fleet, view_table
+from understudy.plan.replay import probe_sets
 from understudy.plan.rulebook import Rulebook
 from understudy.plan.state import State, read_state
 from understudy.plan.strategy import Terms, terms
@@ -74,6 +75,7 @@ def observe(observed: Observed, rules: Rulebook) -> World | Blocked:
         glances=(),
         guarded=bool(holding),
         rungs=rungs_of(holding),
+        probe_sets=probe_sets(holding),
         guarding=guarding,
     )
     return followed(trial.weigh(world))

@@ -12,6 +12,7 @@ from understudy.domain.key import Key
 from understudy.domain.names import engine_key, kept_key_field
 from understudy.domain.state import GatewayState
 from understudy.plan.memory import Memory
+from understudy.plan.replay import ReplayReport
 
 Object = Mapping[str, Any]
 
@@ -138,6 +139,8 @@ class Observed:
     name_holders: Mapping[str, Key] = field(default_factory=dict)
     gateways: tuple[GatewayPod, ...] = ()
     probes: Mapping[str, ProbeReport] = field(default_factory=dict)
+    # What the replay of the previous plan (`Plan.replay`) has come to so far; None if there is none.
+    replay: ReplayReport | None = None
     settings: Settings = Settings()
     # What the previous plan of this key asked to be told again (`Plan.memory`); None in a new process.
     memory: Memory | None = None

@@ -25,6 +25,7 @@ from understudy.plan.memory import Evidence, Memory
 from understudy.plan.observe import observe
 from understudy.plan.observed import Observed
 from understudy.plan.probing import probes
+from understudy.plan.replaying import replay
 from understudy.plan.rollback import release
 from understudy.plan.rollout import RULES, decide
 from understudy.plan.routes import shares
@@ -81,6 +82,7 @@ def _drafted(world: World, read: State, note: Emit | None) -> Plan:
         status=status,
         status_first=decision.state != read,
         probes=probes(after),
+        replay=replay(after),
         requeue_after=again,
         reasons=(f"{decision.reason}: {decision.message}", *broken),
         memory=_memory(after, persist, fresh=status is not before, told=told, moving=again < WAITING),

@@ -8,10 +8,14 @@ from understudy.plan.analysis import lacking
 from understudy.plan.likeness import likeness
 from understudy.plan.memory import SHADOW, WATCH, Evidence
 from understudy.plan.relative import compared
+from understudy.plan.replay import ReplayReport, told
 from understudy.plan.trial import tag_of
 from understudy.plan.world import World
 
 MAX_STEPS: Final = 21
+PROBES: Final = "probe sets"
+_SENTENCES: Final = 8
+_WENT_ON: Final = ("Shadow", "Canary", "Promoting")
 _TEXT: Final = 1000
 
 
@@ -30,6 +34,26 @@ def reported(world: World, evidence: Evidence, before: Iterable[Mapping[str, Any
     }
     others = [dict(e) for e in before if e["run"] == entry["run"] and e["step"] != entry["step"]]
     return [*others, entry][-MAX_STEPS:]
+
+
+def replayed(world: World, report: ReplayReport, before: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The report with what the probe sets came to; `world` has the new registers, by which nothing waits for them."""
+    matter = report.matter
+    failure = world.state.failure(matter.revision)
+    if failure is not None:
+        verdict = f"Fail: {failure.reason}: {failure.message}"
+    elif world.state.phase in _WENT_ON or world.listed(matter.revision):
+        verdict = "Pass"
+    else:
+        verdict = "Ended without a verdict"
+    entry = {
+        "run": matter.run,
+        "step": PROBES,
+        "verdict": verdict[:_TEXT],
+        "compared": [told(probes, report.of(probes))[:_TEXT] for probes in matter.sets[:_SENTENCES]],
+    }
+    others = [dict(e) for e in before if e["run"] == entry["run"] and e["step"] != PROBES]
+    return [entry, *others]
 
 
 def ended(world: World, evidence: Evidence) -> bool:

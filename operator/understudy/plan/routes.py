@@ -10,6 +10,7 @@ from understudy.domain.money import Pricing, nano
 from understudy.domain.names import child_name
 from understudy.domain.table import Logging, Queue, Shadow, Table, Timeouts, Track, Variant
 from understudy.plan.names import served
+from understudy.plan.replaying import passed
 from understudy.plan.rulebook import Guard
 from understudy.plan.state import UNSAFE, State
 from understudy.plan.world import Revision, World
@@ -82,7 +83,7 @@ def is_shown(world: World) -> bool:
     state = world.state
     if not (world.terms.gated and state.stable and state.exposed):
         return False
-    return world.listed(state.candidate) or world.candidate.proven >= world.need(100)
+    return world.listed(state.candidate) or (world.candidate.proven >= world.need(100) and passed(world))
 
 
 def keeps_weights(world: World) -> bool:

@@ -22,6 +22,8 @@ def next_sentence(world: World, decision: Decision) -> str:
             return f"{decision.message}; then {_then(world)}{_places(world)}"
         case "InsufficientGPU" | "InsufficientCapacity" | "EngineTLSFailed" if state.phase == "Canary":
             return f"{decision.message}; then {_then(world)}{_places(world)}"
+        case "ReplayingProbeSet":
+            return f"{decision.message}; then {_first(world)}"
         case "Starting" | "Releasing" | "InsufficientGPU" | "InsufficientCapacity" | "EngineTLSFailed" if state.stable:
             return f"{decision.message}; then {_first(world)}{_places(world)}"
         case _:

@@ -10,7 +10,8 @@ from understudy.plan.actions import Action, Apply, Delete, apply_status
 from understudy.plan.analysis import differ, lacking, moved
 from understudy.plan.evidence import record_fields
 from understudy.plan.observed import Object, Observed
-from understudy.plan.report import ended, reported
+from understudy.plan.replaying import replay
+from understudy.plan.report import ended, replayed, reported
 from understudy.plan.state import State
 from understudy.plan.trial import tag_of, trial_of
 from understudy.plan.wanted import Blocked
@@ -133,6 +134,9 @@ def _status(world: World, revision: Revision, snapshot: Object, persist: bool) -
     evidence = world.evidence if revision.name == world.judged else None
     if evidence is not None and evidence.counted and (ended(world, evidence) or (persist and current)):
         status["report"] = reported(world, evidence, old.get("report") or ())
+    heard = world.observed.replay
+    if heard is not None and heard.matter.revision == revision.name and replay(world) is None:
+        status["report"] = replayed(world, heard, status.get("report") or ())
     if failure:
         status["verdict"] = f"Fail: {failure['reason']}"
     return status

@@ -22,6 +22,7 @@ from understudy.plan.load import Glance
 from understudy.plan.memory import Block, Clock, Cursor, Evidence
 from understudy.plan.observed import Now, Object, Observed, ProbeReport
 from understudy.plan.programmed import Fleet, TableView
+from understudy.plan.replay import ProbeSet
 from understudy.plan.rulebook import Rulebook
 from understudy.plan.sequential import Comparison
 from understudy.plan.state import State
@@ -148,9 +149,9 @@ class World:
     `reading` is the spec and what it asks for; `terms` how a rollout goes (frozen ones while one is in
     progress); `guarding` is what its Guardrails come to; `evidence` belongs to
     the current weight, `window` to the last half minute, `comparisons` to the whole rollout; `tallies`
-    are the same, by rung, for the `rungs` of the Guardrails that hold (`guarded`: there are some); `judged` is the
-    revision that they are about, "" if none is on trial. `glances` are at stable while the candidate wants its
-    pods.
+    are the same, by rung, for the `rungs` of the Guardrails that hold (`guarded`: there are some), whose
+    `probe_sets` a candidate answers first; `judged` is the revision that they are about, "" if none is on trial.
+    `glances` are at stable while the candidate wants its pods.
     """
 
     observed: Observed
@@ -172,6 +173,7 @@ class World:
     glances: tuple[Glance, ...]
     guarded: bool
     rungs: tuple[Rung, ...]
+    probe_sets: tuple[ProbeSet, ...]
     guarding: Guarding
 
     @property

@@ -48,6 +48,7 @@ def key_of(node: Node) -> Hashable:
         _recorded(cluster, state),
         _memory(cluster.memory, state, cluster.process),
         cluster.long_streams,
+        _replayed(cluster),
         _audited(node, state),
     )
 
@@ -55,6 +56,16 @@ def key_of(node: Node) -> Hashable:
 def level(value: float, *bounds: float) -> int:
     """How many of the bounds are reached."""
     return sum(value >= bound for bound in bounds)
+
+
+def _replayed(cluster: Cluster) -> Hashable:
+    """What is known of the answers to probe sets, and what is being asked."""
+    known, asked = cluster.replayed, cluster.last.replay
+    if known is None:
+        return cluster.unjudged, None
+    sets = tuple((name, repr(report)) for name, report in sorted(known.sets.items()))
+    there = (bool(asked.subjects), bool(asked.others)) if asked is not None else ()
+    return cluster.unjudged, known.matter.revision, known.matter.against, sets, there
 
 
 def _stored(cluster: Cluster, objects: Mapping[Ref, Object]) -> Hashable:

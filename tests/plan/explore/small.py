@@ -14,13 +14,17 @@ from tests.plan.audit import Audit
 from tests.plan.explore.fork import Node
 from tests.plan.explore.key import SAMPLES
 from tests.plan.parts import Behaviour
+from tests.plan.test_replay import probing
 from tests.plan.world import Cluster, rollout
 from understudy.plan.capacity import REST
+from understudy.plan.replay import Spoken
 
 SHORT, LONG = 5.0, 40.0
 REQUESTS = 40  # in every step with traffic, whatever its length
 REVISIONS = ("a", "b", "c")
 GOOD = Behaviour(start=1.0)
+RUDENESS = Spoken("hate", 6)
+PROBING = probing(prompts=2)
 
 # Does one thing, and says whether there was anything to do.
 Happening = Callable[[Node], bool]
@@ -63,6 +67,7 @@ class Small:
     stale: int = 0
     at: str = "Stable"
     then: tuple[str, ...] = ()
+    guardrails: tuple[Mapping[str, Any], ...] = ()
 
     def begin(self, cluster: Cluster) -> Node:
         """The first revision serves (`at` is Stable), or the second is in that phase; `then` has happened, too.
@@ -70,7 +75,7 @@ class Small:
         If `at` is "", the deployment has just been made and no operator has seen it yet.
         """
         cluster.behaviours = dict.fromkeys(REVISIONS, GOOD)
-        cluster.capacity = self.places
+        cluster.capacity, cluster.guardrails = self.places, self.guardrails
         cluster.apply_model()
         engine = {"type": "sim", "image": REVISIONS[0], "startupTimeout": "1s", "shutdownTimeout": "1s"}
         cluster.apply(replicas=self.replicas, rollout=dict(self.rollout), engine=engine)
@@ -273,6 +278,12 @@ def restart(node: Node) -> bool:
     return True
 
 
+def judge(node: Node) -> bool:
+    """Answers to probe sets cannot be judged any more, or can again."""
+    node.cluster.unjudged = "" if node.cluster.unjudged else "detector guard: timeout"
+    return True
+
+
 def lose_model(node: Node) -> bool:
     """The Model is deleted, or made again."""
     if ("Model", "tiny") in node.cluster.objects:
@@ -292,6 +303,7 @@ IMPOSTORS: dict[str, Happening] = {
     "stable is another model": turn("stable", identity="another"),
     "candidate is another model": turn("candidate", identity="another"),
 }
+RUDE: dict[str, Happening] = {f"{r} is rude": turn(r, says={"p1": RUDENESS}) for r in ("stable", "candidate")}
 PROMOTE: dict[str, Happening] = {"promote": VERBS["promote"]}
 ROLLBACK: dict[str, Happening] = {"rollback to a": ask("rollback=1")}
 PODS: dict[str, Happening] = {
@@ -384,6 +396,21 @@ WORLDS: tuple[Small, ...] = (
         traffic=("healthy",),
         at="Watching",
         then=("stable is another model", "candidate is another model"),
+    ),
+    *(
+        Small(
+            f"probe sets {how}",
+            {**BASICS, **RUDE, **CRASHES, "nobody judges": judge},
+            left=1,
+            traffic=("healthy",),
+            deaths=deaths,
+            rollout=settings,
+            guardrails=(PROBING,),
+        )
+        for how, deaths, settings in (
+            ("before a canary", True, terms()),
+            ("by hand", False, terms(strategy="BlueGreen", steps=None)),
+        )
     ),
     Small(
         "no model", {**EDITS, **CRASHES, "model": lose_model}, left=1, traffic=("healthy",), deaths=False, at="Canary"

@@ -3,8 +3,9 @@
 from typing import Final
 
 from understudy.domain.duration import words
+from understudy.plan import replaying
 from understudy.plan.analysis import hard_fault
-from understudy.plan.decision import Decision, hold, move
+from understudy.plan.decision import Decision, hold, move, revert_failed
 from understudy.plan.phases import resting
 from understudy.plan.phases.trying import (
     STABLE_DOWN_PATIENCE,
@@ -109,6 +110,20 @@ def debut(world: World) -> Decision | None:
     return move(world, "Promoting", f"{world.state.candidate} is the first revision", phase="Promoting")
 
 
+def outspoken(world: World) -> Decision | None:
+    """To the probe sets of its Guardrails it says worse things than stable: nobody is to hear it."""
+    fault = replaying.failed(world)
+    return revert_failed(world, fault) if fault is not None else None
+
+
+def unreplayed(world: World) -> Decision | None:
+    """What it says to the probe sets of its Guardrails has not been judged yet, or cannot be."""
+    message, stuck = replaying.awaited(world)
+    if not message:
+        return None
+    return hold(world, "ProbeSetNotJudged" if stuck else "ReplayingProbeSet", message, stalled=stuck)
+
+
 def show(world: World) -> Decision | None:
     """BlueGreen: from now on the candidate can be asked by name, so it may have open requests."""
     if not world.terms.gated or world.state.exposed:
@@ -184,6 +199,8 @@ PREPARING: Final[tuple[Rule, ...]] = (
     untrusted,
     starting,
     unsettled,
+    outspoken,
+    unreplayed,
     show,
     breached,
     paused,

@@ -176,6 +176,7 @@ _GUARDRAIL = [
         )
         for level in ("L1", "L2", "L3")
     ),
+    _guardrail(".spec.engagement.locales[*]", "write notice, reminder, or both", {"spec.engagement.locales.de-AT": {}}),
     _guardrail(
         ".spec",
         "self_harm must not be unguarded",
@@ -303,6 +304,7 @@ ACCEPTED: list[tuple[str, Mapping[str, Any], str]] = [
     ("Guardrail", {"spec.engagement.switchTo": GONE, "spec.engagement.actions": GONE}, ""),
     ("Guardrail", {"spec.engagement.switchTo": GONE, "spec.engagement.actions": {"L1": ["Remind"]}}, ""),
     ("Guardrail", {"spec.failurePolicy": "Open", "spec.rules": [{"category": "pii", "actions": {"low": ["Log"]}}]}, ""),
+    ("Guardrail", {"spec.engagement.locales.de-AT": {"notice": "x" * 1024}}, ""),
     ("Guardrail", {"spec.rules.1.failurePolicy": "Open"}, ""),
     ("Guardrail", {"spec.rules.0.thresholds": {"low": 0.1, "high": 0.2}}, ""),
     ("Guardrail", {"spec.selector.matchExpressions": [{"key": "a", "operator": "Exists"}]}, ""),

@@ -14,7 +14,7 @@ import pytest
 
 from local.ports import free_port
 from tests.gateway.clients import CHAT, Answer, chat, client, request
-from tests.gateway.engines import answers_well, engine
+from tests.gateway.engines import Script, answers_well, engine
 from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.guardrails import guarded, load, policy_spec
 from tests.gateway.policy.test_players import SECRET, token
@@ -530,9 +530,11 @@ POLICY = {
 
 
 @asynccontextmanager
-async def ruled(folder: Path, state: State, *spec: dict[str, Any], **more: Any) -> AsyncIterator[tuple[Gateway, Any]]:
+async def ruled(
+    folder: Path, state: State, *spec: dict[str, Any], script: Script | None = None, **more: Any
+) -> AsyncIterator[tuple[Gateway, Any]]:
     """A gateway under a Guardrail with this policy, where anna stands so; another engine answers as `calm`."""
-    async with engine() as e, engine(answers_well("be", " calm")) as other:
+    async with engine(script) as e, engine(answers_well("be", " calm")) as other:
         players, outbox = alone(folder)
         players.hear(hello(secret()))
         players.hear({"type": "STATE", "change": 1, "who": called("anna"), "state": dump(state)})

@@ -65,6 +65,18 @@ def test_of_engagement_the_first_says_what_holds_that_says_anything() -> None:
     assert guarding({**first, "mode": "monitor"}).engagement == {"profile": "therapeutic", "actions": {}}
 
 
+def test_words_to_players_are_those_of_the_guardrail_whose_engagement_holds_and_no_part_of_it() -> None:
+    said = {"profile": "legal", "locales": {"fr": {"notice": "Une IA."}}}
+    other = policy_spec(engagement={"locales": {"fr": {"notice": "Autre."}}})
+    holds = guarding(policy_spec(), policy_spec(engagement=said), other)
+    # Each event that tells the records of it would carry them.
+    assert holds.engagement == {"profile": "legal"}
+    assert holds.wording.notice(("fr",)) == "Une IA."
+    monitored = guarding({**policy_spec(engagement=said), "mode": "monitor"})
+    assert monitored.engagement == {"profile": "legal", "actions": {}}
+    assert monitored.wording == holds.wording
+
+
 def test_what_may_be_found_in_answers_is_known_by_guardrail_and_category() -> None:
     holds = guarding(policy_spec("Block"), {"detectors": [WORDS], "rules": [rule("rude", "Block", where=["input"])]})
     assert holds.findings == ("g0/rude",)

@@ -20,7 +20,10 @@ from understudy.gateway.policy.postscript import streamed, takes, whole
         (CHAT, {"structured_outputs": {"regex": "a"}}, False),
         (COMPLETIONS, {"prompt": ["a", "b"]}, False),
         (COMPLETIONS, {"echo": True}, False),
-        (RESPONSES, {}, False),
+        (RESPONSES, {}, True),
+        (RESPONSES, {"text": {"verbosity": "low"}}, True),
+        (RESPONSES, {"text": {"format": {"type": "text"}}}, True),
+        (RESPONSES, {"text": {"format": {"type": "json_schema"}}}, False),
         (EMBEDDINGS, {}, False),
     ],
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+from openai.types import Completion
 
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, RESPONSES, Operation
 from understudy.gateway.policy.spoken import spoken, spoken_events
@@ -34,9 +35,12 @@ def test_a_chat_is_answered_by_an_assistant() -> None:
 
 def test_a_completion_is_a_text() -> None:
     assert said(COMPLETIONS)["choices"][0]["text"] == "Call somebody."
-    first, last, mark = streamed(COMPLETIONS)
-    assert [one["choices"][0]["text"] for one in (first, last)] == ["Call somebody.", ""]
-    assert (first["object"], mark) == ("text_completion", b"[DONE]")
+    # In one chunk: official clients know no choice of completions that has no reason to end.
+    only, mark = streamed(COMPLETIONS)
+    (choice,) = only["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("Call somebody.", "stop")
+    assert (only["object"], mark) == ("text_completion", b"[DONE]")
+    assert Completion.model_validate(only).choices[0].finish_reason == "stop"
 
 
 def test_a_response_has_one_message() -> None:

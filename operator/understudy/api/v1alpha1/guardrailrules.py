@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from understudy.api.v1alpha1.detectors import Category
-from understudy.api.v1alpha1.markers import LIST_SET, Cel
+from understudy.api.v1alpha1.markers import LIST_SET, Cel, max_properties
 from understudy.api.v1alpha1.scalars import Duration, Retention, ServedName
 from understudy.api.v1alpha1.shape import shape
 
@@ -175,6 +175,17 @@ class Referral(BaseModel):
     """A page with help."""
 
 
+class Wording(BaseModel):
+    """What players are told at the end of an answer, in one language."""
+
+    model_config = shape(Cel("has(self.notice) || has(self.reminder)", "write notice, reminder, or both"))
+
+    notice: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """The statutory notice: that this is an AI, that three hours are over, that a break is due."""
+    reminder: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """What Remind says after an hour without a break."""
+
+
 class CoolDown(BaseModel):
     """Breaks that grow."""
 
@@ -257,3 +268,5 @@ class Engagement(BaseModel):
     """Breaks that grow."""
     switch_to: ServedName | None = None
     """Served name for SwitchModel."""
+    locales: Annotated[dict[str, Wording], max_properties(64)] = Field(default_factory=dict)
+    """What players are told, by language, such as fr or de-AT; in English and German it is there already."""

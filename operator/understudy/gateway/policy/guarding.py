@@ -4,10 +4,11 @@ One value for all requests that came while it held: a request keeps the one that
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from understudy.gateway.policy.keeping import Keeping, keeping
+from understudy.gateway.policy.wording import Wording, wording
 from understudy.guard.actions import Content, Where
 from understudy.guard.engines import MakeEngine
 from understudy.guard.json_gate import JsonPlans, json_plans
@@ -54,7 +55,7 @@ class Guarding:
     `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language. `findings` are what may be found in
     answers, as `<guardrail>/<category>`. `texts_only`: what cannot be judged may not be asked. `keeps` is what is
     kept of findings, by Guardrail, and `rules` the number of the first rule for each of `findings`. `engagement` is
-    what the first that says something of it says.
+    what the first that says something of it says, but for its words to players, which are `wording`.
     """
 
     policies: Mapping[str, str]
@@ -66,10 +67,12 @@ class Guarding:
     keeps: Mapping[str, Keeping]
     rules: Mapping[str, int]
     engagement: Mapping[str, Any] | None = None
+    wording: Wording = field(default_factory=Wording)
 
 
 def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], make: MakeEngine) -> Guarding:
     """What these policies come to together; `specs` are theirs, in the same order."""
+    engaged = next((spec for spec in specs if spec.get("engagement") is not None), {})
     return Guarding(
         {policy.name: policy.hash for policy in policies},
         _plans(policies, "input", make),
@@ -86,14 +89,21 @@ def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], 
             for policy in policies
             for number, each in reversed(list(enumerate(policy.rules)))
         },
-        next((said for spec in specs if (said := _engagement(spec)) is not None), None),
+        _engagement(engaged),
+        wording(engaged.get("engagement") or {}),
     )
 
 
 def _engagement(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a Guardrail says of engagement; one that only counts has nothing done."""
+    """What a Guardrail says of engagement; one that only counts has nothing done.
+
+    Records judge by it and need no words: each event that tells of it would carry them.
+    """
     said: Mapping[str, Any] | None = spec.get("engagement")
-    return said if said is None or spec.get("mode", "enforce") == "enforce" else {**said, "actions": {}}
+    if said is None:
+        return None
+    judged = {name: value for name, value in said.items() if name != "locales"}
+    return judged if spec.get("mode", "enforce") == "enforce" else {**judged, "actions": {}}
 
 
 def _plans(policies: Sequence[Policy], where: Where, make: MakeEngine) -> Plans | None:

@@ -7,18 +7,21 @@ were cut, get none: nobody would read it.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from understudy.gateway.policy.operations import CHAT, COMPLETIONS, Operation
+from understudy.gateway.policy.operations import CHAT, COMPLETIONS, RESPONSES, Operation
 
-_GAP: Final = "\n\n"
+GAP: Final = "\n\n"
 # Ways to end after which somebody reads the text.
 _READ: Final = frozenset({"stop", "length"})
 
 
 def takes(operation: Operation, document: Mapping[str, Any]) -> bool:
     """Whether an answer to such a request can have one: one text for a person, in no form that something parses."""
-    if operation not in (CHAT, COMPLETIONS) or document.get("n", 1) != 1 or document.get("echo") is True:
+    if operation not in (CHAT, COMPLETIONS, RESPONSES) or document.get("n", 1) != 1 or document.get("echo") is True:
         return False
     shaped = document.get("response_format")
+    if operation is RESPONSES:
+        text = document.get("text")
+        shaped = text.get("format") if isinstance(text, dict) else None
     plain = shaped is None or (isinstance(shaped, dict) and shaped.get("type") == "text")
     return plain and not document.get("structured_outputs") and not isinstance(document.get("prompt"), list)
 
@@ -32,7 +35,7 @@ def whole(answer: dict[str, Any], text: str) -> bool:
     holder, field = (message, "content") if isinstance(message, dict) else (choice, "text")
     if not isinstance(holder.get(field), str) or holder.get("tool_calls"):
         return False
-    holder[field] += _GAP + text
+    holder[field] += GAP + text
     return True
 
 
@@ -42,9 +45,9 @@ def streamed(chunk: dict[str, Any], text: str) -> list[dict[str, Any]] | None:
     if choice is None:
         return None
     empty: dict[str, Any] = {"delta": {}}
-    added: dict[str, Any] = {"delta": {"content": _GAP + text}}
+    added: dict[str, Any] = {"delta": {"content": GAP + text}}
     if not isinstance(choice.get("delta"), dict):
-        empty, added = {"text": ""}, {"text": _GAP + text}
+        empty, added = {"text": ""}, {"text": GAP + text}
     said = {**chunk, "choices": [{**choice, "finish_reason": None}]}
     more = {**chunk, "choices": [{"index": choice.get("index", 0), **added, "logprobs": None, "finish_reason": None}]}
     last = {**chunk, "choices": [{**choice, **empty, "logprobs": None}]}

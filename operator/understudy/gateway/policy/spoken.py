@@ -24,9 +24,12 @@ def spoken_events(operation: Operation, name: str, text: str, request_id: str, c
             for number, event in enumerate(_events(name, text, request_id, created))
         )
     said = _choices(operation, name, text, request_id, created, stream=True)
-    (choice,) = said["choices"]
-    ended = {**choice, "finish_reason": "stop", **({"delta": {}} if operation is CHAT else {"text": ""})}
-    return b"data: %b\n\ndata: %b\n\n%b" % (orjson.dumps(said), orjson.dumps({**said, "choices": [ended]}), _DONE)
+    if operation is CHAT:
+        (choice,) = said["choices"]
+        ended = {**said, "choices": [{**choice, "finish_reason": "stop", "delta": {}}]}
+        return b"data: %b\n\ndata: %b\n\n%b" % (orjson.dumps(said), orjson.dumps(ended), _DONE)
+    # Clients know no choice of completions without a reason to end.
+    return b"data: %b\n\n%b" % (orjson.dumps(said), _DONE)
 
 
 def _choices(
@@ -34,9 +37,10 @@ def _choices(
 ) -> dict[str, Any]:
     message = {"role": "assistant", "content": text}
     kind, said = ("chat.completion", {"message": message}) if operation is CHAT else ("text_completion", {"text": text})
+    finish = "stop"
     if stream and operation is CHAT:
-        kind, said = "chat.completion.chunk", {"delta": message}
-    choice = {"index": 0, **said, "logprobs": None, "finish_reason": None if stream else "stop"}
+        kind, said, finish = "chat.completion.chunk", {"delta": message}, None
+    choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish}
     answer = {"id": f"gateway-{request_id}", "object": kind, "created": created, "model": name, "choices": [choice]}
     return answer if stream else {**answer, "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}}
 

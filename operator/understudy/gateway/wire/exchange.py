@@ -425,7 +425,8 @@ class Exchange:
         if kind is not None:
             attempt.spoil(kind)
             attempt.blame(self.plane.clock(), at_once=True)
-        self._reply.go_on(attempt.relay.take() + attempt.relay.error_event(refusal))
+        held = b"" if self.turn is None else self.turn.held()
+        self._reply.go_on(held + attempt.relay.take() + attempt.relay.error_event(refusal))
         self.plane.answered += 1
         self._end_stream()
 
@@ -480,13 +481,13 @@ class Exchange:
         variant = self._variant()
         self._settle()
         self._end_attempt(clean=True)
-        if self.turn is not None and self.turn.in_crisis:
-            self.refer(self.turn.refer())
-        else:
-            self._tell(refusal, variant)
+        self._tell(refusal, variant)
 
     def _tell(self, refusal: Refusal, variant: Variant | None) -> None:
-        """The client has got no content and gets none: a refusal, as an event if its stream is open."""
+        """The client has got no content and gets none: a refusal, or in a crisis word of where there is help."""
+        if self.turn is not None and self.turn.in_crisis:
+            self.refer(self.turn.refer())
+            return
         self._over(None, (200 if self._reply.opened else refusal.status, refusal.code))
         self._reply.refuse(refusal, variant)
         self._close_pair()
@@ -532,13 +533,10 @@ class Exchange:
         self._charges.clear()
 
     def refuse(self, refusal: Refusal) -> None:
-        """It has come to nothing. Somebody who may be in danger is not told that: they hear where there is help."""
+        """It has come to nothing."""
         self._leave(served=False)
         self._settle()
-        if self.turn is not None and self.turn.in_crisis:
-            self.refer(self.turn.refer())
-        else:
-            self._tell(refusal, None)
+        self._tell(refusal, None)
 
     def refer(self, text: str) -> None:
         """Somebody may be in danger: in the place of an answer they hear where there is help."""

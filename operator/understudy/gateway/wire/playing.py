@@ -20,6 +20,8 @@ from understudy.gateway.policy.players import MOST_POSTS, Who, who
 from understudy.gateway.policy.posting import read_events
 from understudy.gateway.policy.postscript import streamed, takes, whole
 from understudy.gateway.policy.refusal import Refusal
+from understudy.gateway.policy.response_postscript import ResponsePostscript, whole_response
+from understudy.gateway.policy.wording import REFERRALS, said_in
 from understudy.gateway.table import Entry
 from understudy.guard.engagement.events import Kind
 from understudy.guard.engagement.state import SessionState
@@ -28,22 +30,11 @@ if TYPE_CHECKING:
     from understudy.gateway.players import Players
     from understudy.gateway.wire.connection import Connection
 
-# Where a Guardrail says nothing else.
-REFERRAL: Final = (
-    "It sounds as if you are carrying something very heavy. You deserve to talk to a person about it now: please call "
-    "your local emergency number or a crisis line. https://findahelpline.com shows one near you."
-)
-NOTICE: Final = (
-    "[A reminder: you are talking with an AI, not with a person, and have been for three hours. This is a good moment "
-    "for a break.]"
-)
-REMINDER: Final = "[You have been here for an hour without a break. What you did is kept: a pause costs you nothing.]"
 # By which an application hears that nothing should keep this player.
 SUPPRESS: Final = b"x-understudy-suppress-hooks: true\r\n"
 _NOTICE_EVERY: Final = 600
 _EVENT_END: Final = b"\n\n"
 _DATA: Final = b"data: "
-_CHUNK: Final = b"data: {"
 # By what somebody speaks with a model.
 _TALKS: Final = (CHAT, COMPLETIONS, RESPONSES)
 _OFF: Final = Refusal(404, "no_engagement", "nothing is kept of players here: it takes records with --subject-keys")
@@ -113,28 +104,29 @@ async def _show(client: "Connection", players: "Players", whom: Who) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the Guardrails of a deployment say: of engagement, None where none says anything, and of a crisis.
+    """What the Guardrails of a deployment say: of engagement, None where none says anything, and to whoever asks.
 
-    `switch_to` is the served name for SwitchModel.
+    `referral`, `notice` and `reminder` are in that person's language. `switch_to` is the served name for SwitchModel.
     """
 
+    referral: str
     policy: Mapping[str, Any] | None = None
-    referral: str = ""
+    notice: str = ""
+    reminder: str = ""
     switch_to: str = ""
 
 
 def rules_of(entry: Entry, head: Head) -> Rules:
     """What holds for a request to a deployment, in the language of whoever asks."""
+    wanted = languages(head.fields)
     guarding = entry.guarding
-    if guarding is None:
-        return _NO_RULES
-    said = referral(guarding, tuple(guarding.referrals), languages(head.fields))
-    policy = guarding.engagement
-    switch_to = "" if policy is None else policy.get("switchTo", "")
-    return Rules(policy, "" if said is None else said.said(), switch_to)
-
-
-_NO_RULES: Final = Rules()
+    said = None if guarding is None else referral(guarding, tuple(guarding.referrals), wanted)
+    refers = said_in(wanted, {}, REFERRALS) if said is None else said.said()
+    policy = None if guarding is None else guarding.engagement
+    if guarding is None or policy is None:
+        return Rules(refers)
+    words = guarding.wording
+    return Rules(refers, policy, words.notice(wanted), words.reminder(wanted), policy.get("switchTo", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +142,7 @@ class _Note:
 class Turn:
     """One turn of a player, told when it comes and when it is answered; or of a session where no player is known."""
 
-    __slots__ = ("_id", "_key", "_notes", "_players", "_rules", "_who")
+    __slots__ = ("_id", "_key", "_notes", "_players", "_response", "_rules", "_who")
 
     def __init__(self, players: "Players", whom: Who, key: AccessKey, rules: Rules) -> None:
         self._who = whom
@@ -158,8 +150,9 @@ class Turn:
         self._key = key
         self._rules = rules
         self._id = ""
-        # What is to be said at the end of the answer.
+        # What is to be said at the end of the answer, and how, where that is a response.
         self._notes: list[_Note] = []
+        self._response: ResponsePostscript | None = None
 
     @property
     def who(self) -> Who:
@@ -186,6 +179,8 @@ class Turn:
         state = self._players.state_of(self._who)
         if self._rules.policy is not None and takes(operation, document):
             self._notes = self._due(state)
+            if self._notes and operation is RESPONSES:
+                self._response = ResponsePostscript(self._text())
         return SUPPRESS if state.suppress_hooks else b""
 
     def sign(self) -> None:
@@ -198,34 +193,53 @@ class Turn:
             self._players.happened(self._who, "turn", f"{self._id}.assistant", "assistant", revision)
 
     def _due(self, state: SessionState) -> list["_Note"]:
-        notes = [_Note(REMINDER, "break_shown", one.key, one.key) for one in state.reminders]
+        notes = [_Note(self._rules.reminder, "break_shown", one.key, one.key) for one in state.reminders]
         if state.notice:
             # Until the records have heard that it was shown it is due again: for a second, or while they are away.
             lately = f"{self._who.tenant}/{self._who.player} {self._players.wall() // _NOTICE_EVERY}"
-            notes.append(_Note(NOTICE, "notice_shown", f"{self._id}.notice", lately))
+            notes.append(_Note(self._rules.notice, "notice_shown", f"{self._id}.notice", lately))
         return [note for note in notes if not self._players.did(note.once)]
 
     def streamed(self, events: bytes) -> bytes:
-        """Events on their way to the client, with what is to be said before the one that ends the answer."""
+        """Events on their way to the client, with what is to be said before the one that ends the answer.
+
+        Nothing goes out for some that wait for the next.
+        """
         if not self._notes:
             return events
         out = []
         for event in events.split(_EVENT_END):
-            chunk = orjson.loads(event[len(_DATA) :]) if event.startswith(_CHUNK) else None
-            instead = None if chunk is None or not self._notes else streamed(chunk, self._text())
-            if instead is None:
-                out.append(event)
+            payload = event.partition(_DATA)[2]
+            if self._notes and payload.startswith(b"{"):
+                out += self._with_notes(event, orjson.loads(payload))
             else:
-                out += [_DATA + orjson.dumps(each) for each in instead]
-                self._shown()
+                out.append(event)
         return _EVENT_END.join(out)
+
+    def held(self) -> bytes:
+        """Events that wait for one that does not come any more."""
+        return b"" if self._response is None else b"".join(_named(each) + _EVENT_END for each in self._response.rest())
+
+    def _with_notes(self, event: bytes, said: dict[str, Any]) -> list[bytes]:
+        """What goes out for one event."""
+        if self._response is not None:
+            out = [_named(each) for each in self._response.event(said)]
+            if self._response.done:
+                self._shown()
+            return out
+        instead = streamed(said, self._text())
+        if instead is None:
+            return [event]
+        self._shown()
+        return [_DATA + orjson.dumps(each) for each in instead]
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer with what is to be said at its end."""
         if not self._notes:
             return body
         answer = orjson.loads(body)
-        if not whole(answer, self._text()):
+        put = whole if self._response is None else whole_response
+        if not put(answer, self._text()):
             return body
         self._shown()
         return orjson.dumps(answer)
@@ -250,7 +264,7 @@ class Turn:
     def refer(self) -> str:
         """What somebody is told in the place of an answer."""
         self._players.referred()
-        return self._rules.referral or REFERRAL
+        return self._rules.referral
 
 
 def who_plays(
@@ -266,6 +280,11 @@ def who_plays(
         return None
     until = players.state_of(whom).cool_down_until
     return Turn(players, whom, key, rules) if until is None else _break(until - players.wall())
+
+
+def _named(event: dict[str, Any]) -> bytes:
+    """An event of a response, without its end."""
+    return b"event: %b\n%b%b" % (event["type"].encode(), _DATA, orjson.dumps(event))
 
 
 def _break(seconds: float) -> Refusal:

@@ -63,7 +63,9 @@ class Reply:
 
     def go_on(self, events: bytes, head: bytes = b"") -> None:
         """More events, behind the head if that has yet to go out."""
-        self._client.write(b"%b%x\r\n%b\r\n" % (head, len(events), events) if self._chunked else head + events)
+        # An empty chunk would be the end.
+        framed = b"%x\r\n%b\r\n" % (len(events), events) if self._chunked and events else events
+        self._client.write(head + framed)
 
     def end(self) -> None:
         """The end of the stream."""

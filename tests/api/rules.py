@@ -230,6 +230,7 @@ _GUARDRAIL = [
     ),
     _guardrail(".spec.rules[*]", "self_harm must not be unguarded", {"spec.rules.0.failurePolicy": "Open"}),
     _guardrail(".spec.rules[*]", "remove fictionAllowance: self_harm", {"spec.rules.0.fictionAllowance": 1}),
+    _guardrail(".spec.rules[*]", "remove fictionAllowance: sexual_minors", {"spec.rules.2.category": "sexual_minors"}),
     *(
         _guardrail(
             ".spec.rules[*].thresholds",

@@ -274,6 +274,7 @@ def test_whose_players_a_key_speaks_of_is_given_by_flags(capsys: pytest.CaptureF
     for flags, players in (
         ((), Players("understudy-system/tester")),
         (("--tenant", "games", "--asserts-players"), Players("games", asserts=True)),
+        (("--asserts-fiction",), Players("understudy-system/tester", fiction=True)),
         (
             ("--tenant", "games", "--player-secret-file", str(tmp_path / "secret"), "--crisis-requests", "7"),
             Players("games", secret="s" * 32, allowance=7),

@@ -62,9 +62,9 @@ def test_who_is_in_a_crisis_already_is_not_sent_away_for_something_else() -> Non
     assert combine([decision(["Block", "CoolDown"])], in_crisis=True) == Decision(Content.BLOCK)
 
 
-def rule(thresholds: Mapping[int, float], fiction_allowance: int = 0) -> Rule:
+def rule(thresholds: Mapping[int, float], allowance: int = 0) -> Rule:
     actions = {2: decision(["Log"]), 6: decision(["Block"])}
-    return Rule("violence", frozenset({"output"}), actions, thresholds, fiction_allowance)
+    return Rule("violence", frozenset({"output"}), actions, thresholds, {"adult": allowance})
 
 
 def finding(severity: Severity = 6, score: float | None = None) -> Finding:
@@ -80,19 +80,23 @@ def finding(severity: Severity = 6, score: float | None = None) -> Finding:
 def test_a_severity_without_actions_of_its_own_does_what_the_next_lower_one_does(
     severity: Severity, score: float | None, content: Content
 ) -> None:
-    assert rule({2: 0.3, 4: 0.5, 6: 0.9}).decide(finding(severity, score), fiction=False).content == content
+    assert rule({2: 0.3, 4: 0.5, 6: 0.9}).decide(finding(severity, score)).content == content
 
 
 def test_without_thresholds_the_detector_says_how_grave_it_is() -> None:
-    assert rule({}).decide(finding(6, 0.1), fiction=False).content == Content.BLOCK
+    assert rule({}).decide(finding(6, 0.1)).content == Content.BLOCK
 
 
 @pytest.mark.parametrize(("allowance", "content"), [(0, Content.BLOCK), (1, Content.LOG), (2, Content.LOG)])
 def test_fiction_is_less_grave_by_so_many_levels(allowance: int, content: Content) -> None:
     lenient = rule({}, allowance)
-    assert lenient.decide(finding(6), fiction=True).content == content
-    assert lenient.decide(finding(6), fiction=False).content == Content.BLOCK
-    assert rule({}, 1).decide(finding(2), fiction=True).content == Content.NOTHING
+    assert lenient.decide(finding(6), fiction="adult").content == content
+    assert lenient.severity(finding(6), fiction="adult") == 6 - 2 * allowance
+    # What nobody has said, or a word that does not count here, changes nothing.
+    assert lenient.decide(finding(6)).content == lenient.decide(finding(6), fiction="fiction").content == Content.BLOCK
+    assert rule({}, 1).decide(finding(2), fiction="adult").content == Content.NOTHING
+    assert rule({}, 2).severity(finding(2), fiction="adult") == 0
+    assert rule({2: 0.3, 4: 0.5, 6: 0.9}, 1).severity(finding(2, 0.95), fiction="adult") == 4
 
 
 def test_the_strictest_that_a_rule_can_do_is_known() -> None:

@@ -181,8 +181,8 @@ def test_of_a_person_in_a_crisis_the_session_goes_on() -> None:
 
 
 def test_fiction_may_be_allowed_more() -> None:
-    judge = Plan("output", TIER0, {"words": (Rule("rude", BOTH, {6: decision(["Block"])}, {}, 1),)})
-    assert run(Gate(judge, fiction=True), ["darn!"]) == ("darn!", (), None)
+    judge = Plan("output", TIER0, {"words": (Rule("rude", BOTH, {6: decision(["Block"])}, {}, {"adult": 1}),)})
+    assert run(Gate(judge, fiction="adult"), ["darn!"]) == ("darn!", (), None)
     assert whole("darn!", judge)[0] == ""
 
 

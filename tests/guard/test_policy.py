@@ -55,6 +55,27 @@ def test_a_policy_says_per_category_what_it_guarantees() -> None:
     assert policy.guarantees() == {"pii": "exact", "slur": "exact", "self_harm": "sentence", "words": "monitor"}
 
 
+@pytest.mark.parametrize(
+    ("audience", "category", "allowance"),
+    [
+        ("adults", "slur", {"fiction": 1, "adult": 1}),
+        ("mixed", "slur", {"adult": 1}),
+        (None, "slur", {"adult": 1}),
+        ("minors", "slur", {}),
+        ("adults", "self_harm", {}),
+        ("adults", "sexual_minors", {}),
+    ],
+)
+def test_how_much_fiction_may_is_a_matter_of_who_plays(
+    audience: str | None, category: str, allowance: dict[str, int]
+) -> None:
+    found = patterns({"name": "x", "literal": "xyzzy", "category": category})
+    rules = [rule(category, {"high": ["Block"]}, fictionAllowance=1)]
+    policy = made(found, rules=rules, **({} if audience is None else {"audience": audience}))
+    assert policy.rules[0].rule.allowance == allowance
+    assert made(found, rules=[rule(category, {"high": ["Block"]})], audience="adults").rules[0].rule.allowance == {}
+
+
 def test_monitor_mode_guarantees_nothing() -> None:
     policy = made(PII, GUARD, rules=[REDACT_PII, CALM_HARM], mode="monitor")
     assert policy.guarantees() == {"pii": "monitor", "self_harm": "monitor"}

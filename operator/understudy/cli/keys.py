@@ -35,6 +35,7 @@ from understudy.gateway.policy.limits import RateLimits, limit_fields, parse_lim
 from understudy.gateway.policy.players import (
     ASSERTS_FIELD,
     CRISIS_FIELD,
+    FICTION_FIELD,
     SECRET_FIELD,
     TENANT_FIELD,
     USUAL_ALLOWANCE,
@@ -145,6 +146,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--crisis-requests",
         metavar="NUMBER",
         help=f"so many requests a day that only a crisis lets through are served (default: {USUAL_ALLOWANCE})",
+    )
+    create.add_argument(
+        "--asserts-fiction",
+        action="store_true",
+        help="it may say that a session is fiction: x-understudy-fiction, which lets more through; for servers",
     )
     create.add_argument(
         *("-o", "--output"),
@@ -265,6 +271,7 @@ def _players(secret: str, args: argparse.Namespace) -> Players:
         ASSERTS_FIELD: "true" if args.asserts_players else None,
         SECRET_FIELD: None if args.player_secret_file is None else args.player_secret_file.read_text().strip(),
         CRISIS_FIELD: args.crisis_requests,
+        FICTION_FIELD: "true" if args.asserts_fiction else None,
     }
     return parse_players(secret, {field: value for field, value in said.items() if value is not None})
 

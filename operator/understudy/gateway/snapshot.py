@@ -9,7 +9,7 @@ key hashes and the master key, hence mode 0600; times and counters are not in it
                "choosesVariant": false, "priority": 5, "requestsPerMinute": 600, "tokensPerMinute": 90000,
                "budgetTokens": "5000000", "budgetMoney": "25.00", "budgetCurrency": "USD", "budgetPeriod": "month",
                "budgetTimeZone": "UTC", "onLedgerLoss": "refuse", "tenant": "games", "assertsPlayers": "true",
-               "playerSecret": "…", "crisisRequests": "200"}],
+               "playerSecret": "…", "crisisRequests": "200", "assertsFiction": "false"}],
      "gateways": 1,
      "tables": [{"namespace": "default", "name": "story", "uid": "u1", "generation": 1,
                  "spec": {"epoch": 1, "servedNames": ["story"], "salt": "a90b1234",

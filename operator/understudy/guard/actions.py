@@ -7,13 +7,15 @@ itself names apply.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Literal
 
 from understudy.guard.findings import Finding
 
 Where = Literal["input", "output"]
+Fiction = Literal["", "fiction", "adult"]
+"""What is said of a session: nothing, that it is fiction, or that it is and an adult plays."""
 
 
 class Content(IntEnum):
@@ -130,12 +132,12 @@ class Rule:
     """By severity: 2, 4, 6. One that is not there does what the next lower one does."""
     thresholds: Mapping[int, float]
     """By severity: the score from which on a finding has it. Empty: the detector says how grave it is."""
-    fiction_allowance: int = 0
-    """So many levels less grave in sessions that are fiction. Never for self-harm nor for minors."""
+    allowance: Mapping[Fiction, int] = field(default_factory=dict)
+    """By what is said of the session: findings are so many levels less grave."""
 
-    def decide(self, finding: Finding, *, fiction: bool) -> Decision:
+    def decide(self, finding: Finding, *, fiction: Fiction = "") -> Decision:
         """What follows from a finding of this rule's category."""
-        severity = self.severity(finding) - (2 * self.fiction_allowance if fiction else 0)
+        severity = self.severity(finding, fiction=fiction)
         known = [at for at in self.actions if at <= severity]
         return self.actions[max(known)] if known else NOTHING
 
@@ -145,9 +147,10 @@ class Rule:
             (combine([said]).content for at, said in self.actions.items() if at <= severity), default=Content.NOTHING
         )
 
-    def severity(self, finding: Finding) -> int:
+    def severity(self, finding: Finding, *, fiction: Fiction = "") -> int:
         """How grave a finding of this rule's category is, 0 if it is none."""
         score = finding.score
-        if score is None or not self.thresholds:
-            return finding.severity
-        return max((severity for severity, least in self.thresholds.items() if score >= least), default=0)
+        found: int = finding.severity
+        if score is not None and self.thresholds:
+            found = max((severity for severity, least in self.thresholds.items() if score >= least), default=0)
+        return max(0, found - 2 * self.allowance.get(fiction, 0))

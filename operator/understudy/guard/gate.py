@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from understudy.guard.actions import Content, Decision, combine
+from understudy.guard.actions import Content, Decision, Fiction, combine
 from understudy.guard.findings import Finding, Status
 from understudy.guard.masks import Masks
 from understudy.guard.plan import FailurePolicy, Plan
@@ -66,7 +66,7 @@ _NOTHING = Release()
 
 
 class Gate:
-    """One text. `fiction`: the session is; `in_crisis`: the person is.
+    """One text. `fiction` is what is said of the session; `in_crisis`: the person is.
 
     `before` is text that the reader has already and that this one goes on with, such as the beginning of an answer that
     the request brought along. Nothing follows from what lies in it, but what begins there is found.
@@ -80,7 +80,7 @@ class Gate:
         "_windows",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan, *, before: str = "", fiction: bool = False, in_crisis: bool = False) -> None:
+    def __init__(self, plan: Plan, *, before: str = "", fiction: Fiction = "", in_crisis: bool = False) -> None:
         self._plan = plan
         self._fiction = fiction
         self._in_crisis = in_crisis

@@ -13,11 +13,12 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 import orjson
 
-from understudy.guard.actions import Content, Decision, Rule
+from understudy.guard.actions import Content, Decision, Fiction, Rule
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import End, Gate, Release
 from understudy.guard.plan import Plan
@@ -171,13 +172,13 @@ class JsonGate:
     """As Gate, for one JSON text."""
 
     __slots__ = (
-        "_end", "_ended", "_finished", "_free", "_inside", "_joiner", "_literals", "_outside", "_parts", "_plans",
-        "_said",
+        "_end", "_ended", "_finished", "_free", "_gate", "_inside", "_joiner", "_literals", "_outside", "_parts",
+        "_plans",
     )  # fmt: skip
 
-    def __init__(self, plans: JsonPlans, *, before: str = "", fiction: bool = False, in_crisis: bool = False) -> None:
+    def __init__(self, plans: JsonPlans, *, before: str = "", fiction: Fiction = "", in_crisis: bool = False) -> None:
         self._plans = plans
-        self._said = {"fiction": fiction, "in_crisis": in_crisis}
+        self._gate = partial(Gate, fiction=fiction, in_crisis=in_crisis)
         self._joiner = Joiner()
         self._literals = Literals()
         outside, literal = "", None
@@ -187,7 +188,7 @@ class JsonGate:
             else:
                 outside += piece
                 literal = "" if kind == "opened" else None
-        self._outside = Gate(plans.outside, before=outside, **self._said)
+        self._outside = self._gate(plans.outside, before=outside)
         # How many characters of what stands outside are clear and not let out yet.
         self._free = 0
         # What is not let out yet: what stands outside as it is written, and literals.
@@ -269,7 +270,7 @@ class JsonGate:
             self._open("")
 
     def _open(self, before: str) -> None:
-        self._inside = _Literal(Gate(self._plans.literals, before=before, **self._said))
+        self._inside = _Literal(self._gate(self._plans.literals, before=before))
         self._parts.append(self._inside)
 
     def _close_literal(self, literal: _Literal, releases: list[Release]) -> bool:

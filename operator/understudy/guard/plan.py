@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from understudy.guard.actions import NOTHING, Content, Decision, Rule, Where
+from understudy.guard.actions import NOTHING, Content, Decision, Fiction, Rule, Where
 from understudy.guard.detectors import Detector
 from understudy.guard.findings import Finding
 
@@ -36,12 +36,12 @@ class Plan:
     """Characters that are held back at most."""
     on_overflow: Literal["Block", "Degrade"] = "Block"
 
-    def severity(self, finding: Finding) -> int:
+    def severity(self, finding: Finding, *, fiction: Fiction = "") -> int:
         """How grave a finding is in the eyes of the strictest rule that speaks of it."""
-        rules = self.rules.get(finding.detector, ())
-        return max((rule.severity(finding) for rule in rules if rule.category == finding.category), default=0)
+        rules = (rule for rule in self.rules.get(finding.detector, ()) if rule.category == finding.category)
+        return max((rule.severity(finding, fiction=fiction) for rule in rules), default=0)
 
-    def decide(self, finding: Finding, *, fiction: bool) -> tuple[Decision, ...]:
+    def decide(self, finding: Finding, *, fiction: Fiction = "") -> tuple[Decision, ...]:
         """What each rule says to a finding; rules that say nothing are left out."""
         said = tuple(
             each

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from understudy.guard.actions import NOTHING, Content, Rule, Where, decision
+from understudy.guard.actions import NOTHING, Content, Fiction, Rule, Where, decision
 from understudy.guard.findings import Severity
 from understudy.guard.lexicon import MAX_TERMS, LexiconError, lexicon_patterns
 from understudy.guard.needles import Needle, Pattern, PatternError, prepare
@@ -32,6 +32,10 @@ _MAX_NAME: Final = 63
 # Patterns of one detector that are refused by name.
 _SHOWN: Final = 20
 _BOTH: Final = ("input", "output")
+# By whom it may be played: whose word that it is fiction makes a finding less grave. Of minors nobody's does.
+_FICTION: Final[Mapping[str, Sequence[Fiction]]] = {"adults": ("fiction", "adult"), "mixed": ("adult",), "minors": ()}
+# What no story makes less grave.
+_ALWAYS_GRAVE: Final = ("self_harm", "sexual_minors")
 _AT_ONCE: Final = ("patterns", "pii", "lexicon")
 
 
@@ -115,7 +119,7 @@ def compile_policy(name: str, spec: Mapping[str, Any], sources: Mapping[str, str
         spec.get("mode", "enforce") == "enforce",
         tuple(needles),
         tuple(judges),
-        tuple(_rule(each, usual) for each in spec["rules"]),
+        tuple(_rule(each, usual, spec.get("audience", "mixed")) for each in spec["rules"]),
         stream.get("holdback", "adaptive") == "sentence",
         max_hold,
         stream.get("onHoldOverflow", "Block"),
@@ -250,17 +254,19 @@ def _pattern(qualified: str, name: str, entry: Mapping[str, Any]) -> Pattern:
     )
 
 
-def _rule(entry: Mapping[str, Any], usual: FailurePolicy) -> Governed:
+def _rule(entry: Mapping[str, Any], usual: FailurePolicy, audience: str) -> Governed:
     actions = {SEVERITIES[level]: decision(names) for level, names in entry["actions"].items() if names}
     thresholds: dict[int, float] = {
         SEVERITIES[level]: float(score) for level, score in (entry.get("thresholds") or {}).items()
     }
+    allowance = entry.get("fictionAllowance", 0)
+    said = () if entry["category"] in _ALWAYS_GRAVE or not allowance else _FICTION[audience]
     rule = Rule(
         entry["category"],
         frozenset(entry.get("where") or _BOTH),
-        {severity: said for severity, said in actions.items() if said != NOTHING},
+        {severity: each for severity, each in actions.items() if each != NOTHING},
         thresholds,
-        entry.get("fictionAllowance", 0),
+        dict.fromkeys(said, allowance),
     )
     return Governed(rule, entry.get("failurePolicy", usual))
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from understudy.gateway.policy.players import Pace, Players, Who, parse_players, player_fields, who
+from understudy.gateway.policy.players import (
+    Pace,
+    Players,
+    Who,
+    check_fiction,
+    fiction_of,
+    parse_players,
+    player_fields,
+    who,
+)
 from understudy.gateway.policy.refusal import Refusal
 
 SECRET = "s" * 32
@@ -90,10 +99,34 @@ def test_what_is_no_json_is_no_token() -> None:
         {},
         {"tenant": "games", "assertsPlayers": "true"},
         {"playerSecret": SECRET, "crisisRequests": "0"},
+        {"assertsFiction": "true"},
     ],
 )
 def test_a_secret_says_what_it_is_made_of(fields: dict[str, str]) -> None:
     assert player_fields("understudy-system/key", parse_players("understudy-system/key", fields)) == fields
+
+
+@pytest.mark.parametrize(
+    ("may", "said", "fiction", "refused"),
+    [
+        (True, None, "", False),
+        (True, b"true", "fiction", False),
+        (True, b"Adult", "adult", False),
+        (True, b"yes", "", True),
+        # Of a key that may not say it nothing is heard: else whoever plays could ask for less protection.
+        (False, b"true", "", False),
+        (False, b"adult", "", False),
+        (False, b"yes", "", False),
+    ],
+)
+def test_that_a_session_is_fiction_is_said_by_keys_that_may(
+    may: bool, said: bytes | None, fiction: str, refused: bool
+) -> None:
+    fields = {} if said is None else {b"x-understudy-fiction": said}
+    players = Players(fiction=may)
+    assert fiction_of(players, fields) == fiction
+    refusal = check_fiction(players, fields)
+    assert (refusal is not None and refusal.status == 400) is refused
 
 
 def test_a_key_that_has_done_enough_in_a_second_waits_for_the_next() -> None:
@@ -112,6 +145,7 @@ def test_keys_without_a_tenant_have_one_of_their_own() -> None:
     [
         ({"tenant": "a b"}, "tenant: want up to 320 letters, digits and . _ / -"),
         ({"assertsPlayers": "yes"}, "assertsPlayers: want true or false"),
+        ({"assertsFiction": "1"}, "assertsFiction: want true or false"),
         ({"playerSecret": "short"}, "playerSecret: want 32 characters at least"),
         ({"crisisRequests": "-1"}, "crisisRequests: want a number of requests a day"),
     ],

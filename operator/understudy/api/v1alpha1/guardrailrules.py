@@ -77,6 +77,10 @@ class Rule(BaseModel):
             "self.category != 'self_harm' || !has(self.fictionAllowance) || self.fictionAllowance == 0",
             "remove fictionAllowance: self_harm has none",
         ),
+        Cel(
+            "self.category != 'sexual_minors' || !has(self.fictionAllowance) || self.fictionAllowance == 0",
+            "remove fictionAllowance: sexual_minors has none",
+        ),
     )
 
     category: Category
@@ -92,7 +96,8 @@ class Rule(BaseModel):
     actions: SeverityActions
     """What to do."""
     fiction_allowance: Annotated[int, Field(ge=0, le=2)] = 0
-    """Lowers the severity by so many levels in sessions tagged as fiction."""
+    """Lowers the severity by so many levels where a request says that its session is fiction and, with audience: mixed,
+    that an adult plays."""
     failure_policy: FailurePolicy | None = None
     """What holds when a detector of this rule fails; the Guardrail's own otherwise."""
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from understudy.gateway.policy.guarding import languages
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, RESPONSES, Operation
 from understudy.gateway.policy.verdicts import Facts
+from understudy.guard.actions import Fiction
 
 _ASKED: Final = 4096
 _JSON: Final = ("json_object", "json_schema")
@@ -17,11 +18,13 @@ def facts_of(
     fields: Mapping[bytes, bytes],
     room: int,
     *,
+    fiction: Fiction = "",
     in_crisis: bool = False,
 ) -> Facts:
     """Those of one request; of a text that an answer goes on with the last `room` characters."""
     return Facts(
         languages(fields),
+        fiction,
         in_crisis=in_crisis,
         json=_wants_json(operation, document),
         before=_before(operation, document, room),

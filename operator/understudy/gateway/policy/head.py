@@ -23,7 +23,7 @@ _SINGLE: Final = frozenset(
     {
         b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"authorization",
         b"expect", b"x-session-id", b"x-player-id", b"x-player-token", b"traceparent", b"x-request-id",
-        b"x-understudy-variant",
+        b"x-understudy-variant", b"x-understudy-fiction",
     }
 )  # fmt: skip
 

@@ -16,15 +16,18 @@ from typing import Any, Final
 import orjson
 
 from understudy.gateway.policy.refusal import Refusal, bad_request
+from understudy.guard.actions import Fiction
 
 TENANT_FIELD: Final = "tenant"
 ASSERTS_FIELD: Final = "assertsPlayers"
 SECRET_FIELD: Final = "playerSecret"  # noqa: S105  # the name of a field
 CRISIS_FIELD: Final = "crisisRequests"
-FIELDS: Final = (TENANT_FIELD, ASSERTS_FIELD, SECRET_FIELD, CRISIS_FIELD)
+FICTION_FIELD: Final = "assertsFiction"
+FIELDS: Final = (TENANT_FIELD, ASSERTS_FIELD, SECRET_FIELD, CRISIS_FIELD, FICTION_FIELD)
 PLAYER_HEADER: Final = b"x-player-id"
 TOKEN_HEADER: Final = b"x-player-token"
 SESSION_HEADER: Final = b"x-session-id"
+FICTION_HEADER: Final = b"x-understudy-fiction"
 # Requests of a key that a crisis alone lets through, a day.
 USUAL_ALLOWANCE: Final = 200
 # Of each key a worker takes so many batches of events a second, and so many signs of danger into the room that is kept
@@ -37,6 +40,7 @@ _PLAYER: Final = re.compile(rb"[A-Za-z0-9._~:@+=-]{1,128}")
 _SHORTEST: Final = 32
 _LONGEST_TOKEN: Final = 2048
 _ALLOWANCE: Final = re.compile(r"[0-9]{1,6}")
+_FICTION: Final[Mapping[bytes, Fiction]] = {b"true": "fiction", b"adult": "adult"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,15 @@ class Players:
     """Of a key: whose players its requests may speak of, and how.
 
     With `asserts` the key's own word counts. By `secret` tokens are signed that count besides; empty: none do.
-    `allowance`: so many of its requests a day are served that only a crisis lets through.
+    `allowance`: so many of its requests a day are served that only a crisis lets through. `fiction`: it may say that a
+    session is fiction.
     """
 
     tenant: str = ""
     asserts: bool = False
     secret: str = ""
     allowance: int = USUAL_ALLOWANCE
+    fiction: bool = False
 
 
 # Of a key that says nothing of any, such as that of everybody where no keys are asked for.
@@ -95,16 +101,21 @@ def parse_players(secret: str, fields: Mapping[str, str]) -> Players:
     tenant = fields.get(TENANT_FIELD) or secret
     if not _TENANT.fullmatch(tenant):
         raise ValueError(f"{TENANT_FIELD}: want up to 320 letters, digits and . _ / -, and one of the first two first")
-    asserts = fields.get(ASSERTS_FIELD, "false").lower()
-    if asserts not in ("true", "false"):
-        raise ValueError(f"{ASSERTS_FIELD}: want true or false")
+    asserts, fiction = _flag(fields, ASSERTS_FIELD), _flag(fields, FICTION_FIELD)
     signs = fields.get(SECRET_FIELD, "")
     if signs and len(signs) < _SHORTEST:
         raise ValueError(f"{SECRET_FIELD}: want {_SHORTEST} characters at least, drawn by chance")
     allowance = fields.get(CRISIS_FIELD, str(USUAL_ALLOWANCE))
     if not _ALLOWANCE.fullmatch(allowance):
         raise ValueError(f"{CRISIS_FIELD}: want a number of requests a day, of up to six digits")
-    return Players(tenant, asserts == "true", signs, int(allowance))
+    return Players(tenant, asserts, signs, int(allowance), fiction)
+
+
+def _flag(fields: Mapping[str, str], name: str) -> bool:
+    said = fields.get(name, "false").lower()
+    if said not in ("true", "false"):
+        raise ValueError(f"{name}: want true or false")
+    return said == "true"
 
 
 def player_fields(secret: str, players: Players) -> dict[str, str]:
@@ -114,6 +125,7 @@ def player_fields(secret: str, players: Players) -> dict[str, str]:
         **({ASSERTS_FIELD: "true"} if players.asserts else {}),
         **({SECRET_FIELD: players.secret} if players.secret else {}),
         **({} if players.allowance == USUAL_ALLOWANCE else {CRISIS_FIELD: str(players.allowance)}),
+        **({FICTION_FIELD: "true"} if players.fiction else {}),
     }
 
 
@@ -136,6 +148,19 @@ def who(players: Players, fields: Mapping[bytes, bytes], now: float) -> Who | Re
             "x-player-id: want 1 to 128 letters, digits and . _ ~ : @ + = -; write a hash of anything else"
         )
     return Who(players.tenant, player.decode(), session)
+
+
+def fiction_of(players: Players, fields: Mapping[bytes, bytes]) -> Fiction:
+    """What a request with these header fields says of its session, if its key may say it."""
+    return _FICTION.get(fields.get(FICTION_HEADER, b"").lower(), "") if players.fiction else ""
+
+
+def check_fiction(players: Players, fields: Mapping[bytes, bytes]) -> Refusal | None:
+    """The refusal for what a key that may say it says of a session, and nobody understands."""
+    said = fields.get(FICTION_HEADER)
+    if said is None or not players.fiction or said.lower() in _FICTION:
+        return None
+    return bad_request("x-understudy-fiction: want true, or adult where the player is known to be one")
 
 
 def is_player(name: bytes) -> bool:

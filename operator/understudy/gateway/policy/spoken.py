@@ -37,7 +37,7 @@ def _choices(
 ) -> dict[str, Any]:
     message = {"role": "assistant", "content": text}
     kind, said = ("chat.completion", {"message": message}) if operation is CHAT else ("text_completion", {"text": text})
-    finish = "stop"
+    finish: str | None = "stop"
     if stream and operation is CHAT:
         kind, said, finish = "chat.completion.chunk", {"delta": message}, None
     choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from understudy.gateway.policy.guarding import Guarding, Plans, referral
-from understudy.guard.actions import Content
+from understudy.guard.actions import Content, Fiction
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import Failure, Gate, Judged, Release
 from understudy.guard.json_gate import JsonGate
@@ -65,14 +65,14 @@ class TextGate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a request: `languages` of the person, the best first, whether the session is `fiction`, and
-    whether the person is in a crisis.
+    """What is known of a request: `languages` of the person, the best first, whether the session is said to be
+    `fiction`, and whether the person is in a crisis.
 
     `json` says whether the answer was asked for as JSON, `before` what of it the client has already, by choice.
     """
 
     languages: tuple[str, ...] = ()
-    fiction: bool = False
+    fiction: Fiction = ""
     in_crisis: bool = False
     json: bool = False
     before: Mapping[int, str] = field(default_factory=dict)
@@ -308,9 +308,11 @@ class Verdicts:
 
     def _opened(self, channel: str, choice: int, *, json: bool, before: str) -> Passage:
         facts, plans = self.facts, self._plans
-        more = {"fiction": facts.fiction, "in_crisis": facts.in_crisis}
+        fiction, in_crisis = facts.fiction, facts.in_crisis
         gate: TextGate = (
-            JsonGate(plans.json, before=before, **more) if json else Gate(plans.text, before=before, **more)
+            JsonGate(plans.json, before=before, fiction=fiction, in_crisis=in_crisis)
+            if json
+            else Gate(plans.text, before=before, fiction=fiction, in_crisis=in_crisis)
         )
         passage = Passage(gate, channel, choice, len(before))
         self._open.append(passage)
@@ -318,7 +320,7 @@ class Verdicts:
 
     def note(self, channel: str, choice: int, judged: Judged, excerpt: str) -> Noted:
         """Keep a finding, and what is to be told of it."""
-        severity = self._plans.text.severity(judged.finding)
+        severity = self._plans.text.severity(judged.finding, fiction=self.facts.fiction)
         noted = Noted(self._mint(), channel, choice, judged, severity, excerpt)
         self.found.append(noted)
         if judged.decision.content >= Content.ANNOTATE or judged.decision.crisis:

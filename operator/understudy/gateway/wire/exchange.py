@@ -129,7 +129,7 @@ class Exchange:
 
     def guard(self, entry: Entry) -> None:
         """Have it judged by what holds for this deployment now, whatever comes later."""
-        document, who = self._letter.document, (self._request_id.decode(), self._key.hash)
+        document, who = self._letter.document, (self._request_id.decode(), self._key)
         self._barred = bool(entry.unguarded)
         self.watch = watch_of(entry, self._operation, document, self._fields, who, self.turn, self.watch)
         if self.watch is not None:

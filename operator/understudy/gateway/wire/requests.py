@@ -13,6 +13,7 @@ from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import RESPONSES, Operation, check_fields, check_model
+from understudy.gateway.policy.players import check_fiction
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import make_stateless
 from understudy.gateway.table import Entry, Routes
@@ -44,6 +45,7 @@ def open_exchange(
         return Refusal(404, "model_not_found", f"there is no model {name[:128]!r}", "model")
     table = entry.served.table
     refusal = check_fields(operation, document, table.extra_fields, table.media_hosts)
+    refusal = refusal or check_fiction(key.players, head.fields)
     if refusal is not None:
         return refusal
     if operation is RESPONSES:

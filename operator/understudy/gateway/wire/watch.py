@@ -11,8 +11,9 @@ from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.guarded_text import GuardedText
 from understudy.gateway.policy.guarding import Guarding
+from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, Operation
-from understudy.gateway.policy.players import Who
+from understudy.gateway.policy.players import Who, fiction_of
 from understudy.gateway.policy.said import is_heard
 from understudy.gateway.policy.story import KEY_DIGITS
 from understudy.gateway.policy.verdicts import Facts, Verdicts
@@ -133,11 +134,11 @@ def watch_of(
     operation: Operation,
     document: dict[str, Any],
     fields: Mapping[bytes, bytes],
-    who: tuple[str, str],
+    who: tuple[str, AccessKey],
     turn: "Turn | None",
     before: Watch | None,
 ) -> Watch | None:
-    """The watch over one request to a deployment; `who` asks, by its id and its key's hash, in a player's `turn`.
+    """The watch over one request to a deployment; `who` asks, by its id and its key, in a player's `turn`.
 
     `before` watched it until now: what it hears it hears to the end. None where no Guardrail holds.
     """
@@ -145,19 +146,22 @@ def watch_of(
     if guarding is None:
         return None
     room = 0 if guarding.output is None else guarding.output.text.max_hold
-    facts = facts_of(operation, document, fields, room, in_crisis=turn is not None and turn.in_crisis)
+    request_id, key = who
+    in_crisis = turn is not None and turn.in_crisis
+    fiction = fiction_of(key.players, fields)
+    facts = facts_of(operation, document, fields, room, fiction=fiction, in_crisis=in_crisis)
     session, _ = conversation_id(
         fields.get(b"x-session-id"),
         document,
-        who[1],
+        key.hash,
         from_user=entry.served.table.session_from_user,
         turns=operation.turns,
     )
     named = _NOBODY if turn is None else turn.who
     about = About(
-        who[0],
+        request_id,
         entry.key,
-        who[1][:KEY_DIGITS],
+        key.hash[:KEY_DIGITS],
         entry.evidence_key,
         named.tenant,
         named.player,

@@ -18,6 +18,7 @@ from tests.gateway.clients import CHAT, chat
 from tests.gateway.engines import engine
 from tests.gateway.fakeapi import SECRETS, SLICES, TABLES, fake_api, key_secret, slice_object, table_object
 from tests.gateway.gateways import until
+from tests.gateway.guardrails import guard, policy_spec
 from tests.gateway.processes import process
 from tests.gateway.test_follow import HASH
 from tests.gateway.worlds import CANARY, KEY, STABLE, endpoints, shadowed_table, table
@@ -53,7 +54,9 @@ def _labels(of: Iterable[Metric]) -> frozenset[str]:
 
 
 async def gateway_metrics(folder: Path) -> str:
-    """The metrics of a gateway of two workers: TLS both ways, an API server, texts of a shadow, a name without pods."""
+    """The metrics of a gateway of two workers: TLS both ways, an API server, texts of a shadow, a name without pods,
+    a Guardrail.
+    """
     trust = certify(folder, "story")
     authority, engines = folder / "authority", folder / "engines"
     authority.mkdir()
@@ -66,6 +69,12 @@ async def gateway_metrics(folder: Path) -> str:
         routes = shadowed_table(text=True)
         for variant in routes["spec"]["variants"]:
             variant["tls"] = True
+        said, parts = guard(policy_spec("Redact"), "calm")
+        routes["spec"]["guards"] = [said]
+        for part in parts:
+            api.single[f"/api/v1/namespaces/default/configmaps/{part['name']}"] = {
+                "binaryData": {"policy": part["data"]}
+            }
         api.put(TABLES, table_object(routes))
         api.put(TABLES, table_object(table(name="empty", names=("nobody",), queue={"deadlineSeconds": 0.05})))
         api.put(SLICES, slice_object(endpoints(STABLE, [stable.port])))
@@ -82,7 +91,9 @@ async def gateway_metrics(folder: Path) -> str:
             async def compared() -> bool:
                 # Of requests workers tell four times a second, of pairs at once.
                 text = (await p.get("/metrics"))[1]
-                return all(f"understudy_{name}_total{{" in text for name in ("shadow_pairs", "requests"))
+                return all(f"understudy_{name}_total{{" in text for name in ("shadow_pairs", "requests")) and (
+                    'understudy_guard_held_seconds_count{deployment="default/story",kind="last"}' in text
+                )
 
             await until(ready)
             assert await _ask(p.port, trust, "storyteller", stream=True) == 200

@@ -52,4 +52,4 @@ def test_names_are_ours_and_units_are_base_units(section: str) -> None:
         assert name.startswith("understudy_")
         assert name.endswith("_total") == (kind == "counter")
         assert not re.search(r"_(ms|milliseconds|minutes|percent|kib|mib|mb)(_|$)", name)
-        assert kind != "histogram" or name.endswith("_seconds")
+        assert kind != "histogram" or name.endswith(("_seconds", "_characters"))

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from understudy.domain.state import LOADED, DetectorState, policy_key
@@ -21,6 +21,7 @@ from understudy.guard.engines import Engine, UnusableError
 from understudy.guard.needles import Needle, PatternError
 from understudy.guard.policy import Policy, PolicyError, compile_policy
 from understudy.guard.portable_engine import PortableEngine
+from understudy.guard.second import Second, second_of
 from understudy.guard.shards import ShardError, unpack
 
 LOG: Final = logging.getLogger(__name__)
@@ -319,6 +320,7 @@ class Loader:
             why = f"{error}; the portable engine finds the same, and takes longer"
             LOG.warning("Guardrails %s: %s", ", ".join(policy.name for policy in policies), why)
             portable = DetectorState(why, time.time())
+        guarding = replace(guarding, second=await asyncio.to_thread(_second, policies))
         built = self._built[name] = guarding, portable
         return built
 
@@ -353,6 +355,15 @@ def _read(parts: Sequence[bytes], guard: Guard) -> tuple[Policy, Mapping[str, An
     if (name, policy.hash) != (guard.name, guard.policy):
         return f"its parts hold policy {policy.hash} of {name!r}"
     return policy, spec
+
+
+def _second(policies: Sequence[Policy]) -> Second | None:
+    """What is looked for again; nothing, where the portable engine does not take it."""
+    try:
+        return second_of(policies)
+    except PatternError as error:
+        LOG.warning("answers cannot be looked at again: %s", error)
+        return None
 
 
 def _asking(asked: list[Sequence[Needle]]) -> Callable[[Sequence[Needle]], Engine]:

@@ -72,12 +72,13 @@ class Gate:
     the request brought along. Nothing follows from what lies in it, but what begins there is found.
 
     All positions count characters, so a pair of surrogates is one however it is cut; halves come out as U+FFFD.
+    `most_held` is how many were held back at once at most.
     """
 
     __slots__ = (
         "_awaited", "_begin", "_by_sentence", "_closed", "_ends", "_fiction", "_finished", "_gone", "_held",
         "_in_crisis", "_joiner", "_lost", "_masks", "_plan", "_released", "_safe", "_tier0", "_tier0_failed",
-        "_windows",
+        "_windows", "most_held",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, *, before: str = "", fiction: Fiction = "", in_crisis: bool = False) -> None:
@@ -102,6 +103,7 @@ class Gate:
         self._masks = Masks()
         self._finished = False
         self._closed = False
+        self.most_held = 0
 
     @property
     def done(self) -> bool:
@@ -201,6 +203,9 @@ class Gate:
             return self._stop(judged, ending, failures)
         self._mask(judged)
         text = self._let_out(self._clear())
+        held = len(self._held) - self._gone
+        if held > self.most_held:
+            self.most_held = held
         # Mostly there is nothing to say besides.
         return Release(text, judged, tuple(windows), failures)
 

@@ -169,15 +169,16 @@ class _Literal:
 
 
 class JsonGate:
-    """As Gate, for one JSON text."""
+    """As Gate, for one JSON text; `most_held` is of its text that had the most: a literal, or what is around them."""
 
     __slots__ = (
         "_end", "_ended", "_finished", "_free", "_gate", "_inside", "_joiner", "_literals", "_outside", "_parts",
-        "_plans",
+        "_plans", "most_held",
     )  # fmt: skip
 
     def __init__(self, plans: JsonPlans, *, before: str = "", fiction: Fiction = "", in_crisis: bool = False) -> None:
         self._plans = plans
+        self.most_held = 0
         self._gate = partial(Gate, fiction=fiction, in_crisis=in_crisis)
         self._joiner = Joiner()
         self._literals = Literals()
@@ -285,6 +286,7 @@ class JsonGate:
 
     def _add(self, releases: list[Release], gate: Gate, release: Release) -> None:
         """Take what one of the gates says."""
+        self.most_held = max(self.most_held, gate.most_held)
         if gate is self._outside:
             # Nothing is masked there, so what is let out is as long as what came in.
             self._free += len(release.text)

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from understudy.domain.state import ITL_BOUNDS, TTFT_BOUNDS, DeploymentState, GatewayState, Pairs, RevisionState
-from understudy.telemetry.beside import LATENCY, LATENCY_BOUNDS, REQUESTS, SUM, WAIT_BOUNDS, Beside, BesideRevision
+from understudy.telemetry.beside import HISTOGRAMS, REQUESTS, SUM, WAIT_BOUNDS, Beside, BesideRevision
 
 _DEPLOYMENT: Final = ("deployment",)
 _LABELS: Final = ("deployment", "revision")
@@ -21,6 +21,7 @@ _KINDS: Final = {
     "understudy_detector_seconds_total": ("detector",),
     "understudy_detector_windows_total": ("detector", "outcome"),
     "understudy_guard_failures_total": ("detector", "status", "policy"),
+    "understudy_guard_leaked_total": ("guardrail", "category"),
     "understudy_guard_findings_total": ("guardrail", "category", "direction", "action"),
     "understudy_watch_age_seconds": ("resource",),
     REQUESTS: ("deployment", "status"),
@@ -61,8 +62,8 @@ class GatewayMetrics(Collector):
         yield from _by_revision(deployments, beside)
         yield from _shadows(deployments)
         for name, (text, values) in self._process().items():
-            if name == LATENCY:
-                yield _latency(text, values)
+            if name in HISTOGRAMS:
+                yield _histogram(name, text, values)
                 continue
             labels = () if "" in values else _KINDS.get(name, ("kind",))
             family = (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(name, text, labels=labels)
@@ -137,13 +138,14 @@ def _by_revision(deployments: Mapping[str, DeploymentState], beside: Mapping[str
     yield from (attempts, errors, rejected, empty, tokens, opened, usable, breakers, ejections, ttft, itl, waited)
 
 
-def _latency(text: str, values: Mapping[str, float]) -> Metric:
-    family = HistogramMetricFamily(LATENCY, text, labels=_DEPLOYMENT)
-    for kind, seconds in values.items():
-        deployment, _, place = kind.rpartition(" ")
+def _histogram(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    labels, bounds = HISTOGRAMS[name]
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for kind, total in values.items():
+        of, _, place = kind.rpartition(" ")
         if place == SUM:
-            counts = [int(values.get(f"{deployment} {bucket}", 0)) for bucket in range(len(LATENCY_BOUNDS) + 1)]
-            family.add_metric([deployment], _cumulative(LATENCY_BOUNDS, counts), seconds)
+            counts = [int(values.get(f"{of} {bucket}", 0)) for bucket in range(len(bounds) + 1)]
+            family.add_metric(of.split(" "), _cumulative(bounds, counts), total)
     return family
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from understudy.telemetry.beside import LATENCY
+from understudy.telemetry.beside import HISTOGRAMS
 
 # By name: help text, and values by kind ("" for a single one). Names that end in `_total` are counters.
 Gauges = Mapping[str, tuple[str, Mapping[str, float]]]
@@ -42,4 +42,4 @@ def joined(parts: Iterable[Gauges]) -> dict[str, tuple[str, dict[str, float]]]:
 
 def lasting(gauges: Gauges) -> Gauges:
     """Those that outlive the process: its counters."""
-    return {name: value for name, value in gauges.items() if name.endswith("_total") or name == LATENCY}
+    return {name: value for name, value in gauges.items() if name.endswith("_total") or name in HISTOGRAMS}

@@ -15,6 +15,7 @@ from understudy.guard.json_gate import JsonPlans, json_plans
 from understudy.guard.merge import merge
 from understudy.guard.plan import Plan
 from understudy.guard.policy import Policy
+from understudy.guard.second import Second
 
 PINNED: Final = 600.0
 """How long a request may go on under policies that hold no more, in seconds from its beginning."""
@@ -55,7 +56,8 @@ class Guarding:
     `policies` are hashes by Guardrail, `referrals` texts by Guardrail and language. `findings` are what may be found in
     answers, as `<guardrail>/<category>`. `texts_only`: what cannot be judged may not be asked. `keeps` is what is
     kept of findings, by Guardrail, and `rules` the number of the first rule for each of `findings`. `engagement` is
-    what the first that says something of it says, but for its words to players, which are `wording`.
+    what the first that says something of it says, but for its words to players, which are `wording`. `second` is what
+    is looked for again in what went out.
     """
 
     policies: Mapping[str, str]
@@ -68,6 +70,7 @@ class Guarding:
     rules: Mapping[str, int]
     engagement: Mapping[str, Any] | None = None
     wording: Wording = field(default_factory=Wording)
+    second: Second | None = None
 
 
 def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], make: MakeEngine) -> Guarding:

@@ -34,6 +34,11 @@ class TextGate(Protocol):
     """Gate, and JsonGate."""
 
     @property
+    def most_held(self) -> int:
+        """How many characters were held back at once at most."""
+        ...
+
+    @property
     def done(self) -> bool:
         """Whether nothing more will be released."""
         ...
@@ -219,10 +224,13 @@ class Verdicts:
     """What is said of all passages of one answer. `mint` gives an id for each finding that somebody is told of.
 
     `found` are all findings so far, `failures` the detectors that failed; `failed`: the answer cannot go on for that.
-    `questions` are taken by whoever asks detectors.
+    `questions` are taken by whoever asks detectors. `held` is known at the end: of each passage the most characters
+    that were held back at once.
     """
 
-    __slots__ = ("_guarding", "_mint", "_open", "_plans", "facts", "failed", "failures", "found", "questions", "told")
+    __slots__ = (
+        "_guarding", "_mint", "_open", "_plans", "facts", "failed", "failures", "found", "held", "questions", "told",
+    )  # fmt: skip
 
     def __init__(self, guarding: Guarding, plans: Plans, facts: Facts, mint: Callable[[], str]) -> None:
         self._guarding = guarding
@@ -233,6 +241,7 @@ class Verdicts:
         self.failed = False
         self.failures: list[Failure] = []
         self.found: list[Noted] = []
+        self.held: list[int] = []
         self.questions: list[Question] = []
         # What is to be told beside the answer and has not been yet.
         self.told: dict[str, Any] = {}
@@ -304,6 +313,7 @@ class Verdicts:
         """Nobody reads the rest."""
         for passage in self._open:
             passage.gate.close()
+            self.held.append(passage.gate.most_held)
         self._open.clear()
 
     def _opened(self, channel: str, choice: int, *, json: bool, before: str) -> Passage:

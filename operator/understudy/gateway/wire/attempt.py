@@ -17,6 +17,7 @@ from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
 from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
+from understudy.gateway.policy.outgoing import Outgoing
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import is_empty
@@ -87,9 +88,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_answer", "_asking", "_began", "_connecting", "_exchange", "_last_token", "_load", "_parts", "_reading",
-        "_size", "_slowest", "_status", "_upstream", "_usage", "_verdicts", "endpoint", "half", "relay",
-        "sample", "variant",
+        "_answer", "_asking", "_began", "_connecting", "_ended_at", "_exchange", "_first_at", "_last_token", "_load",
+        "_outgoing", "_parts", "_reading", "_said_at", "_size", "_slowest", "_status", "_upstream", "_usage",
+        "_verdicts", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +124,10 @@ class Attempt:
         # The next turn of the loop in which more of a long answer is judged.
         self._reading: asyncio.Handle | None = None
         self._verdicts: Verdicts | None = None
+        # Who looks at it again; and of a stream that Guardrails judge, when the engine said its first word and its
+        # last, and when the first went on.
+        self._outgoing: Outgoing | None = None
+        self._said_at = self._ended_at = self._first_at = 0.0
         variant.counters.open += 1
         endpoint.open += 1
         endpoint.tokens += load
@@ -155,6 +160,8 @@ class Attempt:
         watch, verdicts = self._exchange.watch, self._verdicts
         if watch is not None and verdicts is not None and self._judged():
             watch.judged(self._exchange.plane, self.variant, verdicts)
+        if watch is not None and verdicts is not None and self._outgoing is not None:
+            watch.gone_out(self._exchange.plane, self._outgoing, verdicts)
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             # A cancelled task remembers where it was, and there this attempt is: kept, each would keep the other.
@@ -255,6 +262,7 @@ class Attempt:
             relay = GuardedChoicesRelay(model, exchange.name, guard, half=half, hears_raw=watch.keeps_raw, **usage)
         if watch is not None and relay is not None:
             self._asks(relay.verdicts, watch, partial(self._heard, relay))
+            relay.outgoing = self._outgoing
             return relay
         if exchange.responses:
             return ResponsesRelay(model, exchange.name, half=half)
@@ -285,6 +293,8 @@ class Attempt:
             return
         if self._asking is not None:
             self._asking.look()
+        if self._verdicts is not None and not self._ended_at and (relay.pending or relay.done or not self._said_at):
+            self._note(relay)
         if relay.refusal is not None:
             self._withheld(relay.refusal)
             return
@@ -292,6 +302,14 @@ class Attempt:
             self._send(relay)
         if relay.stopped or (ended and not relay.pending):
             self._stream_ended(relay)
+
+    def _note(self, relay: Relay) -> None:
+        """When the engine said its first word, and its last: from then on it is held back."""
+        now = self._exchange.plane.clock()
+        if relay.said and not self._said_at:
+            self._said_at = now
+        if relay.pending or relay.done:
+            self._ended_at = now
 
     def answer_malformed(self) -> None:
         """The engine does not speak HTTP."""
@@ -343,6 +361,7 @@ class Attempt:
         now = self._exchange.plane.clock()
         first = not self._last_token
         if first:
+            self._first_at = now
             self.variant.counters.first_token(now - self._began)
             if self.sample is not None:
                 self.sample.first_token(now - self._began)
@@ -366,11 +385,19 @@ class Attempt:
                 self.sample.empty += not relay.said
             if self.half is not None:
                 self.half.empty = not relay.said
+            if self._verdicts is not None and self._verdicts.enforces and self._exchange.watch is not None:
+                self._tell_holds(self._exchange.watch)
             self._exchange.stream_ended()
         elif self._last_token:
             self._exchange.cut("truncated", _LOST)
         else:
             self._exchange.failed("broken")
+
+    def _tell_holds(self, watch: Watch) -> None:
+        """For how long its first word was held back, and its last; of an answer without a word no time at all."""
+        now = self._exchange.plane.clock()
+        first = self._first_at - (self._said_at or self._first_at)
+        watch.streamed(self._exchange.plane, self.variant, first, now - (self._ended_at or now))
 
     def _whole_ended(self) -> None:
         try:
@@ -436,6 +463,7 @@ class Attempt:
     def _asks(self, verdicts: Verdicts, watch: Watch, heard: Heard) -> None:
         """Have detectors asked about an answer, if any judge it."""
         self._verdicts = verdicts
+        self._outgoing = watch.listen(self._exchange.plane, self.variant, verdicts)
         if verdicts.asked:
             self._asking = Asking(verdicts, watch, self._exchange.plane.panel, heard)
 
@@ -472,6 +500,8 @@ class Attempt:
             self._exchange.engine_refused(refusal)
             return
         released = whole.released()
+        if self._outgoing is not None:
+            self._outgoing.whole(released)
         if watch is not None and not watch.keeps_raw:
             self._hear(released)
         self._exchange.answered(orjson.dumps(released))

@@ -14,6 +14,7 @@ from understudy.gateway.policy.answers import finishes, has_choices, says_someth
 from understudy.gateway.policy.events import DONE
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
+from understudy.gateway.policy.outgoing import Outgoing
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import ends
@@ -92,9 +93,12 @@ class WholeAnswer:
 
 
 class GuardedChoicesRelay(CompletionsRelay):
-    """One stream, through `guard`. `hears_raw`: its half hears what the engine says, and else what the client gets."""
+    """One stream, through `guard`. `hears_raw`: its half hears what the engine says, and else what the client gets.
 
-    __slots__ = ("_guard", "_head", "_hears_raw", "_tail", "pending", "refusal", "stopped")
+    `outgoing` hears what the client gets in any case, where there is one.
+    """
+
+    __slots__ = ("_guard", "_head", "_hears_raw", "_tail", "outgoing", "pending", "refusal", "stopped")
 
     def __init__(
         self,
@@ -113,6 +117,7 @@ class GuardedChoicesRelay(CompletionsRelay):
         self._head: dict[str, Any] = {}
         # The chunk that tells the tokens used.
         self._tail: dict[str, Any] | None = None
+        self.outgoing: Outgoing | None = None
         self.refusal = None
         self.stopped = self.pending = False
 
@@ -158,6 +163,8 @@ class GuardedChoicesRelay(CompletionsRelay):
         for chunk in chunks:
             if self._half is not None and not self._hears_raw:
                 self._half.heard(chunk)
+            if self.outgoing is not None:
+                self.outgoing.chunk(chunk)
             self.begun = self.begun or says_something(chunk) or finishes(chunk)
             self._out.append(b"data: %b\n\n" % orjson.dumps(chunk))
 
@@ -188,12 +195,13 @@ class GuardedChoicesRelay(CompletionsRelay):
 class GuardedResponseRelay(ResponsesRelay):
     """One stream of the Responses API, through `guard`; the rest is as in GuardedChoicesRelay."""
 
-    __slots__ = ("_guard", "_hears_raw", "pending", "refusal", "stopped")
+    __slots__ = ("_guard", "_hears_raw", "outgoing", "pending", "refusal", "stopped")
 
     def __init__(self, model: str, name: str, guard: GuardedResponse, *, half: Half | None, hears_raw: bool) -> None:
         super().__init__(model, name, half=half)
         self._guard = guard
         self._hears_raw = hears_raw
+        self.outgoing: Outgoing | None = None
         self.refusal = None
         self.stopped = self.pending = False
 
@@ -231,6 +239,8 @@ class GuardedResponseRelay(ResponsesRelay):
             event["sequence_number"] = self._number
             self.begun = self.begun or says_something_of_response(event) or ends(event)
             self._put(event)
+            if self.outgoing is not None:
+                self.outgoing.event(event)
         self.refusal = refusal_of(guard)
         if guard.ended and self.refusal is None:
             self.stopped = not self.pending

@@ -17,6 +17,7 @@ from understudy.gateway.policy.copies import MAX_REQUEST
 from understudy.gateway.policy.demand import Demand
 from understudy.gateway.policy.evidence import Samples, Taking
 from understudy.gateway.policy.head import Head
+from understudy.gateway.policy.holds import Holds
 from understudy.gateway.policy.keys import FAILURES_PER_SECOND, AccessKey, FailedKeys
 from understudy.gateway.policy.memory import Memory
 from understudy.gateway.policy.meters import Lease, Meters
@@ -33,6 +34,7 @@ from understudy.gateway.wire.ids import RequestIds
 from understudy.gateway.wire.ledger import Ledger
 from understudy.gateway.wire.panel import Panel
 from understudy.gateway.wire.queue import Queue
+from understudy.gateway.wire.second import SecondLooks
 from understudy.gateway.wire.shadow import Shadows
 from understudy.gateway.wire.upstream import Pool
 from understudy.gateway.world import World
@@ -101,9 +103,9 @@ class Plane:
 
     __slots__ = (
         "_empty", "_tasks", "_workers", "answered", "bodies", "budget", "budgets", "clients", "clock", "connections",
-        "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "findings", "heard", "ids",
-        "limits", "log", "memory", "meters", "open_access", "panel", "pins", "players", "poisons", "pool", "queue",
-        "random", "refused", "retries", "samples", "settled", "shadows", "world",
+        "conversations", "documents", "draining", "failed_keys", "failovers", "fallbacks", "findings", "heard",
+        "holds", "ids", "limits", "log", "memory", "meters", "open_access", "panel", "pins", "players", "poisons",
+        "pool", "queue", "random", "refused", "retries", "samples", "second", "settled", "shadows", "world",
     )  # fmt: skip
 
     def __init__(
@@ -151,6 +153,8 @@ class Plane:
         self.budgets = Budgets(self.clock, ledger, self.isolated)
         self.clients = Clients()
         self.panel = Panel(self)
+        self.holds = Holds()
+        self.second = SecondLooks(self.spawn, self.clock)
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
         self.heard: dict[str, float] = {}
@@ -164,6 +168,7 @@ class Plane:
         """The routes have changed: end what must not go on, and try again for what waits."""
         self.budgets.follow(self.world.routes.keys)
         self.clients.keep(self.world.routes.deployments)
+        self.holds.keep(self.world.routes.deployments)
         self._measure()
         if any(entry.cut or entry.places for entry in self.world.routes.deployments.values()):
             for connection in tuple(self.connections):
@@ -281,6 +286,8 @@ class Plane:
             **self.budgets.gauges(),
             **self.panel.gauges(),
             **self.findings.gauges(),
+            **self.second.gauges(),
+            **self.holds.gauges(),
             **self.shadows.gauges(),
             **({} if self.log is None else self.log.gauges()),
             **self.pool.gauges(),

@@ -13,6 +13,7 @@ from understudy.gateway.policy.guarded_text import GuardedText
 from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, Operation
+from understudy.gateway.policy.outgoing import Outgoing
 from understudy.gateway.policy.players import Who, fiction_of
 from understudy.gateway.policy.said import is_heard
 from understudy.gateway.policy.story import KEY_DIGITS
@@ -108,8 +109,27 @@ class Watch:
                 gravest[name] = max(each.severity, gravest.get(name, 0))
             found = [(self._places[name], grave) for name, grave in gravest.items() if name in self._places and grave]
             variant.counters.guard.turn(found, acted=verdicts.acted)
+        if verdicts.enforces:
+            verdicts.close()
+            plane.holds.text(self._about.deployment, verdicts.held)
         about = replace(self._about, revision=variant.revision, track=variant.track)
         plane.findings.tell(plane.log, self.guarding, about, "output", verdicts.found, verdicts.failures)
+
+    def listen(self, plane: "Plane", variant: Variant, verdicts: Verdicts) -> Outgoing | None:
+        """Where to say what goes out of an answer, to be looked at again; None if it will not be."""
+        if variant.track == "shadow" or not verdicts.enforces:
+            return None
+        return plane.second.listen(self.guarding, verdicts.facts)
+
+    def gone_out(self, plane: "Plane", outgoing: Outgoing, verdicts: Verdicts) -> None:
+        """All of an answer that was listened to has gone out. Where tier 0 has failed nothing was promised."""
+        judged = all(failure.detector for failure in verdicts.failures)
+        plane.second.over(outgoing, self._namespace, self._about.request_id, judged=judged)
+
+    def streamed(self, plane: "Plane", variant: Variant, first: float, last: float) -> None:
+        """Of a stream the first and the last word were held back for so many seconds."""
+        if variant.track != "shadow":
+            plane.holds.stream(self._about.deployment, first, last)
 
     def policy_of(self, detector: str) -> str:
         """The policy that a detector is of, as the panel of detectors knows it."""

@@ -27,8 +27,8 @@ from understudy.guard.portable_engine import PortableEngine
 from understudy.guard.scan import Scanner
 from understudy.guard.surrogates import joined
 
-PIECE: Final = 2048
-"""Characters that are looked at in one step."""
+PIECE: Final = 256
+"""Characters that are looked at in one step: a third of a millisecond's worth with 1,600 words and numbers."""
 _LITERAL: Final = re.compile(r'"((?:[^"\\]|\\.)*)("?)', re.DOTALL)
 
 

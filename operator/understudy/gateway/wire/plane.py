@@ -154,7 +154,7 @@ class Plane:
         self.clients = Clients()
         self.panel = Panel(self)
         self.holds = Holds()
-        self.second = SecondLooks(self.spawn, self.clock)
+        self.second = SecondLooks(self.spawn)
         self.conversations: dict[str, float] = dict.fromkeys(SOURCES, 0)
         self.refused: dict[str, float] = {}
         self.heard: dict[str, float] = {}

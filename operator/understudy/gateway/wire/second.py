@@ -6,6 +6,7 @@ out, and what looking took is waited for many times over before the next one is 
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ LOG: Final = logging.getLogger(__name__)
 MOST: Final = 32
 """Answers that are listened to or wait for their look."""
 REST: Final = 49
-"""For each second of looking so many of doing nothing: two in a hundred go to this."""
+"""For each second of the processor's time so many of doing nothing: two in a hundred go to this."""
+LONGEST_REST: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,12 @@ class _Ended:
 
 
 class SecondLooks:
-    """Those of one worker. `spawn` has something done beside the requests, `clock` is in seconds."""
+    """Those of one worker. `spawn` has something done beside the requests."""
 
-    __slots__ = ("_clock", "_listening", "_looking", "_queue", "_spawn", "kinds", "leaked")
+    __slots__ = ("_listening", "_looking", "_queue", "_spawn", "kinds", "leaked")
 
-    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], None], clock: Callable[[], float]) -> None:
+    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         self._spawn = spawn
-        self._clock = clock
         self._listening = 0
         self._looking = False
         self._queue: deque[_Ended] = deque()
@@ -85,15 +86,13 @@ class SecondLooks:
 
     async def _go_through(self, steps: Generator[None, None, Leaks]) -> Leaks:
         while True:
-            began = self._clock()
+            began = time.thread_time()
             try:
                 next(steps)
             except StopIteration as over:
                 leaks: Leaks = over.value
                 return leaks
-            finally:
-                took = self._clock() - began
-            await asyncio.sleep(REST * took)
+            await asyncio.sleep(min(REST * (time.thread_time() - began), LONGEST_REST))
 
     def _tell(self, ended: _Ended, leak: Leak) -> None:
         self.leaked[f"{ended.namespace}/{leak.guardrail} {leak.category}"] += 1

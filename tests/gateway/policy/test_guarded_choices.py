@@ -7,9 +7,10 @@ import pytest
 
 from tests.gateway.guardrails import CRISIS, WORDS, policy_spec, rule
 from tests.gateway.policy.judging import BLOCK, REDACT, asking, cuts, guarding, usual, verdicts, whole
-from understudy.gateway.policy.guarded_choices import REMOVED, GuardedChoices, is_id
+from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarding import Guarding
-from understudy.gateway.policy.verdicts import Facts
+from understudy.gateway.policy.verdicts import REMOVED, Facts
+from understudy.gateway.policy.wording import REFERRALS
 from understudy.guard.findings import Finding
 from understudy.guard.gate import Gate
 
@@ -209,7 +210,7 @@ def test_a_banner_without_words_is_none() -> None:
     spec = {"detectors": [WORDS], "rules": [rule("rude", "Redact", "CrisisBanner")]}
     assert "crisis" not in told(stream(guard(guarding(spec)), ["a darn day"]))[0]
     crisis = {"detectors": [WORDS], "rules": [rule("rude", "CrisisFlow")]}
-    assert said(stream(guard(guarding(crisis)), ["darn "]), "content") == REMOVED
+    assert said(stream(guard(guarding(crisis)), ["darn "]), "content") == REFERRALS["en"]
 
 
 def test_an_engine_says_nothing_beside_its_text() -> None:
@@ -256,14 +257,12 @@ def test_completions_say_their_tokens_with_their_characters() -> None:
 
 def test_a_call_is_said_with_its_id_and_name_and_nothing_else() -> None:
     head = {"index": 0, "id": "call_1", "type": "function", "darn": 1, "function": {"name": "look", "arguments": "{"}}
-    [out] = guard().chunk(chunk({"tool_calls": [head, "darn", {"index": "x", "id": "so darn", "function": None}]}))
+    more: list[Any] = ["darn", {"index": 1, "id": "so darn", "function": None}, {"index": "x", "id": "b"}]
+    [out] = guard().chunk(chunk({"tool_calls": [head, *more]}))
     assert out["choices"][0]["delta"]["tool_calls"] == [
-        {"index": 0, "id": "call-0", "type": "function", "function": {"name": "look", "arguments": "{"}}
+        {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{"}},
+        {"index": 1, "id": "call-1", "type": "function"},
     ]
-    assert is_id("call_1")
-    assert not is_id("")
-    assert not is_id("a" * 129)
-    assert not is_id("so darn")
 
 
 @pytest.mark.parametrize("holds", [BLOCKS, REDACTS, usual("Replace")])
@@ -437,3 +436,91 @@ def test_a_window_that_is_not_complete_may_end_an_answer_and_lets_out_nothing() 
     chunks = judge.heard(question, "g0/j", [Finding("g0/j", "x", "rude", 6, None, 0, 3, 3, 0)], "ok")
     assert finish(chunks) == ["content_filter"]
     assert guard().verdicts.waiting() == []
+
+
+def test_a_stream_has_one_head() -> None:
+    judge = guard()
+    first = chunk({"content": "a "})
+    for name in ("id", "system_fingerprint"):
+        first[name] = "da"
+    second = {**chunk({"content": "b "}), "id": "rn", "service_tier": "x", "system_fingerprint": "rn"}
+    chunks = [*judge.chunk(first), *judge.chunk(second)]
+    assert {(each["id"], each["system_fingerprint"], "service_tier" in each) for each in chunks} == {
+        ("da", "da", False)
+    }
+
+
+def test_choices_that_nobody_asked_for_are_left_out() -> None:
+    judge = guard()
+    for index in (1, -1, 2**40):
+        assert judge.chunk(chunk({"content": "well"}, index=index)) == []
+    assert judge.done
+
+
+def test_what_calls_are_named_is_said_once() -> None:
+    judge = guard()
+    judge.chunk(chunk({"tool_calls": [{"index": 0, "id": "da", "function": {"name": "da"}}]}))
+    assert judge.chunk(chunk({"tool_calls": [{"index": 0, "id": "rn", "function": {"name": "rn"}}]})) == []
+    assert said(judge.chunk(chunk(tool("{}"))), "tool_calls") == "{}"
+
+
+@pytest.mark.parametrize(("given", "id_of"), [("call_1", "call_1"), ("darn", "call-0"), ("so darn", "call-0")])
+def test_an_id_that_a_model_may_have_written_is_judged(given: str, id_of: str) -> None:
+    judge = guard()
+    [out] = judge.chunk(chunk({"tool_calls": [{"index": 0, "id": given, "function": {"name": "f"}}]}))
+    assert out["choices"][0]["delta"]["tool_calls"][0]["id"] == id_of
+    assert judge.verdicts.found == []
+
+
+@pytest.mark.parametrize(
+    ("last", "used", "usage"),
+    [
+        ({"model": "m", "usage": {"prompt_tokens": 1, "darn": "darn"}}, (5, 5), {"prompt_tokens": 1}),
+        ({"model": "m", "usage": "darn"}, (1, 2), {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}),
+        (None, (1, 2), {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}),
+        (None, None, None),
+    ],
+)
+def test_tokens_are_told_in_a_chunk_that_says_nothing_else(last: Any, used: Any, usage: Any) -> None:
+    judge = guard()
+    if last is None:
+        judge.chunk(chunk({"content": "well"}))
+    tail = judge.tail(last, used)
+    assert tail is None if usage is None else tail is not None and (tail["usage"], tail["choices"]) == (usage, [])
+    assert "darn" not in str(tail)
+    watched = guard(usual("Annotate"))
+    assert last is None or watched.tail(last, used) is last
+
+
+def test_of_a_whole_answer_all_is_told_that_was_found_in_any_choice() -> None:
+    spec = {"detectors": [WORDS], "rules": [rule("rude", "Redact", "CrisisBanner")], "crisis": CRISIS}
+    judge = guard(guarding(spec), expected=3)
+    texts = ("a darn day", "well", "darn " + "x" * 4000 + " darn ")
+    choices = [{"index": index, "message": {"content": text}} for index, text in enumerate(texts)]
+    out = judge.together({**HEAD, "choices": choices}, whole(judge, {**HEAD, "choices": choices}))
+    assert [finding["choice"] for finding in out["guardrails"]["findings"]] == [0, 2, 2]
+    assert out["guardrails"]["crisis"]["phone"] == "988"
+
+
+def test_no_more_words_are_kept_than_an_honest_engine_has() -> None:
+    said_by = guard().verdicts
+    assert [said_by.say(f"w{number}") for number in range(200)] == [True] * 200
+    assert len(said_by._words) == 64
+    assert not said_by.say("darn")
+
+
+@pytest.mark.parametrize("facts", [Facts(in_crisis=True), Facts(in_crisis=True, languages=("de",))])
+def test_somebody_in_a_crisis_is_not_refused(facts: Facts) -> None:
+    where = "Du bist nicht allein." if facts.languages else "You are not alone.\n988"
+    judge = guard(guarding(policy_spec()), facts)
+    chunks = stream(judge, ["so darn it"])
+    assert (said(chunks, "content"), finish(chunks)) == (f"so \n\n{where}", ["stop"])
+    assert judge.verdicts.referred
+    judge = guard(guarding(policy_spec()), facts)
+    chunks = judge.chunk(chunk({"tool_calls": [{"index": 0, "function": {"name": "darn"}}]}))
+    assert (said(chunks, "content"), finish(chunks), judge.withheld) == (where, ["stop"], False)
+
+
+def test_where_no_guardrail_says_where_help_is_we_do() -> None:
+    judge = guard(facts=Facts(in_crisis=True))
+    assert said(stream(judge, ["darn it"]), "content") == REFERRALS["en"]

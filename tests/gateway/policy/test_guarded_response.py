@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from tests.gateway.policy.judging import BLOCK, REDACT, asking, cuts, guarding, usual, verdicts, whole
-from understudy.gateway.policy.guarded_choices import REMOVED
 from understudy.gateway.policy.guarded_response import GuardedResponse
 from understudy.gateway.policy.guarding import Guarding
-from understudy.gateway.policy.verdicts import Facts
+from understudy.gateway.policy.verdicts import REMOVED, Facts
 from understudy.guard.gate import Gate
 
 BLOCKS = guarding(BLOCK)
@@ -35,7 +34,7 @@ PARTS = {"text": "output_text", "refusal": "refusal", "reasoning": "reasoning_te
 
 
 def guard(holds: Guarding = BLOCKS, facts: Facts | None = None) -> GuardedResponse:
-    return GuardedResponse(verdicts(holds, facts))
+    return GuardedResponse(verdicts(holds, facts), {})
 
 
 def item(kind: str, text: str | None = None, index: int = 0) -> dict[str, Any]:
@@ -328,3 +327,35 @@ def test_of_a_whole_response_items_that_are_not_known_are_left_out() -> None:
     given = response("completed", {"type": "mcp_call", "output": "darn"}, item("text", "well", 1))
     out = judge.together(given, whole(judge, given))
     assert [each["type"] for each in out["output"]] == ["message"]
+
+
+def test_what_comes_after_the_end_of_a_text_or_of_its_item_is_nothing() -> None:
+    at = {"output_index": 0, "content_index": 0}
+    for end in ({"type": "response.output_text.done", **at}, {"type": "response.output_item.done", **at, "item": {}}):
+        judge = guard()
+        late = {"type": "response.output_text.delta", **at, "delta": "more"}
+        assert deltas(run(judge, [{**late, "delta": "well"}, end, late, end])) == "well"
+
+
+def test_a_response_says_of_its_request_what_was_asked() -> None:
+    judge = GuardedResponse(verdicts(BLOCKS), {"instructions": "be kind, be brief", "user": "anna b"})
+    said = {"instructions": "so darn it", "user": "anna b", "id": "darn", "text": {"format": {"type": "text"}}}
+    [out] = judge.event({"type": "response.created", "response": {**said, "status": "queued"}})
+    assert out["response"] == {
+        "instructions": "be kind, be brief", "user": "anna b", "id": "answer", "text": {"format": {"type": "text"}},
+        "status": "queued", "error": None, "incomplete_details": None, "output": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_somebody_in_a_crisis_is_not_refused(kind: str) -> None:
+    judge = guard(usual("Block"), Facts(in_crisis=True))
+    text = '"so darn it"' if kind == "arguments" else "so darn it"
+    out = run(judge, stream((kind, [text])))
+    last = out[-1]["response"]
+    assert (last["status"], judge.withheld) == ("completed", False)
+    assert last["output"][-1]["content"][-1]["text"].endswith("You are not alone.\n988")
+    judge = guard(usual("Block"), Facts(in_crisis=True))
+    call = {**item("arguments", "{}"), "name": "darn"}
+    out = run(judge, [{"type": "response.output_item.added", "output_index": 0, "item": call}])
+    assert out[-1]["response"]["output"][0]["content"][0]["text"] == "You are not alone.\n988"

@@ -4,7 +4,9 @@ import pytest
 
 from tests.gateway.guardrails import CRISIS, WORDS, policy_spec, rule
 from tests.gateway.policy.judging import guarding
-from understudy.gateway.policy.guarding import Referral, languages, referral
+from understudy.gateway.policy.guarding import Guarding, Referral, languages, referral
+from understudy.guard.actions import Content
+from understudy.guard.gate import Gate
 
 
 def test_a_direction_of_which_no_rule_speaks_has_no_plans() -> None:
@@ -80,3 +82,28 @@ def test_words_to_players_are_those_of_the_guardrail_whose_engagement_holds_and_
 def test_what_may_be_found_in_answers_is_known_by_guardrail_and_category() -> None:
     holds = guarding(policy_spec("Block"), {"detectors": [WORDS], "rules": [rule("rude", "Block", where=["input"])]})
     assert holds.findings == ("g0/rude",)
+
+
+def judged(holds: Guarding, text: str) -> list[tuple[str, Content, bool]]:
+    """What who looks for a cry for help alone finds, and what follows."""
+    assert holds.input is not None
+    assert holds.input.care is not None
+    gate = Gate(holds.input.care)
+    said = (*gate.feed(text).judged, *gate.finish().judged)
+    return [(each.finding.category, each.decision.content, each.decision.crisis) for each in said]
+
+
+def test_what_looks_for_a_cry_for_help_is_ended_by_nothing_else() -> None:
+    help_me = {"name": "h", "literal": "help me", "category": "self_harm"}
+    harm = {"name": "harm", "type": "patterns", "patterns": [help_me]}
+    rules = [rule("rude", "Block"), rule("self_harm", "Block")]
+    spec = {"detectors": [WORDS, harm], "rules": rules, "crisis": CRISIS}
+    assert judged(guarding(spec), "so darn it, help me") == [("self_harm", Content.LOG, False)]
+    flows = {**spec, "rules": [rules[0], rule("self_harm", "CrisisFlow")]}
+    assert judged(guarding(spec, flows), "so darn it, help me") == [
+        ("self_harm", Content.LOG, False),
+        ("self_harm", Content.REPLACE, True),
+    ]
+    without = guarding(policy_spec("Block"))
+    assert without.input is not None
+    assert without.input.care is None

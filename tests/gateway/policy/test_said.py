@@ -18,13 +18,19 @@ SCHEMA = {"type": "object", "properties": {"at": {"type": "string", "description
         (
             CHAT,
             {"messages": [{"role": "user", "name": "n", "content": [{"type": "text", "text": "a"}, {"odd": "b"}]}]},
-            ["user messages[0].name n", "user messages[0].content[0].text a", "user messages[0].content[1].odd b"],
+            [
+                "user messages[0].name n",
+                "user messages[0].content[0].text a",
+                "user messages[0].content[1].* odd",
+                "user messages[0].content[1].* b",
+            ],
         ),
         (
             CHAT,
             {"messages": [{"role": "assistant", "content": None, "reasoning": "r", "tool_calls": [CALL]}]},
             [
                 "assistant messages[0].reasoning r",
+                "assistant messages[0].tool_calls[0].id c",
                 "assistant messages[0].tool_calls[0].function.name look",
                 "assistant messages[0].tool_calls[0].function.arguments {}",
             ],
@@ -35,13 +41,19 @@ SCHEMA = {"type": "object", "properties": {"at": {"type": "string", "description
             [
                 "system tools[0].function.name f",
                 "system tools[0].function.parameters.type object",
-                "system tools[0].function.parameters.properties.at.type string",
-                "system tools[0].function.parameters.properties.at.description where",
+                "system tools[0].function.parameters.properties.* at",
+                "system tools[0].function.parameters.properties.*.type string",
+                "system tools[0].function.parameters.properties.*.description where",
                 "system documents[0].text d",
             ],
         ),
         (CHAT, {"response_format": {"json_schema": {"name": "s"}}}, ["user response_format.json_schema.name s"]),
-        (CHAT, {"chat_template_kwargs": {"persona": "p", "thinking": True}}, ["user chat_template_kwargs.persona p"]),
+        (
+            CHAT,
+            {"chat_template_kwargs": {"persona": "p", "thinking": True}},
+            [f"user chat_template_kwargs.* {each}" for each in ("persona", "p", "thinking")],
+        ),
+        (CHAT, {"reasoning_effort": "r", "verbosity": "v"}, ["user reasoning_effort r", "user verbosity v"]),
         (CHAT, {"model": "m", "user": "u", "stop": ["s"], "metadata": {"a": "b"}, "temperature": 1}, []),
         (COMPLETIONS, {"prompt": "a", "suffix": "b"}, ["user prompt a", "user suffix b"]),
         (COMPLETIONS, {"prompt": ["a", "b"]}, ["user prompt[0] a", "user prompt[1] b"]),
@@ -60,15 +72,60 @@ SCHEMA = {"type": "object", "properties": {"at": {"type": "string", "description
         (
             CHAT,
             {"messages": [{"role": "x" * 40, "content": "a"}, {"role": 7, "content": "b"}]},
-            ["user messages[0].content a", "user messages[1].content b"],
+            [
+                f"user messages[0].role {'x' * 40}",
+                "user messages[0].content a",
+                "user messages[1].content b",
+            ],
         ),
-        (CHAT, {"new_field": {"deep": [["a"]]}}, ["user new_field.deep[0][0] a"]),
+        (CHAT, {"new_field": {"deep": [["a"]]}}, ["user new_field.* deep", "user new_field.*[0][0] a"]),
+        # Templates show what is in the places of ids and roles, and arguments that are no text.
+        (
+            CHAT,
+            {"messages": [{"role": "sing", "content": "a"}, {"role": "tool", "tool_call_id": "t", "content": "b"}]},
+            ["sing messages[0].role sing", "sing messages[0].content a", "tool messages[1].tool_call_id t",
+             "tool messages[1].content b"],
+        ),
+        (
+            CHAT,
+            {"messages": [{"role": "assistant", "function_call": {"arguments": {"file": "a", "type": "b", "c": 1}}}]},
+            [f"assistant messages[0].function_call.arguments.{each}" for each in ("file a", "type b", "* c")],
+        ),
+        (
+            CHAT,
+            {"documents": [{"a": 4111111111111111, "b": 4.111111111111111e15, "c": 99, "d": True}], "seed": 10**9},
+            [f"system documents[0].* {each}" for each in ("a", 4111111111111111, "b", 4111111111111111.0, "c", "d")],
+        ),
+        (CHAT, {"messages": [{"content": [{"type": "image_url", "image_url": {"url": "x"}}, {"image": "y"}]}]}, []),
     ],
 )  # fmt: skip
 def test_every_string_that_a_model_hears_is_found_with_who_says_it(
     operation: Operation, body: dict[str, Any], heard: list[str]
 ) -> None:
     assert [f"{each.role} {each.path} {each.text}" for each in said(operation, body)] == heard
+
+
+@pytest.mark.parametrize(
+    ("turns", "answered"),
+    [
+        ("u", ""), ("ua", ""), ("a", ""), ("uau", "0"), ("uaua", "0"), ("suaus", "01"), ("uauau", "02"), ("uaut", "0"),
+    ],
+)  # fmt: skip
+def test_what_was_answered_is_told_from_what_is_new(turns: str, answered: str) -> None:
+    roles = {"u": "user", "a": "assistant", "s": "system", "t": "tool"}
+    for operation, field in ((CHAT, "messages"), (RESPONSES, "input")):
+        body = {field: [{"role": roles[turn], "content": str(number)} for number, turn in enumerate(turns)]}
+        assert (
+            "".join(each.text for each in said(operation, body) if each.answered and each.role != "assistant")
+            == answered
+        )
+    assert not any(each.answered for each in said(CHAT, {"messages": ["x", 1, {"content": "y"}], "prompt": ["z"]}))
+
+
+def test_names_and_ids_are_words() -> None:
+    call = {"id": "i", "type": "function", "function": {"name": "f", "arguments": {"a": "b"}}}
+    body = {"messages": [{"role": "assistant", "tool_calls": [call]}]}
+    assert {each.text: each.word for each in said(CHAT, body)} == {"i": True, "f": False, "a": True, "b": False}
 
 
 def test_arguments_are_json_and_something_else_can_be_heard_in_their_place() -> None:
@@ -107,6 +164,14 @@ def test_prompts_in_numbers_are_told_from_texts(body: dict[str, Any], field: str
 )
 def test_what_is_no_text_is_seen(content: Any, shows: bool) -> None:
     assert shows_media({"model": "m", "messages": [{"role": "user", "content": content}]}) is shows
+
+
+def test_nothing_is_a_picture_for_what_somebody_calls_it() -> None:
+    schema = {"type": "object", "properties": {"file": {"type": "string"}, "image": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": "open", "parameters": schema}}]
+    called = {"role": "assistant", "tool_calls": [{"function": {"name": "open", "arguments": {"file": "a"}}}]}
+    assert not shows_media({"tools": tools, "response_format": {"json_schema": schema}, "messages": [called]})
+    assert shows_media({"documents": [{"content": [{"type": "image_url", "image_url": {"url": "x"}}]}]})
 
 
 def test_no_model_hears_what_is_only_cut_into_tokens() -> None:

@@ -57,3 +57,11 @@ def test_a_response_has_one_message() -> None:
 @pytest.mark.parametrize("operation", [CHAT, COMPLETIONS])
 def test_nothing_was_used(operation: Operation) -> None:
     assert said(operation)["usage"]["total_tokens"] == 0
+
+
+def test_a_response_that_has_begun_goes_on_where_it_is() -> None:
+    parts = spoken_events(RESPONSES, "storyteller", "Call somebody.", ID, 7, (2, 9)).split(b"\n\n")
+    events = [orjson.loads(part.partition(b"data: ")[2]) for part in parts if part]
+    assert [event["sequence_number"] for event in events] == list(range(9, 9 + len(events)))
+    assert (events[0]["type"], events[-1]["type"]) == ("response.output_item.added", "response.completed")
+    assert {event["output_index"] for event in events[:-1]} == {2}

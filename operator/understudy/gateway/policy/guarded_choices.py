@@ -9,18 +9,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from understudy.gateway.policy.answers import choices_of
+from understudy.gateway.policy.asides import counts, head_of, is_word, place
 from understudy.gateway.policy.logprobs import Entry, Logprobs
 from understudy.gateway.policy.story import FINISHES
 from understudy.gateway.policy.verdicts import Passage, Question, Verdicts, cut
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import End, Release
 
-REMOVED: Final = "[removed]"
-"""What stands where a rule says Replace."""
-_HEAD: Final[tuple[str, ...]] = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "usage")
 _BESIDE: Final = ("reasoning", "reasoning_content", "refusal")
-_ID_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:")
-_LONGEST_ID: Final = 128
 
 
 class GuardedChoices:
@@ -29,13 +25,15 @@ class GuardedChoices:
     `spoke`: the reader has got something of it.
     """
 
-    __slots__ = ("_choices", "_expected", "_head", "_legacy", "spoke", "verdicts")
+    __slots__ = ("_choices", "_expected", "_head", "_legacy", "_usage", "spoke", "verdicts")
 
     def __init__(self, verdicts: Verdicts, *, expected: int, legacy: bool) -> None:
         self.verdicts = verdicts
         self._expected = expected
         self._legacy = legacy
-        self._head: dict[str, Any] = {}
+        # As the first chunk says it: of all that come later it is the same, or in pieces something else.
+        self._head: dict[str, Any] | None = None
+        self._usage: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
         self.spoke = False
 
@@ -61,12 +59,16 @@ class GuardedChoices:
 
     def chunk(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
         """What goes out for a chunk that came in."""
-        self._head = {name: chunk[name] for name in _HEAD if name in chunk}
+        if self._head is None:
+            self._head = head_of(chunk, self.verdicts.say)
+        self._usage = {"usage": counts(chunk["usage"])} if "usage" in chunk else {}
         pieces = []
         for said in choices_of(chunk):
             index = said.get("index")
-            choice = self._choice(index if index.__class__ is int else 0)
-            pieces.append(choice.take(said))
+            index = index if index.__class__ is int else 0
+            # One that nobody asked for is nobody's.
+            if 0 <= index < self._expected:
+                pieces.append(self._choice(index).take(said))
         if not self.verdicts.enforces:
             return [{**chunk, **self.verdicts.tell()}]
         return self._out(pieces)
@@ -75,13 +77,13 @@ class GuardedChoices:
         self, question: Question, detector: str, findings: Sequence[Finding], status: Status
     ) -> list[dict[str, Any]]:
         """What goes out once a detector has spoken."""
-        self._head.pop("usage", None)
+        self._usage = {}
         choice = self._choices[question.passage.choice]
         return self._out([choice.heard(question, detector, findings, status)])
 
     def end(self) -> list[dict[str, Any]]:
         """The engine's answer has ended: what goes out that was held back."""
-        self._head.pop("usage", None)
+        self._usage = {}
         pieces = [choice.close() for choice in self._choices.values() if not choice.ended]
         return self._out(pieces) if self.verdicts.enforces else []
 
@@ -98,13 +100,26 @@ class GuardedChoices:
 
     def together(self, answer: dict[str, Any], chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The whole answer that these chunks are of, which came out for it as one."""
-        told: dict[str, Any] = {}
-        for chunk in chunks:
-            told.update({name: value for name, value in chunk.items() if name == "guardrails"})
+        told = _told_together(chunks)
         if not self.verdicts.enforces:
             return {**answer, **told}
-        head = {name: answer[name] for name in _HEAD if name in answer}
+        head = head_of(answer, self.verdicts.say)
+        if "usage" in answer:
+            head["usage"] = counts(answer["usage"])
         return {**head, "choices": _folded(chunks), **told}
+
+    def tail(self, last: dict[str, Any] | None, used: tuple[int, int] | None) -> dict[str, Any] | None:
+        """The chunk that tells the tokens used, as the engine's `last` does, or as far as known (prompt, completion).
+
+        None where nothing is.
+        """
+        if last is not None and not self.verdicts.enforces:
+            return last
+        usage = None if last is None else counts(last["usage"])
+        if usage is None and used is not None:
+            usage = {"prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)}
+        head = head_of(last or {}, self.verdicts.say) if self._head is None else self._head
+        return None if usage is None else {**head, "choices": [], "usage": usage}
 
     def _choice(self, index: int) -> "_Choice":
         found = self._choices.get(index)
@@ -114,12 +129,12 @@ class GuardedChoices:
 
     def _out(self, pieces: Sequence[dict[str, Any] | None]) -> list[dict[str, Any]]:
         said = [piece for piece in pieces if piece is not None]
-        chunks = [{**self._head, "choices": said}] if said else []
+        head = self._head or {}
+        chunks = [{**head, "choices": said, **self._usage}] if said else []
         self.spoke = self.spoke or any(choice.spoke for choice in self._choices.values())
         if any(piece["finish_reason"] is not None for piece in said):
             told = self.verdicts.tell()
             if told:
-                head = {name: value for name, value in self._head.items() if name != "usage"}
                 chunks.append({**head, "choices": [], **told})
         elif chunks:
             chunks[-1].update(self.verdicts.tell())
@@ -132,7 +147,8 @@ class _Choice:
     """
 
     __slots__ = (
-        "_closing", "_finish", "_legacy", "_logprobs", "_passages", "_verdicts", "blocked", "ended", "index", "spoke",
+        "_called", "_closing", "_finish", "_legacy", "_logprobs", "_passages", "_verdicts", "blocked", "ended", "index",
+        "spoke",
     )  # fmt: skip
 
     def __init__(self, verdicts: Verdicts, index: int, *, legacy: bool) -> None:
@@ -140,6 +156,8 @@ class _Choice:
         self._legacy = legacy
         self._passages: dict[str, Passage] = {}
         self._logprobs: Logprobs | None = None
+        # What calls have been named, and have an id: who reads them puts together what comes in pieces.
+        self._called: set[str] = set()
         # Why it ended, held back as long as some of its texts are.
         self._finish: str | None = None
         self._closing = False
@@ -221,23 +239,31 @@ class _Choice:
     def _tool(self, piece: "_Piece", call: Any) -> None:
         if not isinstance(call, dict):
             return
-        index = call.get("index")
-        index = index if index.__class__ is int else 0
-        if isinstance(call.get("id"), str) and not self.ended:
-            head = piece.call(f"tool_calls.{index}")
-            head["id"] = call["id"] if is_id(call["id"]) else f"call-{index}"
+        index, given = place(call.get("index")), call.get("id")
+        channel = f"tool_calls.{index}"
+        if isinstance(given, str) and given and not self.ended and self._first(f"{channel}.id"):
+            head = piece.call(channel)
+            # Some engines have a model write it.
+            head["id"] = given if is_word(given) and self._verdicts.say(given) else f"call-{index}"
             head["type"] = "function"
-        self._call(piece, f"tool_calls.{index}", call.get("function"))
+        self._call(piece, channel, call.get("function"))
+
+    def _first(self, what: str) -> bool:
+        if what in self._called:
+            return False
+        self._called.add(what)
+        return True
 
     def _call(self, piece: "_Piece", channel: str, function: Any) -> None:
         """The name of a function, which is said at once, and its arguments, which are JSON."""
         if not isinstance(function, dict) or self.ended:
             return
         name = function.get("name")
-        if isinstance(name, str) and name:
-            said = self._verdicts.word(name, channel, self.index)
-            if said is None:
-                self._block(piece)
+        if isinstance(name, str) and name and self._first(channel):
+            before = len(self._verdicts.found)
+            said, end = self._verdicts.word(name, channel, self.index)
+            if end is not None:
+                self._stop(piece, end, before)
                 return
             piece.function(channel)["name"] = said
             self.spoke = True
@@ -258,21 +284,18 @@ class _Choice:
 
     def _stop(self, piece: "_Piece", end: End, before: int) -> None:
         """It ends here: blocked, failed, or with something else to be said in its place."""
-        if end.why == "replaced":
-            self.ended = True
-            instead = self._verdicts.referral(self._verdicts.found[before:]) if end.decision.crisis else ""
-            piece.add("text" if self._legacy else "content", ("\n\n" if self.spoke else "") + (instead or REMOVED))
+        self.ended = True
+        if end.why == "failed":
+            # Nobody has found anything: who reads the answer is told that it cannot go on.
+            return
+        instead = self._verdicts.instead(end, self._verdicts.found[before:])
+        if instead:
+            piece.add("text" if self._legacy else "content", ("\n\n" if self.spoke else "") + instead)
             self.spoke = True
             piece.finish = "stop"
-        elif end.why == "failed":
-            # Nobody has found anything: who reads the answer is told that it cannot go on.
-            self.ended = True
         else:
-            self._block(piece)
-
-    def _block(self, piece: "_Piece") -> None:
-        self.blocked = self.ended = True
-        piece.finish = "content_filter"
+            self.blocked = True
+            piece.finish = "content_filter"
 
     @property
     def cut(self) -> bool:
@@ -333,11 +356,6 @@ class _Piece:
         return delta
 
 
-def is_id(text: str) -> bool:
-    """Whether it is an id, and not a text in its place."""
-    return 0 < len(text) <= _LONGEST_ID and _ID_CHARS.issuperset(text)
-
-
 def _logprobs(entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "content": [
@@ -388,6 +406,15 @@ def _call_pieces(function: Any) -> Iterator[dict[str, Any]]:
         yield {"name": function.get("name")}
         for piece in cut(function.get("arguments")):
             yield {"arguments": piece}
+
+
+def _told_together(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is to be told beside a whole answer, of which each chunk tells some."""
+    told: dict[str, Any] = {}
+    for more in (chunk["guardrails"] for chunk in chunks if "guardrails" in chunk):
+        findings = [*told.get("findings", ()), *more.get("findings", ())]
+        told = {**told, **more, **({"findings": findings} if findings else {})}
+    return {"guardrails": told} if told else {}
 
 
 def _folded(chunks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

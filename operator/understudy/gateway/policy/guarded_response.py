@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from understudy.gateway.policy.guarded_choices import REMOVED, is_id
+from understudy.gateway.policy.asides import Say, counts, is_word, place, reflected
 from understudy.gateway.policy.verdicts import Passage, Question, Verdicts, cut
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import End, Release
@@ -47,12 +47,13 @@ _PARTS: Final = (
 )
 _BEGINNINGS: Final = ("response.created", "response.in_progress", "response.queued")
 _ENDINGS: Final = ("response.completed", "response.incomplete")
-# What a response says of the request, and of what it cost.
+# What a response says of itself, and of its request.
 _RESPONSE: Final = (
-    "id", "object", "created_at", "model", "instructions", "metadata", "parallel_tool_calls", "temperature", "top_p",
+    "id", "object", "created_at", "instructions", "metadata", "parallel_tool_calls", "temperature", "top_p",
     "tool_choice", "tools", "background", "max_output_tokens", "max_tool_calls", "reasoning", "service_tier", "text",
-    "truncation", "usage", "user",
+    "truncation", "user",
 )  # fmt: skip
+_BEGUN: Final = ("queued", "in_progress")
 _ITEMS: Final = ("message", "reasoning", "function_call", "custom_tool_call")
 _CALLS: Final[Mapping[str, str]] = {"function_call": "arguments", "custom_tool_call": "input"}
 # What an item is of which the engine has not said it, by the part that comes of it.
@@ -65,13 +66,13 @@ _KINDS: Final = {
 
 
 class _Text:
-    """One text of an item."""
+    """One text of an item. `fed`: it has been said in pieces; `over`: it has ended."""
 
-    __slots__ = ("fed", "passage", "said")
+    __slots__ = ("fed", "over", "passage", "said")
 
     def __init__(self, passage: Passage) -> None:
         self.passage = passage
-        self.fed = False
+        self.fed = self.over = False
         self.said = ""
 
 
@@ -80,12 +81,12 @@ class _Item:
 
     __slots__ = ("call_id", "id", "index", "kind", "name", "status", "texts")
 
-    def __init__(self, index: int, item: Mapping[str, Any]) -> None:
+    def __init__(self, index: int, item: Mapping[str, Any], say: Say) -> None:
         self.index = index
         kind = item.get("type")
         self.kind = str(kind) if kind in _ITEMS else ""
-        self.id = _id(item.get("id"), f"item-{index}")
-        self.call_id = _id(item.get("call_id"), f"call-{index}")
+        self.id = _id(item.get("id"), f"item-{index}", say)
+        self.call_id = _id(item.get("call_id"), f"call-{index}", say)
         self.name = ""
         self.status = "in_progress"
         self.texts: dict[tuple[str, int], _Text] = {}
@@ -105,15 +106,17 @@ class _Item:
 
 
 class GuardedResponse:
-    """The events of one response. `spoke`: the reader has got something of it; `ended` once its last event is out.
+    """The events of one response to a request, `asked`. `spoke`: the reader has got something of it; `ended` once its
+    last event is out.
 
     `cut`: a rule ended it, and the engine may go on. `withheld`: a rule ended it, and nothing of it may be seen.
     """
 
-    __slots__ = ("_head", "_items", "_later", "_waiting", "cut", "ended", "spoke", "verdicts", "withheld")
+    __slots__ = ("_asked", "_head", "_items", "_later", "_waiting", "cut", "ended", "spoke", "verdicts", "withheld")
 
-    def __init__(self, verdicts: Verdicts) -> None:
+    def __init__(self, verdicts: Verdicts, asked: Mapping[str, Any]) -> None:
         self.verdicts = verdicts
+        self._asked = asked
         self.spoke = self.ended = self.cut = self.withheld = False
         self._head: dict[str, Any] = {}
         self._items: dict[int, _Item] = {}
@@ -193,12 +196,21 @@ class GuardedResponse:
             return self._item_done(event)
         response = event.get("response")
         if isinstance(response, dict):
-            self._head = {name: response[name] for name in _RESPONSE if name in response}
+            self._head = self._about(response)
             if kind in _BEGINNINGS:
-                return [{"type": kind, "response": self._response(str(response.get("status")))}]
+                status = response.get("status")
+                return [{"type": kind, "response": self._response(status if status in _BEGUN else "in_progress")}]
             if kind in _ENDINGS:
                 return self._ending(kind, event, response)
         return []
+
+    def _about(self, response: Mapping[str, Any]) -> dict[str, Any]:
+        """What a response says beside its output. The model's name is the gateway's own by now."""
+        say, asked = self.verdicts.say, self._asked
+        head = {name: reflected(response[name], asked.get(name), say) for name in _RESPONSE if name in response}
+        head.update({"model": response["model"]} if "model" in response else {})
+        head["id"] = head.get("id") or "answer"
+        return {**head, "usage": counts(response["usage"])} if "usage" in response else head
 
     # Texts.
 
@@ -243,6 +255,8 @@ class GuardedResponse:
 
     def _feed(self, item: _Item, key: tuple[str, int], text: str) -> list[dict[str, Any]]:
         found = self._text(item, key)
+        if found.over:
+            return []
         found.fed = True
         return self._let(item, key, found.passage.feed(text))
 
@@ -252,6 +266,7 @@ class GuardedResponse:
         out = []
         if not found.fed and isinstance(text, str) and text:
             out += self._feed(item, key, text)
+        found.over = True
         if not self.ended:
             out += self._let(item, key, found.passage.gate.finish())
         return out
@@ -293,11 +308,10 @@ class GuardedResponse:
     # Items.
 
     def _item(self, event: Mapping[str, Any], item: Mapping[str, Any]) -> _Item:
-        index = event.get("output_index")
-        index = index if index.__class__ is int else 0
+        index = place(event.get("output_index"))
         found = self._items.get(index)
         if found is None:
-            found = self._items[index] = _Item(index, item)
+            found = self._items[index] = _Item(index, item, self.verdicts.say)
         return found
 
     def _place(self, passage: Passage) -> tuple[_Item, tuple[str, int]]:
@@ -310,21 +324,23 @@ class GuardedResponse:
         item = self._item(event, given if isinstance(given, dict) else {})
         if not item.kind:
             return []
-        if not self._named(item, given):
-            return self._nameless(item)
+        before = len(self.verdicts.found)
+        end = self._named(item, given)
+        if end is not None:
+            return self._nameless(item, end, before)
         return [{"type": "response.output_item.added", "output_index": item.index, "item": item.said()}]
 
-    def _named(self, item: _Item, given: Any) -> bool:
-        """Whether what it calls may be named."""
+    def _named(self, item: _Item, given: Any) -> End | None:
+        """What ends it if what it calls may not be named."""
         name = given.get("name") if isinstance(given, dict) else None
         if item.kind not in _CALLS or item.name or not isinstance(name, str) or not name:
-            return True
-        said = self.verdicts.word(name, f"output.{item.index}.name", 0)
-        if said is None:
-            return not self.verdicts.enforces
+            return None
+        said, end = self.verdicts.word(name, f"output.{item.index}.name", 0)
+        if end is not None:
+            return end if self.verdicts.enforces else None
         item.name = said
         self.spoke = True
-        return True
+        return None
 
     def _item_done(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         given = event.get("item")
@@ -332,14 +348,17 @@ class GuardedResponse:
         item = self._item(event, said)
         if not item.kind:
             return []
-        if not self._named(item, said):
-            return self._nameless(item)
+        before = len(self.verdicts.found)
+        end = self._named(item, said)
+        if end is not None:
+            return self._nameless(item, end, before)
         out: list[dict[str, Any]] = []
         for key, text in _texts_of(item.kind, said):
             out += self._finish(item, key, text)
             if self.ended or self._waits(event, item, key):
                 return out
         for key, found in item.texts.items():
+            found.over = True
             out += self._let(item, key, found.passage.gate.finish())
             if self.ended or self._waits(event, item, key):
                 return out
@@ -362,49 +381,52 @@ class GuardedResponse:
                     return out
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
-        return [*out, self._end(kind.rpartition(".")[2], str(reason) if reason else "")]
+        said = _id(reason, "", self.verdicts.say)
+        return [*out, self._end(kind.rpartition(".")[2], said)]
 
     def _stop(self, item: _Item, key: tuple[str, int], end: End, before: int) -> list[dict[str, Any]]:
         """It ends here: blocked, failed, or with something else to be said in its place."""
         if end.why == "failed":
             self.ended = True
             return []
-        if end.why == "blocked":
-            return self._blocked(self._close(item, key, "incomplete"))
-        said = self.verdicts.referral(self.verdicts.found[before:]) if end.decision.crisis else ""
-        instead = ("\n\n" if self.spoke else "") + (said or REMOVED)
-        self.cut = True
-        if key[0] == "output_text":
-            out = self._say(item, key, instead) + self._close(item, key, "completed")
+        instead = self.verdicts.instead(end, self.verdicts.found[before:])
+        if instead and key[0] == "output_text":
+            self.cut = True
+            out = self._say(item, key, self._apart(instead)) + self._close(item, key, "completed")
             return [*out, self._end("completed", "")]
-        out = self._close(item, key, "incomplete")
-        message = _Item(max(self._items) + 1, {"type": "message"})
-        self._items[message.index] = message
-        place = ("output_text", 0)
-        self._text(message, place)
-        at = _at(message, _STREAMS["response.output_text"], place)
-        out += [
-            {
-                "type": "response.output_item.added",
-                "output_index": message.index,
-                "item": {**message.said(), "content": []},
-            },
-            {"type": "response.content_part.added", **at, "part": _part("output_text", "")},
-        ]
-        out += self._say(message, place, instead) + self._close(message, place, "completed")
-        return [*out, self._end("completed", "")]
+        return self._ended_by_rule(self._close(item, key, "incomplete"), instead)
 
-    def _nameless(self, item: _Item) -> list[dict[str, Any]]:
+    def _nameless(self, item: _Item, end: End, before: int) -> list[dict[str, Any]]:
         """What an item calls may not be named: it is none."""
         del self._items[item.index]
-        return self._blocked([])
+        return self._ended_by_rule([], self.verdicts.instead(end, self.verdicts.found[before:]))
 
-    def _blocked(self, closing: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _ended_by_rule(self, closing: list[dict[str, Any]], instead: str) -> list[dict[str, Any]]:
+        """A rule has ended it, and what it ended is closed: something is said instead, as an item, or nothing."""
         self.cut = True
+        if instead:
+            return [*closing, *self._message(self._apart(instead)), self._end("completed", "")]
         if not self.spoke:
             self.withheld = self.ended = True
             return []
         return [*closing, self._end("incomplete", "content_filter")]
+
+    def _apart(self, text: str) -> str:
+        return ("\n\n" if self.spoke else "") + text
+
+    def _message(self, text: str) -> list[dict[str, Any]]:
+        """A text of ours as the last item."""
+        message = _Item(max(self._items, default=-1) + 1, {"type": "message"}, self.verdicts.say)
+        self._items[message.index] = message
+        place = ("output_text", 0)
+        self._text(message, place)
+        at = _at(message, _STREAMS["response.output_text"], place)
+        item = {**message.said(), "content": []}
+        begun = [
+            {"type": "response.output_item.added", "output_index": message.index, "item": item},
+            {"type": "response.content_part.added", **at, "part": _part("output_text", "")},
+        ]
+        return begun + self._say(message, place, text) + self._close(message, place, "completed")
 
     def _close(self, item: _Item, key: tuple[str, int], status: str) -> list[dict[str, Any]]:
         """The events by which an item ends that a rule has ended."""
@@ -436,8 +458,7 @@ class GuardedResponse:
 
 
 def _number(event: Mapping[str, Any], stream: _Stream) -> int:
-    number = event.get(stream.number) if stream.number else 0
-    return number if isinstance(number, int) else 0
+    return place(event.get(stream.number)) if stream.number else 0
 
 
 def _at(item: _Item, stream: _Stream, key: tuple[str, int]) -> dict[str, Any]:
@@ -469,5 +490,5 @@ def _texts_of(kind: str, item: Mapping[str, Any]) -> list[tuple[tuple[str, int],
     return found
 
 
-def _id(given: Any, otherwise: str) -> str:
-    return given if isinstance(given, str) and is_id(given) else otherwise
+def _id(given: Any, otherwise: str, say: Say) -> str:
+    return str(given) if is_word(given) and say(given) else otherwise

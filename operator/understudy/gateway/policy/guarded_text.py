@@ -1,18 +1,18 @@
-"""An answer that is one text, such as what tokens spell (`/detokenize`): through a gate like all that can be read."""
+"""An answer that is one text: what tokens spell (`/detokenize`), or why there is no answer. It has a gate as well."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar
 
-from understudy.gateway.policy.guarded_choices import REMOVED
 from understudy.gateway.policy.verdicts import Passage, Question, Verdicts, cut
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import Release
 
-_FIELD: Final = "prompt"
-
 
 class GuardedText:
     """That of one answer. `withheld`: nothing of it may be seen."""
+
+    FIELD: ClassVar = "prompt"
+    """The member that holds it."""
 
     __slots__ = ("_passage", "_spoke", "_stopped", "verdicts", "withheld")
 
@@ -29,16 +29,16 @@ class GuardedText:
 
     def pieces(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The text in pieces, and its end."""
-        for piece in cut(answer.get(_FIELD)):
-            yield {_FIELD: piece}
+        for piece in cut(answer.get(self.FIELD)):
+            yield {self.FIELD: piece}
         yield {}
 
     def piece(self, piece: dict[str, Any]) -> list[dict[str, Any]]:
         """What goes out for one of them."""
         if self._stopped:
             return []
-        passage = self._passage = self._passage or self.verdicts.open_side(_FIELD, 0)
-        return self._take(passage, passage.feed(piece[_FIELD]) if piece else passage.gate.finish())
+        passage = self._passage = self._passage or self.verdicts.open_side(self.FIELD, 0)
+        return self._take(passage, passage.feed(piece[self.FIELD]) if piece else passage.gate.finish())
 
     def heard(
         self, question: Question, detector: str, findings: Sequence[Finding], status: Status
@@ -51,17 +51,16 @@ class GuardedText:
         told = self.verdicts.tell()
         if not self.verdicts.enforces:
             return {**answer, **told}
-        return {_FIELD: "".join(piece[_FIELD] for piece in out), **told}
+        return {self.FIELD: "".join(piece[self.FIELD] for piece in out), **told}
 
     def _take(self, passage: Passage, release: Release) -> list[dict[str, Any]]:
         before = len(self.verdicts.found)
         text = self.verdicts.take(passage, release)
         end = release.end
-        if end is not None and end.why == "replaced":
-            said = self.verdicts.referral(self.verdicts.found[before:]) if end.decision.crisis else ""
-            text += said or REMOVED
+        if end is not None:
+            text += self.verdicts.instead(end, self.verdicts.found[before:])
         self._spoke = self._spoke or bool(text)
         if end is not None:
             self._stopped = True
             self.withheld = end.why == "blocked" and not self._spoke
-        return [{_FIELD: text}] if text else []
+        return [{self.FIELD: text}] if text else []

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from understudy.gateway.policy.keeping import Keeping, keeping
 from understudy.gateway.policy.wording import Wording, wording
-from understudy.guard.actions import Content, Where
+from understudy.guard.actions import Content, Rule, Where
+from understudy.guard.engagement.crisis import SELF_HARM
 from understudy.guard.engines import MakeEngine
 from understudy.guard.json_gate import JsonPlans, json_plans
 from understudy.guard.merge import merge
-from understudy.guard.plan import Plan
+from understudy.guard.plan import FailurePolicy, Plan
 from understudy.guard.policy import Policy
 from understudy.guard.second import Second
 
@@ -40,12 +41,14 @@ class Plans:
     """What texts of one direction are judged by: those that are texts, those that are JSON, and words such as the names
     of tools, which no detector is asked about that has to be waited for.
 
-    `enforces`: something may be done to a text. Else what is found is only told.
+    `care` hears of nothing but a crisis and its signs, and goes on where a detector fails; None where no rule speaks of
+    them. `enforces`: something may be done to a text. Else what is found is only told.
     """
 
     text: Plan
     json: JsonPlans
     name: Plan
+    care: Plan | None
     enforces: bool
 
 
@@ -115,7 +118,27 @@ def _plans(policies: Sequence[Policy], where: Where, make: MakeEngine) -> Plans 
     plan = merge(policies, where, make)
     at_once = replace(plan, asked=frozenset(), awaited=frozenset(), by_sentence=False)
     enforces = any(_enforces(policy, where) for policy in policies)
-    return Plans(plan, json_plans(plan), json_plans(at_once).outside, enforces)
+    return Plans(plan, json_plans(plan), json_plans(at_once).outside, _care(plan), enforces)
+
+
+def _care(plan: Plan) -> Plan | None:
+    rules = {name: tuple(_caring(rule) for rule in said if _cares(rule)) for name, said in plan.rules.items()}
+    if not any(rules.values()):
+        return None
+    failing: dict[str, FailurePolicy] = dict.fromkeys(plan.on_failure, "Open")
+    return replace(
+        plan, rules=rules, awaited=frozenset(), by_sentence=False, on_failure=failing, tier0_on_failure="Open"
+    )
+
+
+def _cares(rule: Rule) -> bool:
+    return rule.category == SELF_HARM or any(said.crisis for said in rule.actions.values())
+
+
+def _caring(rule: Rule) -> Rule:
+    """The rule in which nothing but a crisis ends a text."""
+    actions = {at: said if said.crisis else replace(said, content=Content.LOG) for at, said in rule.actions.items()}
+    return replace(rule, actions=actions)
 
 
 def _enforces(policy: Policy, where: Where) -> bool:

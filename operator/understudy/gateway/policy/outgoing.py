@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from understudy.gateway.policy.answers import choices_of
-from understudy.gateway.policy.guarded_choices import REMOVED
-from understudy.gateway.policy.verdicts import Facts
+from understudy.gateway.policy.verdicts import REMOVED, Facts
 from understudy.guard.second import Second, Text
 
 MOST: Final = 65_536

@@ -1,11 +1,12 @@
 """What a request says to a model: every string of it, where it stands, and whether there is something that is no text.
 
-What is not known is taken for something that the model sees: a new field must not be a way around a Guardrail.
+What is not known is taken for something that the model sees: a new field must not be a way around a Guardrail. Names of
+members are seen too, such as those of a tool's parameters, and so are ids, which some templates show.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from understudy.gateway.policy.operations import CHAT, COMPLETIONS, DETOKENIZE, RESPONSES, TOKENIZE, Operation
 
@@ -14,12 +15,37 @@ _SETTINGS: Final = frozenset(
     {
         "model", "user", "stream_options", "metadata", "prompt_cache_key", "safety_identifier", "service_tier", "stop",
         "bad_words", "logit_bias", "cache_salt", "encoding_format", "embed_dtype", "endianness", "truncation",
-        "truncation_side", "padding", "include", "reasoning_effort", "verbosity", "modalities", "audio",
-        "prompt_cache_retention", "prompt_cache_options", "reasoning",
+        "truncation_side", "padding", "include", "modalities", "audio", "prompt_cache_retention",
+        "prompt_cache_options",
     }
 )  # fmt: skip
-# Of messages, what names a kind, a place or somebody in words of the API's own: no template shows it.
+# Whose members are named by whoever writes them: none of them is a picture for being called so.
+_OPEN: Final = frozenset(
+    {
+        "tools", "functions", "tool_choice", "function_call", "response_format", "structured_outputs", "guided_json",
+        "guided_choice", "chat_template_kwargs", "text", "arguments", "parameters",
+    }
+)  # fmt: skip
+_TURNS: Final = ("messages", "input")
+# Of messages, what names a kind, a place or somebody, and the API's own words for that.
 _NAMES: Final = frozenset({"type", "role", "id", "call_id", "tool_call_id", "item_id", "status", "detail", "format"})
+_WORDS: Final = frozenset(
+    {
+        "system", "developer", "user", "assistant", "tool", "function", "text", "message", "input_text", "output_text",
+        "refusal", "reasoning", "reasoning_text", "summary_text", "function_call", "function_call_output", "custom",
+        "custom_tool_call", "custom_tool_call_output", "completed", "in_progress", "incomplete", "auto", "low", "high",
+        "image_url", "input_audio", "video_url", "audio_url", "file_url", "file", "input_file", "input_image",
+        "input_video",
+    }
+)  # fmt: skip
+# Names of members that the API gives, and those of schemas: nobody has anything judged by them.
+_KNOWN: Final = _NAMES | {
+    "content", "text", "name", "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call", "function",
+    "arguments", "input", "output", "summary", "annotations", "logprobs", "audio", "image_url", "input_audio", "url",
+    "data", "file", "parameters", "strict", "properties", "required", "description", "items", "enum", "title",
+    "default", "additionalProperties", "anyOf", "oneOf", "allOf", "const", "minimum", "maximum", "json_schema",
+    "schema", "json", "regex", "choice", "grammar", "tools", "effort", "encrypted_content", "prefix", "$defs", "$ref",
+}  # fmt: skip
 # What is loaded and looked at, and its type where it is a part.
 _MEDIA: Final = frozenset(
     {
@@ -29,11 +55,20 @@ _MEDIA: Final = frozenset(
 )  # fmt: skip
 # Prompts in numbers: which text they are only the engine knows.
 _TOKENS: Final = ("prompt", "input")
+# From here on a number may be one of somebody's: a template shows it as a text would be.
+_LONG_NUMBER: Final = 10**8
+
+# Whose members are read: of messages, of parts of something, or whatever somebody calls them.
+_Kind = Literal["turns", "parts", "open"]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One string. `holder[place]` is where it stands; `role` is who says it, `path` how a person finds it."""
+    """One string. `holder[place]` is where it stands; `role` is who says it, `path` how a person finds it.
+
+    `word`: a name, or an id, in whose place nothing else could stand. `answered`: somebody has said something to it
+    already, and it is sent again with what is new.
+    """
 
     path: str
     role: str
@@ -41,6 +76,8 @@ class Said:
     json: bool
     holder: Any
     place: Any
+    word: bool = False
+    answered: bool = False
 
     def put(self, text: str) -> None:
         """Have the model hear something else in its place."""
@@ -66,13 +103,14 @@ def _numbers(value: Any) -> bool:
 
 def shows_media(document: Mapping[str, Any]) -> bool:
     """Whether anything in it is no text."""
-    return any(_shows(value) for field, value in document.items() if field not in _SETTINGS)
+    return any(_shows(value) for field, value in document.items() if field not in _SETTINGS and field not in _OPEN)
 
 
 def _shows(value: Any) -> bool:
     if isinstance(value, dict):
-        return any((key in _MEDIA and each) or _shows(each) for key, each in value.items()) or (
-            isinstance(value.get("type"), str) and value["type"] in _MEDIA
+        kind = value.get("type")
+        return (isinstance(kind, str) and kind in _MEDIA) or any(
+            (key in _MEDIA and each) or (key not in _OPEN and _shows(each)) for key, each in value.items()
         )
     return isinstance(value, list) and any(_shows(each) for each in value)
 
@@ -82,11 +120,15 @@ def said(operation: Operation, document: dict[str, Any]) -> Iterator[Said]:
     for field, value in document.items():
         if field in _SETTINGS:
             continue
+        role = _role(operation, field)
         if isinstance(value, str):
-            yield Said(field, _role(operation, field), value, json=False, holder=document, place=field)
+            yield Said(field, role, value, json=False, holder=document, place=field)
+        elif isinstance(value, list) and field in _TURNS:
+            answered = _answered(value)
+            for number in range(len(value)):
+                yield from _one(value, number, f"{field}[{number}]", role, "turns", number < answered)
         elif isinstance(value, list | dict):
-            skipped = _NAMES | _MEDIA if field in ("messages", "input") else _MEDIA
-            yield from _within(value, field, _role(operation, field), skipped)
+            yield from _within(value, field, role, "open" if field in _OPEN else "parts", answered=False)
 
 
 def _role(operation: Operation, field: str) -> str:
@@ -95,19 +137,50 @@ def _role(operation: Operation, field: str) -> str:
     return "user" if operation in (CHAT, COMPLETIONS, RESPONSES) else "text"
 
 
-def _within(value: list[Any] | dict[str, Any], path: str, role: str, skipped: frozenset[str]) -> Iterator[Said]:
-    places: list[tuple[Any, Any, str]]
-    if isinstance(value, dict):
-        spoken = value.get("role")
-        role = spoken if isinstance(spoken, str) and len(spoken) <= _LONGEST_ROLE else role
-        places = [(key, each, f"{path}.{key}") for key, each in value.items() if key not in skipped]
-    else:
-        places = [(number, each, f"{path}[{number}]") for number, each in enumerate(value)]
-    for place, each, where in places:
-        if isinstance(each, str):
-            yield Said(where, role, each, json=place == "arguments", holder=value, place=place)
-        elif isinstance(each, list | dict):
-            yield from _within(each, where, role, skipped)
+def _answered(turns: list[Any]) -> int:
+    """Before which turn everything has been answered: the last one of the assistant's that others come after."""
+    at = len(turns)
+    while at and _answers(turns[at - 1]):
+        # The beginning of the answer that is asked for.
+        at -= 1
+    while at and not _answers(turns[at - 1]):
+        at -= 1
+    return at
+
+
+def _answers(turn: Any) -> bool:
+    return isinstance(turn, dict) and turn.get("role") == "assistant"
+
+
+def _within(value: list[Any] | dict[str, Any], path: str, role: str, kind: _Kind, *, answered: bool) -> Iterator[Said]:
+    if isinstance(value, list):
+        for number in range(len(value)):
+            yield from _one(value, number, f"{path}[{number}]", role, kind, answered)
+        return
+    spoken = value.get("role")
+    if kind != "open" and isinstance(spoken, str) and len(spoken) <= _LONGEST_ROLE:
+        role = spoken
+    for key in value:
+        if kind != "open" and key in _MEDIA:
+            continue
+        # What somebody calls a thing is no part of any record or refusal.
+        where = f"{path}.{key if key in _KNOWN else '*'}"
+        if key not in _KNOWN:
+            yield Said(where, role, key, json=False, holder=None, place=None, word=True, answered=answered)
+        yield from _one(value, key, where, role, kind, answered)
+
+
+def _one(holder: Any, place: Any, where: str, role: str, kind: _Kind, answered: bool) -> Iterator[Said]:
+    value = holder[place]
+    if isinstance(value, str):
+        word = kind == "turns" and place in _NAMES
+        if not (word and value in _WORDS):
+            json = place == "arguments"
+            yield Said(where, role, value, json=json, holder=holder, place=place, word=word, answered=answered)
+    elif isinstance(value, list | dict):
+        yield from _within(value, where, role, "open" if place in _OPEN else kind, answered=answered)
+    elif isinstance(value, int | float) and abs(value) >= _LONG_NUMBER:
+        yield Said(where, role, str(value), json=False, holder=holder, place=place, answered=answered)
 
 
 _LONGEST_ROLE: Final = 32

@@ -7,6 +7,8 @@ import orjson
 from understudy.gateway.policy.operations import CHAT, RESPONSES, Operation
 
 _DONE: Final = b"data: [DONE]\n\n"
+# Events by which a response begins.
+_BEGUN: Final = 2
 
 
 def spoken(operation: Operation, name: str, text: str, request_id: str, created: int) -> bytes:
@@ -16,12 +18,19 @@ def spoken(operation: Operation, name: str, text: str, request_id: str, created:
     return orjson.dumps(_choices(operation, name, text, request_id, created, stream=False))
 
 
-def spoken_events(operation: Operation, name: str, text: str, request_id: str, created: int) -> bytes:
-    """The same as the events of a stream, its end mark included."""
+def spoken_events(
+    operation: Operation, name: str, text: str, request_id: str, created: int, at: tuple[int, int] = (0, 0)
+) -> bytes:
+    """The same as the events of a stream, its end mark included.
+
+    `at` are so many items, and events, that a response has said already: then it only goes on.
+    """
     if operation is RESPONSES:
+        items, number = at
+        events = _events(name, text, request_id, created, items)[_BEGUN if number else 0 :]
         return b"".join(
             b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps({**event, "sequence_number": number}))
-            for number, event in enumerate(_events(name, text, request_id, created))
+            for number, event in enumerate(events, number)
         )
     said = _choices(operation, name, text, request_id, created, stream=True)
     if operation is CHAT:
@@ -88,17 +97,17 @@ def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _events(name: str, text: str, request_id: str, created: int) -> list[dict[str, Any]]:
-    place = {"item_id": f"msg_{request_id}", "output_index": 0, "content_index": 0}
+def _events(name: str, text: str, request_id: str, created: int, items: int) -> list[dict[str, Any]]:
+    place = {"item_id": f"msg_{request_id}", "output_index": items, "content_index": 0}
     begun = _response(name, text, request_id, created, done=False)
     return [
         {"type": "response.created", "response": begun},
         {"type": "response.in_progress", "response": begun},
-        {"type": "response.output_item.added", "output_index": 0, "item": _message(text, request_id, done=False)},
+        {"type": "response.output_item.added", "output_index": items, "item": _message(text, request_id, done=False)},
         {"type": "response.content_part.added", **place, "part": _part("")},
         {"type": "response.output_text.delta", **place, "delta": text, "logprobs": []},
         {"type": "response.output_text.done", **place, "text": text, "logprobs": []},
         {"type": "response.content_part.done", **place, "part": _part(text)},
-        {"type": "response.output_item.done", "output_index": 0, "item": _message(text, request_id, done=True)},
+        {"type": "response.output_item.done", "output_index": items, "item": _message(text, request_id, done=True)},
         {"type": "response.completed", "response": _response(name, text, request_id, created, done=True)},
     ]

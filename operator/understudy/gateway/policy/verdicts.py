@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from understudy.gateway.policy.guarding import Guarding, Plans, referral
+from understudy.gateway.policy.wording import REFERRALS, said_in
 from understudy.guard.actions import Content, Fiction
 from understudy.guard.findings import Finding, Status
-from understudy.guard.gate import Failure, Gate, Judged, Release
+from understudy.guard.gate import End, Failure, Gate, Judged, Release
 from understudy.guard.json_gate import JsonGate
 from understudy.guard.windows import Window
 
@@ -24,8 +25,12 @@ _ACTIONS: Final = {
 }
 
 
+REMOVED: Final = "[removed]"
+"""What stands where a rule says Replace."""
 PIECE: Final = 2048
 """Characters that are judged at once: a millisecond's worth."""
+# Words of which it is kept whether they may be said.
+_WORDS: Final = 64
 # Of a text so many characters are kept: more than the longest pattern has.
 _KEPT: Final = 4096
 
@@ -224,12 +229,13 @@ class Verdicts:
     """What is said of all passages of one answer. `mint` gives an id for each finding that somebody is told of.
 
     `found` are all findings so far, `failures` the detectors that failed; `failed`: the answer cannot go on for that.
-    `questions` are taken by whoever asks detectors. `held` is known at the end: of each passage the most characters
-    that were held back at once.
+    `referred`: somebody was told where there is help. `questions` are taken by whoever asks detectors. `held` is known
+    at the end: of each passage the most characters that were held back at once.
     """
 
     __slots__ = (
-        "_guarding", "_mint", "_open", "_plans", "facts", "failed", "failures", "found", "held", "questions", "told",
+        "_guarding", "_mint", "_open", "_plans", "_words", "facts", "failed", "failures", "found", "held", "questions",
+        "referred", "told",
     )  # fmt: skip
 
     def __init__(self, guarding: Guarding, plans: Plans, facts: Facts, mint: Callable[[], str]) -> None:
@@ -238,7 +244,8 @@ class Verdicts:
         self.facts = facts
         self._mint = mint
         self._open: list[Passage] = []
-        self.failed = False
+        self._words: dict[str, bool] = {}
+        self.failed = self.referred = False
         self.failures: list[Failure] = []
         self.found: list[Noted] = []
         self.held: list[int] = []
@@ -275,14 +282,41 @@ class Verdicts:
         """A new passage beside the answer proper: its shape does not depend on what was asked for."""
         return self._opened(channel, choice, json=json, before="")
 
-    def word(self, word: str, channel: str, choice: int) -> str | None:
-        """A word such as a tool's name, as it may be said; None if it may not, whatever the rule makes of that."""
+    def open_word(self, channel: str) -> Passage:
+        """A new passage for a word of a request, which can only be let through or not."""
+        facts = self.facts
+        return Passage(Gate(self._plans.name, fiction=facts.fiction, in_crisis=facts.in_crisis), channel, 0)
+
+    def open_care(self, channel: str) -> Passage | None:
+        """A new passage for a text of a request that a rule ended: does somebody ask for help in the rest of it? None
+        where no rule would hear that.
+        """
+        plan, facts = self._plans.care, self.facts
+        if plan is None:
+            return None
+        return Passage(Gate(plan, fiction=facts.fiction, in_crisis=facts.in_crisis), channel, 0)
+
+    def word(self, word: str, channel: str, choice: int) -> tuple[str, End | None]:
+        """A word such as a tool's name, as it may be said, and what ends the answer there if it may not."""
         facts = self.facts
         gate = Gate(self._plans.name, fiction=facts.fiction, in_crisis=facts.in_crisis)
         passage = Passage(gate, channel, choice)
         release = together(passage.feed(word), gate.finish())
-        said = self.take(passage, release)
-        return None if release.end is not None else said
+        return self.take(passage, release), release.end
+
+    def say(self, word: str) -> bool:
+        """Whether a word of the engine's own, such as an id, may be said as it is.
+
+        It is nobody's text: where it may not, something else stands in its place, and nothing is told of it.
+        """
+        known = self._words.get(word)
+        if known is None:
+            gate = Gate(self._plans.name)
+            release = together(gate.feed(word), gate.finish())
+            known = release.end is None and release.text == word
+            if len(self._words) < _WORDS:
+                self._words[word] = known
+        return known
 
     def take(self, passage: Passage, release: Release) -> str:
         """Note all that a gate says; the text that may go."""
@@ -298,11 +332,22 @@ class Verdicts:
             self.failed = True
         return release.text
 
-    def referral(self, noted: Sequence[Noted]) -> str:
-        """What a person is told for whom these findings mean a crisis."""
-        names = [each.guardrail for each in noted if each.judged.decision.crisis]
-        found = referral(self._guarding, names, self.facts.languages)
-        return "" if found is None else found.said()
+    def instead(self, end: End, noted: Sequence[Noted]) -> str:
+        """What is said where these findings have ended a text; empty where nothing is, and it only ends.
+
+        Somebody in a crisis is not refused: they hear where there is help.
+        """
+        if end.decision.crisis:
+            return self.referral([each.guardrail for each in noted if each.judged.decision.crisis])
+        if self.facts.in_crisis and end.why == "blocked":
+            return self.referral(tuple(self._guarding.policies))
+        return REMOVED if end.why == "replaced" else ""
+
+    def referral(self, guardrails: Sequence[str]) -> str:
+        """What the first of these that says anything of it tells a person in crisis."""
+        self.referred = True
+        found = referral(self._guarding, guardrails, self.facts.languages)
+        return said_in(self.facts.languages, {}, REFERRALS) if found is None else found.said()
 
     def tell(self) -> dict[str, Any]:
         """What clients are to be told beside the answer by now, once."""

@@ -6,17 +6,20 @@ told nothing more.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
 from understudy.gateway.policy.answers import has_choices, is_refusal, says_something, tokens_used
+from understudy.gateway.policy.asides import is_word
 from understudy.gateway.policy.balance import Endpoint, eject, failed, succeeded
 from understudy.gateway.policy.evidence import ErrorKind, SampleCounters
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
+from understudy.gateway.policy.guarded_text import GuardedText
 from understudy.gateway.policy.outgoing import Outgoing
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
@@ -43,6 +46,7 @@ _ERROR = Refusal(502, "engine_error", "the engine failed in the middle of its an
 STALLED = Refusal(504, "engine_stalled", "the engine stopped in the middle of its answer")
 TOO_LONG = Refusal(504, "deadline", "the answer took longer than this deployment allows")
 _MAX_MESSAGE = 4096
+_REFUSED = "the engine refused the request"
 
 
 class Owner(Protocol):
@@ -88,8 +92,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_answer", "_asking", "_began", "_connecting", "_ended_at", "_exchange", "_first_at", "_last_token", "_load",
-        "_outgoing", "_parts", "_reading", "_said_at", "_size", "_slowest", "_status", "_upstream", "_usage",
+        "_answer", "_asking", "_began", "_came", "_connecting", "_ended_at", "_exchange", "_first_at", "_last_token",
+        "_load", "_outgoing", "_parts", "_reading", "_said_at", "_size", "_slowest", "_status", "_upstream", "_usage",
         "_verdicts", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
@@ -120,6 +124,8 @@ class Attempt:
         self._size = 0
         self._usage: tuple[int, int] | None = None
         self._answer: dict[str, Any] | None = None
+        # Whether all of what is no stream has come.
+        self._came = False
         self._asking: Asking | None = None
         # The next turn of the loop in which more of a long answer is judged.
         self._reading: asyncio.Handle | None = None
@@ -157,11 +163,8 @@ class Attempt:
             self._asking.close()
         if self._reading is not None:
             self._reading.cancel()
-        watch, verdicts = self._exchange.watch, self._verdicts
-        if watch is not None and verdicts is not None and self._judged():
-            watch.judged(self._exchange.plane, self.variant, verdicts)
-        if watch is not None and verdicts is not None and self._outgoing is not None:
-            watch.gone_out(self._exchange.plane, self._outgoing, verdicts)
+        if self._exchange.watch is not None and self._verdicts is not None:
+            self._tell_watch(self._exchange.watch, self._verdicts)
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             # A cancelled task remembers where it was, and there this attempt is: kept, each would keep the other.
@@ -171,6 +174,15 @@ class Attempt:
                 self._upstream.release()
             else:
                 self._upstream.abort()
+
+    def _tell_watch(self, watch: Watch, verdicts: Verdicts) -> None:
+        if self._judged():
+            watch.judged(self._exchange.plane, self.variant, verdicts)
+        elif self._came:
+            # What was said instead of an answer is no turn.
+            watch.tell(self._exchange.plane, self.variant, verdicts)
+        if self._outgoing is not None:
+            watch.gone_out(self._exchange.plane, self._outgoing, verdicts)
 
     @property
     def used(self) -> tuple[tuple[int, int] | None, int]:
@@ -320,7 +332,7 @@ class Attempt:
 
     def answer_lost(self, upstream: "Upstream") -> None:
         """The connection ended before the answer did."""
-        if self._answer is not None or (self.relay is not None and self.relay.pending):
+        if self._came or (self.relay is not None and self.relay.pending):
             # All of it has come, and detectors have yet to speak.
             return
         if self._begun():
@@ -400,6 +412,7 @@ class Attempt:
         watch.streamed(self._exchange.plane, self.variant, first, now - (self._ended_at or now))
 
     def _whole_ended(self) -> None:
+        self._came = True
         try:
             answer: Any = orjson.loads(b"".join(self._parts))
         except orjson.JSONDecodeError:
@@ -411,7 +424,7 @@ class Attempt:
                 self.sample.refused()
             if self.half is not None:
                 self.half.refused = True
-            self._exchange.engine_refused(self._refusal(answer))
+            self._pass_on(self._refusal(answer))
             return
         if not isinstance(answer, dict) or answer.get("model", variant.model) != variant.model:
             self._exchange.failed("malformed")
@@ -448,9 +461,23 @@ class Attempt:
             return
         if watch.keeps_raw:
             self._hear(answer)
-        whole = WholeAnswer(guard, answer)
-        self._asks(guard.verdicts, watch, partial(self._heard_of_whole, whole))
-        self._conclude(whole)
+        self._judge(WholeAnswer(guard, answer), watch, partial(self._give, watch))
+
+    def _pass_on(self, refusal: Refusal) -> None:
+        """Give the engine's refusal to the owner, as far as Guardrails let it through."""
+        watch = self._exchange.watch
+        guard = None if watch is None else watch.instead()
+        if watch is None or guard is None:
+            self._exchange.engine_refused(refusal)
+            return
+        if not (is_word(refusal.param) and guard.verdicts.say(str(refusal.param))):
+            refusal = replace(refusal, param=None)
+        said = {GuardedText.FIELD: refusal.message}
+        self._judge(WholeAnswer(guard, said), watch, partial(self._refuse, refusal))
+
+    def _judge(self, whole: WholeAnswer, watch: Watch, then: Callable[[WholeAnswer], None]) -> None:
+        self._asks(whole.verdicts, watch, partial(self._heard_of_whole, whole, then))
+        self._conclude(whole, then)
 
     def _judged(self) -> bool:
         """Whether it is an answer, of which something has gone to the client or was withheld."""
@@ -480,31 +507,44 @@ class Attempt:
         self.answer_flush(ended=False)
 
     def _heard_of_whole(
-        self, whole: WholeAnswer, question: Question, detector: str, findings: Sequence[Finding], status: Status
+        self,
+        whole: WholeAnswer,
+        then: Callable[[WholeAnswer], None],
+        question: Question,
+        detector: str,
+        findings: Sequence[Finding],
+        status: Status,
     ) -> None:
         whole.heard(question, detector, findings, status)
-        self._conclude(whole)
+        self._conclude(whole, then)
 
-    def _conclude(self, whole: WholeAnswer) -> None:
-        """Give a whole answer to the owner once all has been said of it."""
+    def _conclude(self, whole: WholeAnswer, then: Callable[[WholeAnswer], None]) -> None:
+        """Judge more of a whole answer, and go on once all has been said of it."""
         if not whole.read_on():
-            self._reading = asyncio.get_running_loop().call_soon(self._conclude, whole)
+            self._reading = asyncio.get_running_loop().call_soon(self._conclude, whole, then)
             return
         if not whole.over:
             if self._asking is not None:
                 self._asking.look()
             return
         whole.verdicts.close()
-        refusal, watch = whole.refusal, self._exchange.watch
+        then(whole)
+
+    def _give(self, watch: Watch, whole: WholeAnswer) -> None:
+        refusal = whole.refusal
         if refusal is not None:
             self._exchange.engine_refused(refusal)
             return
         released = whole.released()
         if self._outgoing is not None:
             self._outgoing.whole(released)
-        if watch is not None and not watch.keeps_raw:
+        if not watch.keeps_raw:
             self._hear(released)
         self._exchange.answered(orjson.dumps(released))
+
+    def _refuse(self, refusal: Refusal, whole: WholeAnswer) -> None:
+        said = "" if whole.refusal is not None else str(whole.released()[GuardedText.FIELD])
+        self._exchange.engine_refused(replace(refusal, message=said or _REFUSED))
 
     def _hear(self, answer: dict[str, Any]) -> None:
         if self.half is None:
@@ -518,7 +558,7 @@ class Attempt:
         """The engine's own refusal, in our words but for its message."""
         error = answer.get("error", answer) if isinstance(answer, dict) else {}
         error = error if isinstance(error, dict) else {}
-        message = str(error.get("message") or "the engine refused the request")[:_MAX_MESSAGE]
+        message = str(error.get("message") or _REFUSED)[:_MAX_MESSAGE]
         param = error.get("param")
         return Refusal(
             self._status,

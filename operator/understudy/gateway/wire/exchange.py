@@ -6,9 +6,7 @@ whatever else there is to tell, a refusal included, is an event.
 """
 
 import math
-import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.gateway.policy.balance import UNBOUNDED, Endpoint, acquitted
@@ -33,15 +31,15 @@ from understudy.gateway.policy.retry import (
     next_step,
     rationed,
 )
-from understudy.gateway.policy.spoken import spoken, spoken_events
 from understudy.gateway.policy.story import ANSWERED, CLIENT_GONE, NO_STORY
 from understudy.gateway.table import Entry, Variant
 from understudy.gateway.wire.answer import id_fields
 from understudy.gateway.wire.attempt import STALLED, TOO_LONG, Attempt
+from understudy.gateway.wire.helpline import Helpline
 from understudy.gateway.wire.letter import Letter
 from understudy.gateway.wire.means import Means
 from understudy.gateway.wire.playing import Turn
-from understudy.gateway.wire.refusals import REVOKED, UNAVAILABLE
+from understudy.gateway.wire.refusals import NO_CAPACITY, NO_TURN, REVOKED, UNAVAILABLE, WITHDRAWN
 from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
 from understudy.gateway.wire.talk import Talk
@@ -51,24 +49,20 @@ if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
 
 _DIRECT: Final = "direct"
-_NO_CAPACITY: Final = Refusal(503, "no_capacity", "no engine is ready for this model at the moment", retry_after=2)
-_NO_TURN: Final = Refusal(504, "queue_timeout", "no engine was free for this model for as long as requests may wait")
-_WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from another model than it should: ask again")
 
 
 class Exchange:
     """One request from dispatch to the end of its answer. `name` is the model as the client calls it.
 
-    `size` is the length of its body in bytes; `means` are None for a key without limits or a budget.
-
-    A `direct` one is for the candidate alone, whatever its share: it never goes to stable.
+    `size` is the length of its body in bytes; `means` are None for a key without limits or a budget. A `direct` one is
+    for the candidate alone, whatever its share: it never goes to stable.
     """
 
     __slots__ = (
         "_asked", "_attempt", "_barred", "_beat_at", "_began", "_charges", "_course", "_desperate", "_direct", "_due",
-        "_entry_key", "_fallbacks", "_fields", "_key", "_letter", "_line", "_means", "_operation", "_pair", "_queue",
-        "_reply", "_request_id", "_spoke", "_story", "_talk", "_timeouts", "_wait_until", "_whole_until", "client",
-        "hides_each", "name", "plane", "responses", "stream", "turn", "wants_usage", "watch",
+        "_entry_key", "_fallbacks", "_fields", "_helpline", "_key", "_letter", "_line", "_means", "_operation", "_pair",
+        "_queue", "_reply", "_request_id", "_spoke", "_story", "_talk", "_timeouts", "_wait_until", "_whole_until",
+        "client", "hides_each", "name", "plane", "responses", "stream", "turn", "wants_usage", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +98,7 @@ class Exchange:
         self._means = means
         self._direct = direct
         self._request_id = plane.ids.next()
+        self._helpline = Helpline(plane, operation, self.name, self._request_id)
         self._reply = Reply(client, id_fields(self._request_id, fields), responses=self.responses)
         table = entry.served.table
         self._timeouts, self._queue, self._fallbacks = table.timeouts, table.queue, table.fallback
@@ -139,7 +134,17 @@ class Exchange:
 
     def start(self) -> None:
         """Send the request on its way, as soon as it may."""
-        self._hear(self.set_out if self._means is None else partial(self._means.ask, self))
+        self._hear(self._depart)
+
+    def _depart(self) -> None:
+        """Go on unless the player has a break: what they say is heard even then, since they may need help."""
+        rests = None if self.turn is None else self.turn.rests
+        if rests is not None:
+            self.refuse(rests)
+        elif self._means is not None:
+            self._means.ask(self)
+        else:
+            self.set_out()
 
     def _hear(self, then: Callable[[], None]) -> None:
         """Have judged what it says; then go on, unless a Guardrail says otherwise."""
@@ -264,10 +269,10 @@ class Exchange:
         if not self._wait_until:
             self._wait_until = min(now + self._queue.deadline, self._whole_until)
         if now >= self._wait_until:
-            self._unserved(_NO_TURN, now)
+            self._unserved(NO_TURN, now)
             return
         if not self.plane.queue.enter(self, self._entry_key, part, self._key.priority, self._queue.max):
-            self._unserved(_NO_CAPACITY, now)
+            self._unserved(NO_CAPACITY, now)
             return
         self._line = part
         # Whoever was tried may be tried again: what wakes this request is news.
@@ -284,7 +289,7 @@ class Exchange:
     def crowded_out(self) -> None:
         """It waits no more: the line was full, and somebody else had a better right to its place."""
         self._line = ""
-        self._unserved(_NO_CAPACITY, self.plane.clock())
+        self._unserved(NO_CAPACITY, self.plane.clock())
 
     def _unserved(self, refusal: Refusal, now: float, *, by_budget: bool = False) -> None:
         """The deployment cannot serve it: let the next name that may take it do so, else refuse.
@@ -399,13 +404,9 @@ class Exchange:
         self._spoke = True
         self._story.first_token = now - self._story.began
         self._settle()
-        self._reply.begin(events, self._variant())
+        self._reply.begin(events, None if self._attempt is None else self._attempt.variant)
         if self._pair is not None:
             self._copy(self._pair)
-
-    def _variant(self) -> Variant | None:
-        """Who answers."""
-        return None if self._attempt is None else self._attempt.variant
 
     def stream_ended(self) -> None:
         """The stream has come to its end mark."""
@@ -426,7 +427,8 @@ class Exchange:
             attempt.spoil(kind)
             attempt.blame(self.plane.clock(), at_once=True)
         held = b"" if self.turn is None else self.turn.held()
-        self._reply.go_on(held + attempt.relay.take() + attempt.relay.error_event(refusal))
+        last = self._helpline.end(attempt.relay, self.turn) or attempt.relay.error_event(refusal)
+        self._reply.go_on(held + attempt.relay.take() + last)
         self.plane.answered += 1
         self._end_stream()
 
@@ -446,7 +448,7 @@ class Exchange:
             return
         self._discard_pair()
         if self._spoke:
-            attempt.break_off(None, _WITHDRAWN)
+            attempt.break_off(None, WITHDRAWN)
         else:
             self._end_attempt(clean=False)
             self.plane.retries += 1
@@ -465,7 +467,7 @@ class Exchange:
 
     def answered(self, body: bytes) -> None:
         """The engine's whole answer."""
-        variant = self._variant()
+        variant = None if self._attempt is None else self._attempt.variant
         self._settle()
         self._over(self._end_attempt(clean=True), ANSWERED)
         self._reply.whole(body if self.turn is None else self.turn.whole(body), variant)
@@ -478,15 +480,15 @@ class Exchange:
 
     def engine_refused(self, refusal: Refusal) -> None:
         """The engine will not answer this request, and that is the client's to know."""
-        variant = self._variant()
+        variant = None if self._attempt is None else self._attempt.variant
         self._settle()
         self._end_attempt(clean=True)
         self._tell(refusal, variant)
 
     def _tell(self, refusal: Refusal, variant: Variant | None) -> None:
-        """The client has got no content and gets none: a refusal, or in a crisis word of where there is help."""
+        """The client gets no content: a refusal, as an event if its stream is open; in danger where help is."""
         if self.turn is not None and self.turn.in_crisis:
-            self.refer(self.turn.refer())
+            self.refer(self.turn.referral)
             return
         self._over(None, (200 if self._reply.opened else refusal.status, refusal.code))
         self._reply.refuse(refusal, variant)
@@ -540,14 +542,13 @@ class Exchange:
 
     def refer(self, text: str) -> None:
         """Somebody may be in danger: in the place of an answer they hear where there is help."""
-        said = (self._operation, self.name, text, self._request_id.decode(), int(time.time()))
         self._over(None, (200, "crisis_referral"))
         if self.stream:
-            self._reply.begin(spoken_events(*said), None)
+            self._reply.begin(self._helpline.events(text), None)
             self.plane.answered += 1
             self._reply.end()
         else:
-            self._reply.whole(spoken(*said), None)
+            self._reply.whole(self._helpline.whole(text), None)
         self._close_pair()
 
     def spared(self) -> bool:
@@ -591,7 +592,7 @@ class Exchange:
         elif now < self._due:
             self._beat(now)
         elif self._line:
-            self._unserved(_NO_TURN, now)
+            self._unserved(NO_TURN, now)
         else:
             if now >= self._whole_until:
                 self._course.give_up()

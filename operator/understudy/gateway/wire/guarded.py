@@ -35,7 +35,7 @@ def _lenient(payload: bytes) -> Any:
     """JSON in which halves of characters stand, as where two events cut between them: to who is strict it is none."""
     try:
         return json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StreamFailedError(malformed=True) from error
 
 
@@ -98,7 +98,7 @@ class GuardedChoicesRelay(CompletionsRelay):
     `outgoing` hears what the client gets in any case, where there is one.
     """
 
-    __slots__ = ("_guard", "_head", "_hears_raw", "_tail", "outgoing", "pending", "refusal", "stopped")
+    __slots__ = ("_guard", "_hears_raw", "_tail", "outgoing", "pending", "refusal", "stopped")
 
     def __init__(
         self,
@@ -114,7 +114,6 @@ class GuardedChoicesRelay(CompletionsRelay):
         super().__init__(model, name, wants_usage=wants_usage, hides_each=hides_each, half=half)
         self._guard = guard
         self._hears_raw = hears_raw
-        self._head: dict[str, Any] = {}
         # The chunk that tells the tokens used.
         self._tail: dict[str, Any] | None = None
         self.outgoing: Outgoing | None = None
@@ -137,7 +136,7 @@ class GuardedChoicesRelay(CompletionsRelay):
         self.stopped = self.stopped or self.done
 
     def _event(self, payload: bytes) -> None:
-        if self.stopped or self.refusal is not None:
+        if self.stopped or self.pending or self.refusal is not None:
             return
         if payload == DONE:
             self.pending = True
@@ -147,9 +146,8 @@ class GuardedChoicesRelay(CompletionsRelay):
             if chunk is None:
                 return
             if not has_choices(chunk):
-                self._tail = chunk
+                self._tail = chunk if "usage" in chunk else self._tail
                 return
-            self._head = {field: value for field, value in chunk.items() if field not in ("choices", "usage")}
             if self._half is not None and self._hears_raw:
                 self._half.heard(chunk)
             self.said = self.said or says_something(chunk)
@@ -180,11 +178,7 @@ class GuardedChoicesRelay(CompletionsRelay):
 
     def _finish(self) -> None:
         if self._wants_usage:
-            tail = self._tail
-            if tail is None and self.usage is not None:
-                prompt, completion = self.usage
-                total = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-                tail = {**self._head, "choices": [], "usage": total}
+            tail = self._guard.tail(self._tail, self.usage)
             if tail is not None:
                 self._out.append(b"data: %b\n\n" % orjson.dumps(tail))
         self._out.append(b"data: [DONE]\n\n")
@@ -220,7 +214,7 @@ class GuardedResponseRelay(ResponsesRelay):
         self.stopped = self.stopped or self.done
 
     def _event(self, payload: bytes) -> None:
-        if self.done or self.refusal is not None:
+        if self.done or self.pending or self.refusal is not None:
             return
         event = self._read(payload)
         self.said = self.said or says_something_of_response(event)

@@ -1,22 +1,23 @@
 """What a request says is judged before a model hears it: at once where it is short, else between other work."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.gateway.policy.guarded_choices import REMOVED
 from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.memory import Outcome
 from understudy.gateway.policy.operations import Operation
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.said import Said, in_tokens, said, shows_media
-from understudy.gateway.policy.verdicts import Noted, Verdicts
+from understudy.gateway.policy.verdicts import REMOVED, Noted, Passage, Verdicts
 from understudy.gateway.policy.violations import About
 from understudy.gateway.wire.refusals import UNAVAILABLE
 from understudy.guard.actions import Content
 from understudy.guard.engagement.crisis import SELF_HARM, is_sign
-from understudy.guard.gate import Release
+from understudy.guard.gate import End, Release
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.exchange import Exchange
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Characters that are judged in one turn of the loop: some milliseconds.
 _AT_ONCE: Final = 2048
+# Windows that detectors are asked about at once for one request: others ask as well.
+_ASKED_AT_ONCE: Final = 16
 _NUMBERS: Final = "{0}: a guardrail judges what is asked of this model, and cannot read tokens: send the text"
 _MEDIA: Final = (
     "a guardrail judges what is asked of this model, and cannot look at images or listen to sound: send text"
@@ -32,7 +35,7 @@ _FORBIDDEN: Final = "a guardrail of this model does not let this request through
 
 
 class Hearing:
-    """That of one request. In one session, which is what it is `about`, a finding counts once.
+    """That of one request. In one session of whom it is `about` a finding counts once for each time that it is said.
 
     `policy_of` is how the panel knows the policy of a detector.
     """
@@ -45,7 +48,7 @@ class Hearing:
         "_plane",
         "_policy_of",
         "_task",
-        "counted",
+        "_times",
         "verdicts",
     )
 
@@ -67,24 +70,19 @@ class Hearing:
         self._about = about
         self._policy_of = policy_of
         self._task: asyncio.Task[None] | None = None
+        # How often something was said by now in which something was found.
+        self._times: Counter[tuple[str, str]] = Counter()
 
     def begin(self, exchange: "Exchange", then: Callable[[], None]) -> None:
         """Judge all of it, now or soon; `then` goes on, unless a rule says otherwise."""
-        refusal = self._unreadable()
-        if refusal is not None:
-            exchange.refuse(refusal)
-            return
         texts = list(said(self._operation, self._document))
         memory = self._plane.memory
         new = sum(len(each.text) for each in texts if memory.known(self._digest(each)) is None)
         if new > _AT_ONCE or self.verdicts.asked:
             self._task = asyncio.get_running_loop().create_task(self._judge_all(exchange, texts, then))
             return
-        for each in texts:
-            outcome = memory.known(self._digest(each)) or self._judge(each)
-            if not self._take(exchange, each, outcome):
-                return
-        then()
+        outcomes = [memory.known(self._digest(each)) or self._judge(each) for each in texts]
+        self._conclude(exchange, texts, outcomes, then)
 
     def close(self) -> None:
         """Nobody waits for it any more."""
@@ -103,77 +101,111 @@ class Hearing:
         return None
 
     async def _judge_all(self, exchange: "Exchange", texts: Sequence[Said], then: Callable[[], None]) -> None:
-        for each in texts:
-            outcome = self._plane.memory.known(self._digest(each)) or await self._judge_slowly(each)
-            if not self._take(exchange, each, outcome):
-                return
-        self._plane.isolated(then, exchange.client)
+        memory = self._plane.memory
+        outcomes = [memory.known(self._digest(each)) or await self._judge_slowly(each) for each in texts]
+        self._plane.isolated(partial(self._conclude, exchange, texts, outcomes, then), exchange.client)
+
+    def _open(self, each: Said) -> Passage:
+        return (
+            self.verdicts.open_word(each.path) if each.word else self.verdicts.open_side(each.path, 0, json=each.json)
+        )
 
     def _judge(self, each: Said) -> Outcome:
         """What a short text comes to, by tier 0 alone."""
-        passage = self.verdicts.open_side(each.path, 0, json=each.json)
-        return self._learn(each, [passage.gate.feed(each.text), passage.gate.finish()])
+        passage = self._open(each)
+        outcome = _outcome([passage.gate.feed(each.text), passage.gate.finish()])
+        care = self._care(each, outcome)
+        if care is not None:
+            outcome = _caring(outcome, _outcome([care.gate.feed(each.text), care.gate.finish()]))
+        return self._learn(each, outcome)
 
     async def _judge_slowly(self, each: Said) -> Outcome:
-        passage = self.verdicts.open_side(each.path, 0, json=each.json)
+        outcome = _outcome(await self._read(each, self._open(each)))
+        care = self._care(each, outcome)
+        if care is not None:
+            outcome = _caring(outcome, _outcome(await self._read(each, care)))
+        return self._learn(each, outcome)
+
+    async def _read(self, each: Said, passage: Passage) -> list[Release]:
+        """All that a gate says to a long text, or to one that detectors are asked about."""
         releases: list[Release] = []
         for at in range(0, len(each.text), _AT_ONCE):
             releases.append(passage.gate.feed(each.text[at : at + _AT_ONCE]))
             await asyncio.sleep(0)
+            # What is held back waits for these words: more of it is read when they have come.
+            releases += await self._ask(passage, releases[-1])
         releases.append(passage.gate.finish())
-        windows = [window for release in releases for window in release.windows]
-        for window in windows:
-            asked = sorted(self.verdicts.asked)
-            judge = partial(self._plane.panel.judge, window=window, where="input")
-            words = await asyncio.gather(*(judge(self._policy_of(name), name) for name in asked))
-            releases += [passage.gate.heard(name, window, *word) for name, word in zip(asked, words, strict=True)]
-        return self._learn(each, releases)
+        releases += await self._ask(passage, releases[-1])
+        return releases
 
-    def _learn(self, each: Said, releases: Sequence[Release]) -> Outcome:
-        judged = tuple(found for release in releases for found in release.judged)
-        end = next((release.end for release in releases if release.end is not None), None)
-        changed = end is not None or any(found.decision.content >= Content.REDACT for found in judged)
-        failures = tuple(failure for release in releases for failure in release.failures)
-        text = "".join(release.text for release in releases) if changed else None
-        outcome = Outcome(judged, failures, end, text)
+    async def _ask(self, passage: Passage, release: Release) -> list[Release]:
+        """What follows from what detectors say to the windows that a piece of a text completes."""
+        judge, asked = self._plane.panel.judge, sorted(self.verdicts.asked)
+        questions = [(name, window) for window in release.windows for name in asked]
+        heard: list[Release] = []
+        for at in range(0, len(questions), _ASKED_AT_ONCE):
+            some = questions[at : at + _ASKED_AT_ONCE]
+            words = await asyncio.gather(*(judge(self._policy_of(name), name, each, "input") for name, each in some))
+            heard += [passage.gate.heard(*one, *word) for one, word in zip(some, words, strict=True)]
+        return heard
+
+    def _care(self, each: Said, outcome: Outcome) -> Passage | None:
+        """Who looks for a cry for help in what a rule has ended before its end."""
+        ended = outcome.end is not None and not outcome.end.decision.crisis
+        return self.verdicts.open_care(each.path) if ended and not (each.word or each.json) else None
+
+    def _learn(self, each: Said, outcome: Outcome) -> Outcome:
         self._plane.memory.learn(self._digest(each), outcome)
         return outcome
 
     def _digest(self, each: Said) -> bytes:
         facts = self.verdicts.facts
-        holds = repr((sorted(self._guarding.policies.items()), facts.fiction, facts.in_crisis, each.json))
+        holds = repr((sorted(self._guarding.policies.items()), facts.fiction, facts.in_crisis, each.json, each.word))
         return self._plane.memory.digest(holds, each.role, each.text)
 
-    def _take(self, exchange: "Exchange", each: Said, outcome: Outcome) -> bool:
-        """Do what follows; whether the request goes on."""
+    def _conclude(
+        self, exchange: "Exchange", texts: Sequence[Said], outcomes: Sequence[Outcome], then: Callable[[], None]
+    ) -> None:
+        """Do what follows from all of it: help comes first, wherever it is asked for and whatever else is said."""
+        founds = [self._tell(exchange, each, outcome) for each, outcome in zip(texts, outcomes, strict=True)]
+        refusal = self._unreadable()
+        for each, outcome, found in zip(texts, outcomes, founds, strict=True):
+            end = outcome.end
+            if end is None:
+                continue
+            if _flows(each, end):
+                exchange.refer(self.verdicts.instead(end, found))
+                return
+            if end.why == "failed":
+                refusal = refusal or UNAVAILABLE
+            elif end.why == "blocked" or each.word or each.json:
+                refusal = refusal or Refusal(400, "content_filter", _FORBIDDEN, each.path)
+        if refusal is not None:
+            exchange.refuse(refusal)
+            return
+        for each, outcome in zip(texts, outcomes, strict=True):
+            if outcome.text is not None:
+                each.put(outcome.text + (REMOVED if outcome.end is not None else ""))
+        then()
+
+    def _tell(self, exchange: "Exchange", each: Said, outcome: Outcome) -> Sequence[Noted]:
+        """Note what was found in a text, and tell of what is new: by it somebody may be in danger."""
         before = len(self.verdicts.found)
         for judged in outcome.judged:
             excerpt = "" if each.json else each.text[judged.finding.start : judged.finding.end]
             self.verdicts.note(each.path, 0, judged, excerpt)
         self.verdicts.failures += outcome.failures
         found = self.verdicts.found[before:]
+        if found:
+            self._times[(each.role, each.text)] += 1
         counted = [noted for noted in found if self._counts(each, noted)]
-        plane = self._plane
+        plane, end = self._plane, outcome.end
         plane.findings.tell(plane.log, self._guarding, self._about, "input", counted, outcome.failures)
-        end = outcome.end
+        flows = end is not None and _flows(each, end)
         # What was said before, and is sent again with each turn, does not begin it anew.
-        flows = end is not None and end.decision.crisis
         if exchange.turn is not None and (flows or any(self._endangers(each, noted) for noted in counted)):
             exchange.turn.sign()
-        if end is None:
-            if outcome.text is not None:
-                each.put(outcome.text)
-            return True
-        if end.why == "replaced" and not end.decision.crisis:
-            each.put((outcome.text or "") + REMOVED)
-            return True
-        if end.why == "replaced":
-            exchange.refer(self.verdicts.referral(found) or REMOVED)
-        elif end.why == "failed":
-            exchange.refuse(UNAVAILABLE)
-        else:
-            exchange.refuse(Refusal(400, "content_filter", _FORBIDDEN, each.path))
-        return False
+        return found
 
     def _endangers(self, each: Said, noted: Noted) -> bool:
         """Whether who says so may be in danger, by a Guardrail that does more than count."""
@@ -182,7 +214,32 @@ class Hearing:
         return acts and each.role == "user" and finding.category == SELF_HARM and is_sign(noted.severity)
 
     def _counts(self, each: Said, noted: Noted) -> bool:
+        """Whether it is new: of this player, in this session, and said so often already."""
+        about, memory = self._about, self._plane.memory
         category = noted.judged.finding.category
         policy = self._guarding.policies.get(noted.guardrail, "")
-        memory = self._plane.memory
-        return memory.first(memory.digest(self._about.session, each.role, each.text, noted.guardrail, category, policy))
+        whose = (about.tenant, about.key, about.player, about.session, each.role, each.text)
+        times = str(self._times[(each.role, each.text)])
+        return memory.first(memory.digest(*whose, times, noted.guardrail, category, policy))
+
+
+def _flows(each: Said, end: End) -> bool:
+    """Whether somebody says something for themselves, and now, that a rule takes for a crisis."""
+    return end.decision.crisis and each.role == "user" and not each.answered
+
+
+def _outcome(releases: Sequence[Release]) -> Outcome:
+    """What a text came to by all that was said of it."""
+    judged = tuple(found for release in releases for found in release.judged)
+    end = next((release.end for release in releases if release.end is not None), None)
+    changed = end is not None or any(found.decision.content >= Content.REDACT for found in judged)
+    failures = tuple(failure for release in releases for failure in release.failures)
+    return Outcome(judged, failures, end, "".join(release.text for release in releases) if changed else None)
+
+
+def _caring(outcome: Outcome, care: Outcome) -> Outcome:
+    """What it came to, where all of it was looked through for a cry for help."""
+    known = [each.finding for each in outcome.judged]
+    more = tuple(each for each in care.judged if each.finding not in known)
+    end = care.end if care.end is not None and care.end.decision.crisis else outcome.end
+    return replace(outcome, judged=outcome.judged + more, failures=outcome.failures + care.failures, end=end)

@@ -170,6 +170,12 @@ class Turn:
         """Whether somebody may be in danger now: then there is no error, but a referral."""
         return self._players.state_of(self._who).crisis
 
+    @property
+    def rests(self) -> Refusal | None:
+        """Why its player gets no answer now: a break that is on, and no crisis."""
+        until = self._players.state_of(self._who).cool_down_until
+        return None if until is None else _break(until - self._players.wall())
+
     def begin(self, request_id: bytes, operation: Operation, document: Mapping[str, Any]) -> bytes:
         """Nothing is in its way. Header lines for its answer."""
         self._id = request_id.decode()
@@ -261,25 +267,22 @@ class Turn:
         limit = self._key.players.allowance
         return self.in_crisis and self._players.spares(self._key.hash, -(-limit // shares)) == "serve"
 
-    def refer(self) -> str:
-        """What somebody is told in the place of an answer."""
-        self._players.referred()
+    @property
+    def referral(self) -> str:
+        """What somebody in a crisis is told in the place of an error."""
         return self._rules.referral
 
 
 def who_plays(
     players: "Players | None", operation: Operation, key: AccessKey, head: Head, rules: Rules
 ) -> Turn | Refusal | None:
-    """The turn that a request is, or why its player gets no answer now; None where it is nobody's."""
+    """The turn that a request is, or why it is not known whose; None where it is nobody's."""
     if players is None or players.off or operation not in _TALKS:
         return None
     whom = who(key.players, head.fields, players.wall())
     if isinstance(whom, Refusal):
         return whom
-    if not whom.known:
-        return None
-    until = players.state_of(whom).cool_down_until
-    return Turn(players, whom, key, rules) if until is None else _break(until - players.wall())
+    return Turn(players, whom, key, rules) if whom.known else None
 
 
 def _named(event: dict[str, Any]) -> bytes:

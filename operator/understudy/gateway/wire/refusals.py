@@ -1,4 +1,4 @@
-"""What is answered where Guardrails do not let something through, or cannot say whether they do."""
+"""What is answered where Guardrails let nothing through, or cannot say whether they do, and where no engine can."""
 
 from typing import Final
 
@@ -13,3 +13,6 @@ UNAVAILABLE: Final = Refusal(
 )
 
 REVOKED: Final = Refusal(503, "policy_revoked", "the guardrail under which this answer began was revoked: ask again")
+NO_CAPACITY: Final = Refusal(503, "no_capacity", "no engine is ready for this model at the moment", retry_after=2)
+NO_TURN: Final = Refusal(504, "queue_timeout", "no engine was free for this model for as long as requests may wait")
+WITHDRAWN: Final = Refusal(502, "revision_withdrawn", "the answer came from another model than it should: ask again")

@@ -75,6 +75,13 @@ class Relay(ABC):
     refusal: Refusal | None = None
     stopped = False
     pending = False
+    # Items that a response has said.
+    items = 0
+
+    @property
+    def numbered(self) -> int:
+        """Events that a response has said."""
+        return 0
 
     @abstractmethod
     def close(self) -> None:

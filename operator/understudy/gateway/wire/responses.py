@@ -22,18 +22,24 @@ _KIND: Final = re.compile(r"[a-z_.]+")
 class ResponsesRelay(Relay):
     """One stream; its `last` is the last response that came whole."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("_number", "items")
 
     def __init__(self, model: str, name: str, *, half: Half | None) -> None:
         super().__init__(model, name, half=half)
         self._number = -1
+        self.items = 0
+
+    @property
+    def numbered(self) -> int:
+        """By which number the next event goes."""
+        return self._number + 1
 
     def close(self) -> None:
         """Nothing does."""
 
     def error_event(self, refusal: Refusal) -> bytes:
         """The event that ends a stream which cannot go on."""
-        return error_event(refusal, self._number + 1)
+        return error_event(refusal, self.numbered)
 
     def _event(self, payload: bytes) -> None:
         event = self._read(payload)
@@ -49,6 +55,9 @@ class ResponsesRelay(Relay):
         self._put(event)
 
     def _put(self, event: dict[str, Any]) -> None:
+        index = event.get("output_index")
+        if index.__class__ is int and self.items <= index < _LAST:
+            self.items = index + 1
         self._out.append(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event)))
 
     def _read(self, payload: bytes) -> dict[str, Any]:

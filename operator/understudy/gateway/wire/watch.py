@@ -42,8 +42,8 @@ class Watch:
     """
 
     __slots__ = (
-        "_about", "_document", "_expected", "_facts", "_namespace", "_operation", "_places", "asked", "guarding",
-        "hearing", "keeps_raw",
+        "_about", "_document", "_expected", "_facts", "_namespace", "_operation", "_places", "_turn", "asked",
+        "guarding", "hearing", "keeps_raw",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +54,9 @@ class Watch:
         document: dict[str, Any],
         facts: Facts,
         about: About,
+        turn: "Turn | None",
     ) -> None:
+        self._turn = turn
         self._namespace = entry.served.namespace
         self._places = entry.places
         self._operation = operation
@@ -102,6 +104,8 @@ class Watch:
         """
         if variant.track == "shadow":
             return
+        if verdicts.referred and plane.players is not None:
+            plane.players.referred()
         if not verdicts.failed:
             gravest: dict[str, int] = {}
             for each in verdicts.found:
@@ -112,6 +116,10 @@ class Watch:
         if verdicts.enforces:
             verdicts.close()
             plane.holds.text(self._about.deployment, verdicts.held)
+        self.tell(plane, variant, verdicts)
+
+    def tell(self, plane: "Plane", variant: Variant, verdicts: Verdicts) -> None:
+        """This was found in what one revision said."""
         about = replace(self._about, revision=variant.revision, track=variant.track)
         plane.findings.tell(plane.log, self.guarding, about, "output", verdicts.found, verdicts.failures)
 
@@ -138,15 +146,29 @@ class Watch:
 
     def answer(self) -> GuardedChoices | GuardedResponse | GuardedText | None:
         """What stands between an engine's answer and who reads it; None where answers are not judged."""
-        plans = self.guarding.output
-        if plans is None or self._operation not in _READ:
+        verdicts = self._verdicts()
+        if verdicts is None:
             return None
-        verdicts = Verdicts(self.guarding, plans, self._facts, uuid7)
         if self._operation is DETOKENIZE:
             return GuardedText(verdicts)
         if self._operation is RESPONSES:
-            return GuardedResponse(verdicts)
+            return GuardedResponse(verdicts, self._document)
         return GuardedChoices(verdicts, expected=self._expected, legacy=self._operation is COMPLETIONS)
+
+    def instead(self) -> GuardedText | None:
+        """What stands between who reads it and what an engine says in the place of an answer: in an error it may quote
+        what a model has said.
+        """
+        verdicts = self._verdicts()
+        return None if verdicts is None or not verdicts.enforces else GuardedText(verdicts)
+
+    def _verdicts(self) -> Verdicts | None:
+        plans = self.guarding.output
+        if plans is None or self._operation not in _READ:
+            return None
+        # What the request says may have been a sign.
+        in_crisis = self._turn is not None and self._turn.in_crisis
+        return Verdicts(self.guarding, plans, replace(self._facts, in_crisis=in_crisis), uuid7)
 
 
 def watch_of(
@@ -187,6 +209,6 @@ def watch_of(
         named.player,
         named.session or (session or b"").decode("latin-1"),
     )
-    watch = Watch(guarding, entry, operation, document, facts, about)
+    watch = Watch(guarding, entry, operation, document, facts, about, turn)
     watch.hearing = None if before is None else before.hearing
     return watch

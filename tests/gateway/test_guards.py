@@ -13,11 +13,11 @@ import pytest
 from tests.gateway.clients import chat, client
 from tests.gateway.engines import answers_well, engine
 from tests.gateway.fakeapi import fake_api
-from tests.gateway.gateways import gateway
+from tests.gateway.gateways import gateway, until
 from tests.gateway.guardrails import InProcess, guard, guarded, load, loader, policy_spec
 from tests.gateway.worlds import table, world_of
 from understudy.domain.table import Guard
-from understudy.gateway import databases, guards
+from understudy.gateway import databases, guards, process
 from understudy.gateway.databases import Databases
 from understudy.gateway.guards import Guards, Loader, _asking
 from understudy.gateway.kubeapi import ApiServer
@@ -299,6 +299,23 @@ async def test_what_a_snapshot_has_wrong_is_not_looked_for_again() -> None:
     await asyncio.wait_for(loads.settle(), 10)
     assert world.guards.shards[("default", said["shards"][0])] == b"junk"
     running.cancel()
+
+
+async def test_policies_that_come_together_are_set_aside_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Collector:
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            return lambda: calls.append(name)
+
+    monkeypatch.setattr(process, "gc", Collector())
+    monkeypatch.setattr(process, "_TOGETHER_SECONDS", 0.0)
+    station = process.Station(process.Settings())
+    for _ in range(2):
+        station._guarded(())
+        station._guarded(())
+        await until(lambda: station._setting_aside is None)
+    assert calls == ["unfreeze", "collect", "freeze"] * 2
 
 
 @pytest.mark.parametrize("data", [b"junk", b""])

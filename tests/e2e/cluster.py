@@ -1,9 +1,10 @@
 """The kind cluster as the tests see it: objects by the API server's paths, and kubectl."""
 
+import contextlib
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from tests.api.examples import Object
@@ -112,6 +113,19 @@ class Cluster:
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def forwarded(self, what: str, port: int, ns: str) -> Iterator[int]:
+        """`kubectl port-forward` to a port of a pod or a service, such as `service/x`; the port here."""
+        command = (self._kubectl, "--kubeconfig", self.kubeconfig, "-n", ns, "port-forward", what, f":{port}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+            try:
+                assert running.stdout is not None
+                # Forwarding from 127.0.0.1:34567 -> 8080
+                said = running.stdout.readline()
+                yield int(said.partition(" -> ")[0].rpartition(":")[2])
+            finally:
+                running.terminate()
 
 
 def eventually(what: str, probe: Callable[[], T | None], within: float, every: float = 0.25) -> T:

@@ -115,9 +115,14 @@ class Stage:
     def say(self, name: str, key: str = "", fields: Mapping[str, str] | None = None, **body: Any) -> Reply:
         """One request for a chat completion, on a connection of its own: either gateway may get it."""
         messages = [{"role": "user", "content": "Say something."}]
+        whole = {"model": self.served(name), "messages": messages, **body}
+        return self.post("/v1/chat/completions", key, whole, fields)
+
+    def post(self, path: str, key: str, body: Mapping[str, Any], fields: Mapping[str, str] | None = None) -> Reply:
+        """One request of any kind, on a connection of its own."""
         request = urllib.request.Request(
-            f"{self.base_url}/v1/chat/completions",
-            json.dumps({"model": self.served(name), "messages": messages, **body}).encode(),
+            self.base_url + path,
+            json.dumps(body).encode(),
             {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json", **(fields or {})},
         )
         try:

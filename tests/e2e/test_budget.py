@@ -1,18 +1,36 @@
 """Budgets of keys on a real cluster: two gateways spend from one ledger, to its end and no further.
 
-And since that needs the records and some dozens of requests, what the records have of these is read here as well.
+And since that needs the records and some dozens of requests, what the records have of these is read here as well, and
+what they know of players: a break that begins at one gateway and holds at the other, and a crisis in which nothing is
+left of the budget.
 """
 
+import base64
+import contextlib
 import json
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.cluster import Cluster, eventually
-from tests.e2e.installation import SYSTEM, create_key, gateways, install, ready_pods, settled
+from tests.e2e.installation import (
+    SYSTEM,
+    Installation,
+    create_key,
+    gateways,
+    install,
+    ready_pods,
+    settled,
+)
 from tests.e2e.stage import Reply, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
@@ -26,12 +44,34 @@ REQUESTS = 25
 ANSWERED: list[str] = []
 
 
+SUBJECTS = "e2e-subject-keys"
+REFERRAL = "You are not alone. 988"
+# What somebody says who may be in danger; a rule sees it and only writes it down.
+IN_DANGER = [{"role": "user", "content": "I want to end it all."}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept(installation: Installation, cluster: Cluster) -> Iterator[None]:
+    """A release with records that call people by numbers, for all scenarios of this page."""
+    del installation
+    data = {"1": base64.b64encode(os.urandom(32)).decode()}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SUBJECTS, "namespace": SYSTEM}, "data": data}
+    )
+    wanted = ("enabled=true", "requests.enabled=true", f"subjectKeysSecret={SUBJECTS}")
+    install(*(word for value in wanted for word in ("--set", f"records.{value}")))
+    settled(cluster)
+    eventually("the records are ready", lambda: ready_pods(cluster, "records"), within=90)
+    yield
+    install()
+    # The chart keeps the books when records are turned off.
+    cluster.kubectl("-n", SYSTEM, "delete", "pvc", "-l", "app.kubernetes.io/component=records")
+    cluster.delete("secret", SUBJECTS, SYSTEM)
+
+
 @pytest.fixture
 def budgeted(stage: Stage) -> Iterator[tuple[str, str]]:
-    """A release with records, and two keys: one with a budget of tokens, one with a budget in money."""
-    install("--set", "records.enabled=true", "--set", "records.requests.enabled=true")
-    settled(stage.cluster)
-    eventually("the records are ready", lambda: ready_pods(stage.cluster, "records"), within=90)
+    """Two keys: one with a budget of tokens, one with a budget in money."""
     # What is spent of a budget is remembered by the key's name.
     name = f"e2e-budgeted-{uuid.uuid4().hex[:8]}"
     yield (
@@ -40,9 +80,28 @@ def budgeted(stage: Stage) -> Iterator[tuple[str, str]]:
     )
     for kind in ("tokens", "money"):
         stage.cluster.delete("secret", f"{name}-{kind}", SYSTEM)
-    install()
-    # The chart keeps the books when records are turned off.
-    stage.cluster.kubectl("-n", SYSTEM, "delete", "pvc", "-l", "app.kubernetes.io/component=records")
+
+
+@pytest.fixture
+def players(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Two keys of one tenant whose word on players counts; the other has a small budget, also in a crisis."""
+    name = f"e2e-players-{uuid.uuid4().hex[:8]}"
+    tenant = (f"--tenant={name}", "--asserts-players")
+    yield (
+        create_key(stage.cluster, f"{name}-rich", *tenant),
+        create_key(stage.cluster, f"{name}-poor", *tenant, "--budget=100", "--crisis-requests=0"),
+    )
+    for kind in ("rich", "poor"):
+        stage.cluster.delete("secret", f"{name}-{kind}", SYSTEM)
+
+
+@pytest.fixture
+def each(stage: Stage) -> Iterator[tuple[Stage, Stage]]:
+    """The stage as it is seen through one gateway, and through the other."""
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(stage.cluster.forwarded(pod, 8080, SYSTEM)) for pod in gateways(stage.cluster)]
+        one, other = (replace(stage, base_url=f"http://127.0.0.1:{port}") for port in ports)
+        yield one, other
 
 
 @pytest.fixture
@@ -139,3 +198,93 @@ def test_budgets_are_spent_to_their_end_and_not_beyond_though_the_ledger_is_repl
     # and how the deployment came to serve.
     (promoted,) = exported(stage.cluster, auditor, "history", stage.namespace)
     assert (promoted["event"], promoted["revision"]) == ("promoted", stage.status("story")["stable"])
+
+
+def test_a_break_holds_at_the_other_gateway_and_in_a_crisis_nobody_is_turned_away_for_money(
+    stage: Stage, players: tuple[str, str], each: tuple[Stage, Stage], auditor: str, tmp_path: Path
+) -> None:
+    rich, poor = players
+    one, other = each
+    anna, berta, carla = ({"x-player-id": name} for name in ("anna", "berta", "carla"))
+    # Given a deployment under a Guardrail that knows of breaks and of danger
+    stage.cluster.apply(guardrail(stage.namespace))
+    stage.serving("story", "--tokens=50", replicas=1, guardrailRefs=[{"name": "care"}])
+    for gateway in each:
+        # The gateway tells the records by which policy its players are judged.
+        eventually("she plays", lambda g=gateway: g.say("story", rich, anna).status == 200, within=30)  # type: ignore[misc]
+
+    # When anna raises her own limit, and one gateway is told
+    event = {"event_id": "raised", "kind": "limit_raised", "at": datetime.now(UTC).isoformat()}
+    told = one.post("/v1/engagement/events", rich, {"player": "anna", "events": [event]})
+    assert (told.status, told.document) == (202, {"accepted": 1})
+    # Then she has a break at the other, and berta has none
+    paused = eventually("the other gateway knows of the break", lambda: _refused(other, rich, anna), within=20)
+    assert (paused.code, paused.fields["x-should-retry"]) == ("cool_down", "false")
+    assert other.say("story", rich, berta).status == 200
+    # and whoever has a key of the tenant sees where she stands.
+    shown = plugin("engagement", "anna", "--gateway", other.base_url, UNDERSTUDY_KEY=rich)
+    assert shown.startswith("anna: L1 watch")
+    assert "CoolDown at L1" in shown
+
+    # When nothing is left of a key's budget at either
+    for gateway in each:
+        spent = eventually("its budget is spent", lambda g=gateway: _refused(g, poor, carla), within=60)  # type: ignore[misc]
+        assert spent.code == "insufficient_quota"
+    # Then berta, who says that she may be in danger, hears where there is help, here and there,
+    assert REFERRAL in one.say("story", poor, berta, messages=IN_DANGER, max_tokens=50).text
+    eventually(
+        "the other gateway knows of it",
+        lambda: REFERRAL in other.say("story", poor, berta, max_tokens=50).text,
+        within=20,
+    )
+    # while carla is told that nothing is left.
+    assert one.say("story", poor, carla, max_tokens=50).code == "insufficient_quota"
+
+    # And what was found is there to be read, by whoever may.
+    (tmp_path / "token").write_text(auditor)
+    secret = stage.cluster.get("secret", "understudy-admin-tls", SYSTEM)
+    assert secret is not None
+    (tmp_path / "ca.crt").write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
+    with stage.cluster.forwarded("service/understudy-records", 9902, SYSTEM) as port:
+        files = (f"--token-file={tmp_path}/token", f"--ca-file={tmp_path}/ca.crt")
+        named = (f"--records=https://127.0.0.1:{port}", f"--server-name=understudy-gateway.{SYSTEM}.svc")
+
+        def listed() -> list[str] | None:
+            lines = plugin("violations", "-n", stage.namespace, *files, *named).splitlines()
+            return lines[1:] if lines[0].startswith("AGE") else None
+
+        (line,) = eventually("the violation is recorded", listed, within=30, every=1)
+    assert line.split()[1:] == [f"{stage.namespace}/story", "care", "self_harm", "4", "input", "log", line.split()[-1]]
+
+
+def guardrail(namespace: str) -> dict[str, Any]:
+    """Breaks for whoever eases a limit; what may mean danger is written down, and begins a crisis by itself."""
+    pattern = {"name": "end", "literal": "end it all", "category": "self_harm", "severity": "medium"}
+    spec = {
+        "detectors": [{"name": "words", "type": "patterns", "patterns": [pattern]}],
+        "rules": [{"category": "self_harm", "where": ["input"], "actions": {"medium": ["Log"]}}],
+        "crisis": {"locales": {"en": {"text": REFERRAL}}},
+        "engagement": {
+            "profile": "therapeutic",
+            "thresholds": {"limitEasing": 1},
+            "actions": {"L1": ["CoolDown"]},
+        },
+    }
+    metadata = {"name": "care", "namespace": namespace}
+    return {"apiVersion": "understudy.dev/v1alpha1", "kind": "Guardrail", "metadata": metadata, "spec": spec}
+
+
+def _refused(stage: Stage, key: str, who: dict[str, str]) -> Reply | None:
+    """A refusal for good, if there is one by now."""
+    reply = stage.say("story", key, who, max_tokens=50)
+    return reply if reply.code in ("cool_down", "insufficient_quota") else None
+
+
+def plugin(*words: str, **environ: str) -> str:
+    """What `kubectl understudy` prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from understudy.cli.plugin.main import main; raise SystemExit(main())", *words],
+        env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -10,6 +10,7 @@ from understudy.guard.actions import Where
 from understudy.guard.findings import Finding
 from understudy.guard.served.chatguard import PARSERS, ChatGuard
 from understudy.guard.served.codec import UnreadableError
+from understudy.guard.windows import MAX_CHARS, Window
 
 ALL = frozenset(category for parser in PARSERS.values() for category in parser.categories)
 
@@ -29,8 +30,25 @@ def test_a_question_is_a_short_chat_that_ends_with_what_is_judged(parser: str) -
     assert asked.body == {"messages": [{"role": "user", "content": TEXT}], "max_tokens": 64, "temperature": 0}
     (asked,) = guard.questions(WINDOW, "output", "x" * 5000 + "Who are you?")
     user, assistant = asked.body["messages"]
-    assert (len(user["content"]), user["content"][-12:]) == (4000, "Who are you?")
+    assert (len(user["content"]), user["content"][-12:]) == (2000, "Who are you?")
     assert (user["role"], assistant) == ("user", {"role": "assistant", "content": TEXT})
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "中", "🦙"])
+@pytest.mark.parametrize("odd", range(4))
+def test_a_question_fits_into_a_small_context_in_any_script(letter: str, odd: int) -> None:
+    # Given the longest window, and more before it than anybody needs
+    window = Window(0, MAX_CHARS, letter * MAX_CHARS)
+    guard = ChatGuard("g/guard", PARSERS["llamaguard/v3"], ALL)
+    (asked,) = guard.questions(window, "output", letter * 5000 + "x" * odd)
+    # Then with 1,200 tokens of a model's own instructions, and its answer, it has no more than 4,096: one for each byte
+    room = 4096 - 1200 - asked.body["max_tokens"]
+    assert sum(len(message["content"].encode()) for message in asked.body["messages"]) <= room
+    # and what was cut is the beginning, never a part of a character
+    before = asked.body["messages"][0]["content"]
+    assert set(before) <= {letter, "x"}
+    assert before.endswith("x" * odd)
+    assert len(before.encode()) > 1996
 
 
 def test_granite_is_asked_once_for_each_category_that_rules_speak_of_and_it_knows() -> None:
@@ -46,6 +64,32 @@ def test_granite_is_asked_once_for_each_category_that_rules_speak_of_and_it_know
     )
     with pytest.raises(ValueError, match="zip"):
         guard.read([recorded("granite-no")], WINDOW, "input")
+
+
+def test_granite_before_33_is_asked_by_risk_and_says_how_sure_it_is() -> None:
+    violence = frozenset({"violence"})
+    (asked,) = ChatGuard("g/guard", PARSERS["granite-risk/v1"], violence).questions(WINDOW, "input", "")
+    assert asked.body["chat_template_kwargs"] == {"guardian_config": {"risk_name": "violence"}}
+    for said, findings in (
+        ("Yes\n<confidence> High </confidence>", [("violence", "violence", 6)]),
+        ("Yes\n<confidence> Low </confidence>", [("violence", "violence", 4)]),
+        ("Yes", [("violence", "violence", 6)]),
+        ("No\n<confidence> High </confidence>", []),
+        ("No\n<confidence> Low </confidence>", []),
+        ("No", []),
+    ):
+        assert read("granite-risk/v1", chat(said), wanted=violence) == findings
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "yes", "YES", "Yes.", "Yes No", "No\nYes", "Yes\n<confidence></confidence>", "Maybe",
+     "Yes\n<confidence> Medium </confidence>", "No <confidence> High </confidence>", "Failed",
+     "No\n<confidence> High </confidence>\nYes", "No, unless <confidence> High </confidence>", "<score> no </score>"],
+)  # fmt: skip
+def test_what_is_not_the_grammar_of_granite_before_33_is_a_failure(text: str) -> None:
+    with pytest.raises(UnreadableError):
+        read("granite-risk/v1", chat(text), wanted=frozenset({"violence"}))
 
 
 def test_recorded_answers_are_understood() -> None:

@@ -48,7 +48,7 @@ def test_those_at_an_address_are_read() -> None:
 
 def test_what_is_wrong_is_said_with_what_to_write_instead() -> None:
     assert refusal({**GUARD, "parser": "llamaguard/v9"}) == (
-        "there is no parser 'llamaguard/v9': write one of llamaguard/v3, qwen3guard/v1, granite/v3"
+        "there is no parser 'llamaguard/v9': write one of llamaguard/v3, qwen3guard/v1, granite/v3, granite-risk/v1"
     )
     assert refusal({**GUARD, "parser": "granite/v3"}, {"self_harm": 0.3}).startswith(
         "no rule speaks of what granite/v3 finds (harm, hate, jailbreak, "

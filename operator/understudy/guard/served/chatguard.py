@@ -1,7 +1,7 @@
 """Guard models that are asked by chat and answer in a few words of their own: one parser for each grammar, by version.
 
-The grammars are those of the model cards: Llama Guard 3, Qwen3Guard-Gen and Granite Guardian 3.3. A parser takes
-exactly that and nothing like it: a guard that rambles, hedges or was cut off has not answered.
+The grammars are those of the model cards: Llama Guard 3, Qwen3Guard-Gen, Granite Guardian 3.3, and its releases before
+that. A parser takes exactly that and nothing like it: a guard that rambles, hedges or was cut off has not answered.
 """
 
 import re
@@ -175,20 +175,33 @@ def _granite_options(criterion: str) -> Mapping[str, Any]:
     return {"chat_template_kwargs": {"guardian_config": {"criteria_id": criterion}, "think": False}}
 
 
+# From 3.2 on it says how sure it is.
+_GRANITE_RISK_SAYS: Final = re.compile(r"(Yes|No)(?:\n<confidence> ?(High|Low) ?</confidence>)?")
+
+
+def _read_granite_risk(text: str, where: Where, criterion: str) -> Sequence[Verdict]:
+    del where
+    match = _GRANITE_RISK_SAYS.fullmatch(text)
+    if match is None:
+        raise UnreadableError("neither Yes nor No, with nothing but a line <confidence> after it")
+    return [(criterion, _GRANITE[criterion], 4 if match[2] == "Low" else 6)] if match[1] == "Yes" else []
+
+
+def _granite_risk_options(criterion: str) -> Mapping[str, Any]:
+    return {"chat_template_kwargs": {"guardian_config": {"risk_name": criterion}}}
+
+
 def _no_options(criterion: str) -> Mapping[str, Any]:
     del criterion
     return {}
 
 
+_GRANITE_ASKED: Final = {category: criterion for criterion, category in _GRANITE.items()}
+_GRANITE_FINDS: Final = frozenset(_GRANITE_ASKED)
 PARSERS: Final[Mapping[str, Parser]] = {
     "llamaguard/v3": Parser(frozenset(_LLAMA.values()), 64, _read_llama, {}, _no_options),
     "qwen3guard/v1": Parser(frozenset(_QWEN.values()), 64, _read_qwen, {}, _no_options),
-    "granite/v3": Parser(
-        frozenset(_GRANITE.values()),
-        32,
-        _read_granite,
-        {category: criterion for criterion, category in _GRANITE.items()},
-        _granite_options,
-    ),
+    "granite/v3": Parser(_GRANITE_FINDS, 32, _read_granite, _GRANITE_ASKED, _granite_options),
+    "granite-risk/v1": Parser(_GRANITE_FINDS, 32, _read_granite_risk, _GRANITE_ASKED, _granite_risk_options),
 }
 """By name and version, as a Guardrail has them."""

@@ -17,7 +17,9 @@ MAX_ANSWER: Final = 64 * 1024
 """Bytes; whoever says more about one window is not understood."""
 USUAL: Final[Mapping[Severity, float]] = {2: 0.3, 4: 0.6, 6: 0.85}
 """Scores from which on a finding is so grave where the rule has no thresholds."""
-_MAX_BEFORE: Final = 4000
+_MAX_BEFORE: Final = 2000
+"""Bytes. The byte-level tokenizers of guard models make no more tokens of a text than it has bytes: with a window, of
+800 at most, with a model's own instructions and its answer it fits into 4,096, whatever the script."""
 
 
 class UnreadableError(Exception):
@@ -111,5 +113,6 @@ def slug(word: str) -> str:
 
 
 def shortened(before: str) -> str:
-    """The end of what was said before, as far as a small model needs it."""
-    return before[-_MAX_BEFORE:]
+    """The end of what was said before, as far as it fits into a small model's context."""
+    # Cut twice: a character is a byte at least, and a long text is not encoded as a whole for each window.
+    return before[-_MAX_BEFORE:].encode()[-_MAX_BEFORE:].decode(errors="ignore")

@@ -251,6 +251,7 @@ async def test_who_may_read_what_is_asked_of_the_api_server(tmp_path: Path) -> N
             ("requests", "reader", READER, "requests", "all namespaces"),
             ("requests?namespace=team-b", "reader", READER, "requests", "namespace team-b"),
             ("engagement", "reader", READER, "engagement", "all namespaces"),
+            ("interventions", "reader", READER, "engagement", "all namespaces"),
             ("requests?namespace=team-a", "other", "system:serviceaccount:x:y", "requests", "namespace team-a"),
             ("requests?namespace=team-a", "nobody", "nobody that is known", "requests", "namespace team-a"),
             # A gateway brings records and reads none.

@@ -258,7 +258,7 @@ class Loader:
                 missing.append(f"{guard.name}: {known}")
         refused = len(found) < len(guards)
         try:
-            guarding, portable = await self._guarding(found) if found else (None, None)
+            guarding, portable = await self._guarding(namespace, found) if found else (None, None)
         except PatternError as error:
             # All are taken together or not at all: which of them it was is in the sentence.
             for policy, _ in found:
@@ -301,22 +301,22 @@ class Loader:
         return known
 
     async def _guarding(
-        self, found: Sequence[tuple[Policy, Mapping[str, Any]]]
+        self, namespace: str, found: Sequence[tuple[Policy, Mapping[str, Any]]]
     ) -> tuple[Guarding, DetectorState | None]:
-        """What these policies come to, and why not by hyperscan; raises PatternError or OSError."""
-        name = tuple(part for policy, _ in found for part in (policy.name, policy.hash))
+        """What these policies of a namespace come to, and why not by hyperscan; raises PatternError or OSError."""
+        name = (namespace, *(part for policy, _ in found for part in (policy.name, policy.hash)))
         known = self._built.get(name)
         if known is not None:
             return known
         policies, specs = [policy for policy, _ in found], [spec for _, spec in found]
         asked: list[Sequence[Needle]] = []
-        await asyncio.to_thread(guarding_of, policies, specs, _asking(asked))
+        await asyncio.to_thread(guarding_of, namespace, policies, specs, _asking(asked))
         portable = None
         try:
             await self._databases.compile(asked)
-            guarding = await asyncio.to_thread(guarding_of, policies, specs, self._databases.engine)
+            guarding = await asyncio.to_thread(guarding_of, namespace, policies, specs, self._databases.engine)
         except (PatternError, UnusableError) as error:
-            guarding = await asyncio.to_thread(guarding_of, policies, specs, PortableEngine)
+            guarding = await asyncio.to_thread(guarding_of, namespace, policies, specs, PortableEngine)
             why = f"{error}; the portable engine finds the same, and takes longer"
             LOG.warning("Guardrails %s: %s", ", ".join(policy.name for policy in policies), why)
             portable = DetectorState(why, time.time())

@@ -7,28 +7,31 @@ sees itself of somebody in danger holds at once, whether anybody else hears of i
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import random
 import secrets
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import orjson
 
 from understudy.gateway import kubeapi
 from understudy.gateway.outbox import Outbox
+from understudy.gateway.policy.climbs import Climbs, whom
 from understudy.gateway.policy.gauges import Gauges
 from understudy.gateway.policy.players import MOST_POSTS, MOST_SIGNS, Pace, Who
 from understudy.guard.engagement import crisis as crises
 from understudy.guard.engagement.crisis import Allowance, Answer, Crisis, Refusal
 from understudy.guard.engagement.events import Event, Kind
 from understudy.guard.engagement.state import CALM, SessionState, State, dump, holding, parse
+from understudy.guard.ladder import Rung, RungAction
 from understudy.guard.pseudonyms import SubjectKind, pseudonym
 
 LOG: Final = logging.getLogger(__name__)
@@ -82,6 +85,7 @@ class Players:
         self._states: OrderedDict[str, State] = OrderedDict()
         # Crises that this gateway has seen itself, by names that its own secret makes.
         self._crises: OrderedDict[str, Crisis] = OrderedDict()
+        self._climbs = Climbs()
         # By key, what of its requests only a crisis let through.
         self._spent: dict[str, Allowance] = {}
         self._referrals = 0
@@ -104,9 +108,9 @@ class Players:
             return CALM
         states = []
         for kind, identifier in _called(who):
-            state = self._state(kind, who.tenant, identifier)
-            own = self._crises.get(pseudonym(self._own, kind, who.tenant, identifier), _NONE)
-            states.append(replace(state, crisis=crises.merged(state.crisis, own)))
+            state, name = self._state(kind, who.tenant, identifier), pseudonym(self._own, kind, who.tenant, identifier)
+            crisis = crises.merged(state.crisis, self._crises.get(name, _NONE))
+            states.append(replace(state, crisis=crisis, holds=(*state.holds, *self._climbs.holds(name, state))))
         return holding(states, self.wall())
 
     @property
@@ -153,6 +157,17 @@ class Players:
     ) -> None:
         """Tell of what this gateway saw itself just now."""
         self.tell(who, Event(identifier, kind, self.wall(), "gateway", name=name, revision=revision), policy)
+
+    def found(self, who: Who, rungs: Iterable[Rung]) -> None:
+        """A finding that rungs of ladders count; its record tells the records, as soon as may be."""
+        # As exactly as the records are told.
+        at = math.floor(self.wall() * 1000) / 1000
+        for rung in rungs:
+            scope = whom(rung.per, who)
+            if scope is not None:
+                name = pseudonym(self._own, scope[0], who.tenant, scope[1])
+                self._climbs.count(name, rung.terms, at, self._state(scope[0], who.tenant, scope[1]))
+        self._hurry()
 
     async def shown(self, who: Who) -> dict[str, Any]:
         """What the records know of a player; raises ApiError and OSError."""
@@ -248,6 +263,10 @@ class Players:
             "understudy_players_events_total": ("Events of players for the records", dict(self._told)),
             "understudy_crisis_referrals_total": ("Referrals in the place of an answer", {"": self._referrals}),
             "understudy_players_crises": ("Crises that were first seen here", {"": len(self._crises)}),
+            "understudy_ladder_holds_total": (
+                "What rungs of ladders asked for by what was counted here",
+                dict.fromkeys(get_args(RungAction), 0) | self._climbs.due,
+            ),
         }
 
     def _state(self, kind: SubjectKind, tenant: str, identifier: str) -> State:
@@ -271,6 +290,7 @@ class Players:
             over = [name for name, own in self._crises.items() if not crises.active(own, now)]
             for name in over:
                 del self._crises[name]
+            self._climbs.tidy(now)
             self.save()
 
     def _signal(self, who: Who, event: Event) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Row
 from understudy.guard.pseudonyms import SubjectKind
 from understudy.records.database import insert_missing, wait_for_turn
 from understudy.records.engagement import players
-from understudy.records.lines import LINE, Ended, Engagement, Line, Lost, Record, Request
+from understudy.records.lines import LINE, Ended, Engagement, Line, Lost, Record, Request, findings
 from understudy.records.policy.subjects import Keys
 from understudy.records.schema import ENGAGEMENT, REQUESTS, SEGMENTS, VIOLATIONS
 from understudy.records.subjects import Finder
@@ -140,13 +140,16 @@ class _Store:
             row["key_subject"] = self._who("key", "", line.key, at)
             self._requests.append(row)
         elif isinstance(line, Engagement):
-            self._add_engagement(row, line, at)
+            self._count(line.kind, self._add_event(row, line, at))
             return
         else:
             row["player"] = self._who("player", line.tenant, line.player, at)
             row["session"] = self._who("session", line.tenant, line.session, at)
             row["key_subject"] = self._who("key", "", line.key, at)
             self._violations.append(row)
+            for finding in findings(line):
+                # No line of its own, so the books do not have it.
+                self._add_event({"segment": self._segment, "seq": seq, **finding.row()}, finding, at)
         self.stored[line.kind] += 1
 
     def write(self) -> None:
@@ -155,21 +158,26 @@ class _Store:
             if rows:
                 self._connection.execute(insert(table), rows)
 
-    def _add_engagement(self, row: dict[str, Any], line: Engagement, at: float) -> None:
+    def _count(self, kind: str, fresh: bool | None) -> None:
+        if fresh is None:
+            self.erased += 1
+        elif fresh:
+            self.stored[kind] += 1
+        else:
+            self.repeated += 1
+
+    def _add_event(self, row: dict[str, Any], line: Engagement, at: float) -> bool | None:
+        """Whether it was not known; None if whom it is about was erased since."""
         kind: SubjectKind = "player" if line.player else "session"
         identifier = line.player or line.session
         subject = self._who(kind, line.tenant, identifier, at)
         if subject is None or identifier is None or self._whos is None:
-            self.erased += 1
-            return
+            return None
         if subject not in self._players:
             self._players.add(subject)
             players.meet(self._connection, subject, self._whos.pseudonyms(kind, line.tenant, identifier)[0])
         policy = None if line.policy is None else players.know(self._connection, line.policy)
-        if insert_missing(self._connection, ENGAGEMENT, {**row, "subject": subject, "policy": policy}):
-            self.stored[line.kind] += 1
-        else:
-            self.repeated += 1
+        return insert_missing(self._connection, ENGAGEMENT, {**row, "subject": subject, "policy": policy})
 
     def _who(self, kind: SubjectKind, tenant: str, identifier: str | None, at: float) -> str | None:
         """The number of whoever is spoken of; None for nobody, and for somebody who was erased since."""

@@ -1,5 +1,7 @@
 """What a line of a segment may be: each kind as a model, and as the row that it becomes."""
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -9,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from understudy.domain.duration import retention
 from understudy.guard.engagement.events import Event, Kind, Mark, Source
 from understudy.guard.engagement.policy import policy_of
+from understudy.guard.ladder import Per, Terms, parse_terms
 
 # JSON's numbers are exact up to 2^53, and a BIGINT holds more.
 Number = Annotated[int, Field(ge=0, le=10**15, strict=True)]
@@ -76,12 +79,31 @@ class Request(_Record):
         return {**row, "at_ms": self.at_ms, "total_us": round(self.seconds * _MICRO), "finish": self.finish_reason}
 
 
+class Counted(_Line):
+    """A rung of a ladder that counts a finding, of the session or the player whom it is about; `terms` are its."""
+
+    per: Per
+    terms: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        try:
+            self.read()
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"terms: {error!r}") from error
+        return self
+
+    def read(self) -> Terms:
+        """As the rules read them; raises ValueError."""
+        return parse_terms(self.terms)
+
+
 class Violation(_Record):
     """What a rule found in what was said, and what was done; `start` and `end` are characters of the raw text.
 
     `player` and `session` are identifiers of a tenant's own, which are not stored. Of what was found there is as much
     as the guardrail's `evidence` says (`excerpt_hash`, `excerpt`), for `evidence_seconds`; of what names somebody only
-    the `entity`, such as EMAIL, and its `length`.
+    the `entity`, such as EMAIL, and its `length`. For each of `ladder` it is an event of engagement besides.
     """
 
     kind: Literal["violation", "crisis"]
@@ -117,11 +139,12 @@ class Violation(_Record):
     chars_released_before: Number = 0
     hold_seconds: Seconds | None = None
     upstream_cancelled: bool = False
+    ladder: Annotated[tuple[Counted, ...], Field(max_length=16)] = ()
 
     def row(self) -> dict[str, Any]:
         """As columns, but for those of who it is about."""
         renamed = {"start", "end", "chars_released_before", "hold_seconds", "upstream_cancelled", "evidence_seconds"}
-        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", "key", *renamed})
+        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", "key", "ladder", *renamed})
         hold, kept = self.hold_seconds, self.evidence_seconds
         return {
             **row,
@@ -135,10 +158,22 @@ class Violation(_Record):
         }
 
 
+def findings(violation: Violation) -> Iterator["Engagement"]:
+    """What rungs count of a finding, as events: of whom each says, where he is known."""
+    for rung in violation.ladder:
+        whom = violation.player if rung.per == "player" else None
+        session = None if whom else violation.session
+        if whom or session:
+            said = {"kind": "engagement", "event": "finding", "source": "gateway", "terms": rung.terms}
+            who = {"time": violation.time, "tenant": violation.tenant, "player": whom, "session": session}
+            yield Engagement.model_validate({**said, **who, "eventId": f"{violation.violation_id}/{rung.read().rung}"})
+
+
 class Engagement(_Record):
     """What happened around a player, or in a session where no player is known: guard/engagement/events.py.
 
     A `sign` begins or ends a crisis. `policy` is a Guardrail's `spec.engagement`, by which to judge from then on.
+    `terms` are of the rung that counts a finding.
     """
 
     kind: Literal["engagement", "sign"]
@@ -154,6 +189,7 @@ class Engagement(_Record):
     revision: Word = ""
     marks: tuple[Mark, ...] = ()
     policy: dict[str, Any] | None = None
+    terms: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -170,13 +206,15 @@ class Engagement(_Record):
 
     def told(self) -> Event:
         """As the rules read it; raises ValueError."""
+        terms = None if self.terms is None else parse_terms(self.terms)
         what = (self.event_id, self.event, self.at_ms / 1000, self.source, self.zone, self.name, self.mood)
-        return Event(*what, self.revision, self.marks)
+        return Event(*what, self.revision, self.marks, terms)
 
     def row(self) -> dict[str, Any]:
         """As columns, but for those of who it is about."""
-        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", "marks", "policy"})
-        return {**row, "at_ms": self.at_ms, "marks": ",".join(self.marks)}
+        row = self.model_dump(exclude={"kind", "time", "tenant", "player", "session", "marks", "policy", "terms"})
+        terms = None if self.terms is None else json.dumps(self.terms, sort_keys=True, separators=(",", ":"))
+        return {**row, "at_ms": self.at_ms, "marks": ",".join(self.marks), "terms": terms}
 
 
 class Ended(_Line):

@@ -26,11 +26,13 @@ from understudy.records.shown import (
     DECISION_KIND,
     ENGAGEMENT_KIND,
     HISTORY_KIND,
+    INTERVENTION_KIND,
     REQUEST_KIND,
     VIOLATION_KIND,
     DecisionRecord,
     EngagementRecord,
     HistoryRecord,
+    InterventionRecord,
     Kind,
     RequestRecord,
     Shown,
@@ -132,6 +134,14 @@ class EngagementFilters(OfSomebody):
     event: Word = ""
 
 
+class InterventionFilters(OfSomebody):
+    """Of what was done for players."""
+
+    rule: Word = ""
+    guardrail: Word = ""
+    """Whose ladder asked for it, as `<namespace>/<name>`."""
+
+
 class HistoryFilters(OfDeployments):
     """Of what became of revisions."""
 
@@ -147,9 +157,9 @@ def read_router(engine: Engine, ingest: Ingest, access: Access | None) -> APIRou
         if access is not None:
             await _check(access, request, asked)
 
-    async def answer(request: Request, kind: Kind, filters: Filters) -> Response:
+    async def answer(request: Request, kind: Kind, filters: Filters, right: str = "") -> Response:
         wanted = filters.wanted()
-        await check(request, Asked(kind.name, wanted.namespace, wanted.deployment))
+        await check(request, Asked(right or kind.name, wanted.namespace, wanted.deployment))
         if LINES in request.headers.get("accept", ""):
             found = pages(engine, kind, wanted)
             # The first page before any answer, so that a database that is away is told as such.
@@ -179,6 +189,11 @@ def read_router(engine: Engine, ingest: Ingest, access: Access | None) -> APIRou
     async def engagement(request: Request, filters: Annotated[EngagementFilters, Query()]) -> Response:
         """What players did, or were seen to; wants the right in all namespaces."""
         return await answer(request, ENGAGEMENT_KIND, filters)
+
+    @router.get("/v1/interventions", responses=_answers(InterventionRecord))
+    async def interventions(request: Request, filters: Annotated[InterventionFilters, Query()]) -> Response:
+        """What was done for players; wants the right on engagement in all namespaces."""
+        return await answer(request, INTERVENTION_KIND, filters, ENGAGEMENT_KIND.name)
 
     @router.get("/v1/decisions", responses=_answers(DecisionRecord))
     async def decisions(request: Request, filters: Annotated[OfDeployments, Query()]) -> Response:

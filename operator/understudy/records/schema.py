@@ -226,6 +226,8 @@ ENGAGEMENT: Final = Table(
     Column("marks", String(32), nullable=False),
     # By which he was to be judged from then on; None where nothing was said of it.
     Column("policy", String(64)),
+    # Of a finding: the terms of the rung that counts it, as JSON.
+    Column("terms", Text),
     UniqueConstraint("subject", "event_id", "source"),
     Index("engagement_at_ms_index", "at_ms"),
     Index("engagement_subject_index", "subject", "at_ms"),
@@ -262,18 +264,24 @@ PLAYERS: Final = Table(
     Index("engagement_players_look_ms_index", "look_ms"),
 )
 
-# What was done once: `id` is what it is done under, `window` what it is due once in.
+# What was done once: `once` is what it is done under, `window` what it is due once in. Where a rung of a ladder asks
+# for it and no level: whose `guardrail` it is, and its number (`rung`) there.
 INTERVENTIONS: Final = Table(
-    "engagement_interventions",
+    "interventions",
     METADATA,
-    Column("id", String(32), primary_key=True),
+    Column("id", _ID, primary_key=True),
+    Column("once", String(32), nullable=False),
     Column("subject", String(32), nullable=False),
     Column("rule", String(16), nullable=False),
     Column("level", Integer, nullable=False),
     Column("window", String(32), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("until_ms", BigInteger, nullable=False),
-    Index("engagement_interventions_subject_index", "subject", "until_ms"),
+    Column("guardrail", String(320)),
+    Column("rung", Integer),
+    UniqueConstraint("once"),
+    Index("interventions_subject_index", "subject", "until_ms"),
+    Index("interventions_at_ms_index", "at_ms"),
 )
 
 # One row: the last event that was folded, and the number of the last change. `origin` is drawn by each database, so

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Column, Table
 
-from understudy.records.schema import DECISIONS, ENGAGEMENT, HISTORY, REQUESTS, VIOLATIONS
+from understudy.records.schema import DECISIONS, ENGAGEMENT, HISTORY, INTERVENTIONS, REQUESTS, VIOLATIONS
 
 
 class Shown(BaseModel):
@@ -114,6 +114,25 @@ class EngagementRecord(Shown):
     """Number of the player, or of the session."""
 
 
+class InterventionRecord(Shown):
+    """What was done for a player or a session: asked for by a level, or by a rung of a guardrail's ladder."""
+
+    until: datetime
+    """To when it held, or is of use."""
+    rule: str
+    """What it is, such as CoolDown."""
+    level: int
+    """At which the player was."""
+    guardrail: str | None
+    """Whose rung asked for it, as `<namespace>/<name>`; nothing where the level did."""
+    rung: int | None
+    """Its place in the guardrail's ladder, from 0 on."""
+    once: str
+    """A hash of rule, subject and window: under it this is done once."""
+    subject: str
+    """Number of the player, or of the session."""
+
+
 class DecisionRecord(Shown):
     """How a step of a rollout was judged; `time` is when it was heard of."""
 
@@ -186,6 +205,7 @@ _RENAMED: Final[Mapping[str, tuple[str, Callable[[Any], Any] | None]]] = {
     "hold_seconds": ("hold_us", _seconds),
     "upstream_cancelled": ("cancelled", None),
     "compared": ("compared", orjson.loads),
+    "until": ("until_ms", _time),
     "marks": ("marks", lambda text: text.split(",") if text else []),
 }
 REQUEST_KIND: Final = Kind("requests", REQUESTS, RequestRecord, ("key_subject",))
@@ -193,4 +213,5 @@ VIOLATION_KIND: Final = Kind("violations", VIOLATIONS, ViolationRecord, ("player
 DECISION_KIND: Final = Kind("decisions", DECISIONS, DecisionRecord)
 HISTORY_KIND: Final = Kind("history", HISTORY, HistoryRecord)
 ENGAGEMENT_KIND: Final = Kind("engagement", ENGAGEMENT, EngagementRecord, ("subject",))
-KINDS: Final = (REQUEST_KIND, VIOLATION_KIND, DECISION_KIND, HISTORY_KIND, ENGAGEMENT_KIND)
+INTERVENTION_KIND: Final = Kind("interventions", INTERVENTIONS, InterventionRecord, ("subject",))
+KINDS: Final = (REQUEST_KIND, VIOLATION_KIND, DECISION_KIND, HISTORY_KIND, ENGAGEMENT_KIND, INTERVENTION_KIND)

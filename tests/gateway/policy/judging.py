@@ -21,7 +21,7 @@ REDACT = {"detectors": [WORDS, NUMBERS], "rules": [rule("rude", "Redact"), rule(
 def guarding(*specs: Mapping[str, Any]) -> Guarding:
     """What these Guardrails come to, called `g0`, `g1` and so on."""
     policies = [compile_policy(f"g{number}", spec, {}) for number, spec in enumerate(specs)]
-    return guarding_of(policies, specs, hyperscan_engine)
+    return guarding_of("default", policies, specs, hyperscan_engine)
 
 
 @cache

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.gateway.policy.conversation import (
+    Source,
     client_request_id,
     conversation_id,
     position,
+    session_name,
     thresholds,
     traceparent,
     variant_at,
@@ -178,3 +180,18 @@ def test_a_request_for_a_response_is_known_by_how_its_input_begins(body: dict[st
         b"",
         "random",
     )
+
+
+@pytest.mark.parametrize(
+    ("conversation", "source", "name"),
+    [
+        (b"evening", "header", "evening"),
+        (bytes([0, 255, 10]), "content", "00ff0a"),
+        ("süß\0".encode(), "metadata", "süß\ufffd"),
+        (b"\xff", "header", "\ufffd"),
+        (b"x" * 400, "user", "x" * 320),
+        (b"", "random", ""),
+    ],
+)
+def test_records_call_a_conversation_by_a_text(conversation: bytes, source: Source, name: str) -> None:
+    assert session_name(conversation, source) == name

@@ -12,7 +12,8 @@ from understudy.gateway.policy.violations import About, violation
 from understudy.guard.actions import Content, Decision
 from understudy.guard.findings import Finding
 from understudy.guard.gate import Judged
-from understudy.records.lines import LINE
+from understudy.guard.ladder import rungs_of
+from understudy.records.lines import LINE, Violation
 
 ABOUT = About("req", "default/story", "abcd1234", b"secret", "team", "player", "session", "6f1c9a02", "stable")
 NOON = 1_800_000_000.0
@@ -62,6 +63,16 @@ def test_a_record_says_what_was_done_where_and_to_whom() -> None:
         "action": "block",
         "evidenceSeconds": 60.0,
     }
+
+
+def test_a_record_brings_the_terms_of_rungs_that_count_it() -> None:
+    raw = {"per": "player", "count": 3, "within": "10m", "action": "CoolDown"}
+    (rung,) = rungs_of("default", "calm", {"ladder": [raw]})
+    kind, line = violation(noted(), ABOUT, "output", "0" * 64, 2, Keeping(), NOON, [rung])
+    read = LINE.validate_json(orjson.dumps({"kind": kind, **line}))
+    assert isinstance(read, Violation)
+    assert [(each.per, each.read()) for each in read.ladder] == [("player", rung.terms)]
+    assert "ladder" not in record(noted(), Keeping())
 
 
 def test_a_crisis_is_a_kind_of_its_own() -> None:

@@ -25,6 +25,7 @@ from understudy.guard.engagement.state import (
     parse,
     told,
 )
+from understudy.guard.ladder import Hold
 
 
 def after(log: list[Event], minutes: float, policy: Policy = POLICY) -> State:
@@ -96,7 +97,9 @@ def test_it_says_nothing_any_more_when_all_of_it_is_over() -> None:
     "state",
     [
         State(),
-        State(3, 1.0, True, True, 2.0, Crisis(3.0, 4.0), Reminder("k", 5.0), Clock(6.0, 7.0)),
+        State(
+            3, 1.0, True, True, 2.0, Crisis(3.0, 4.0), Reminder("k", 5.0), Clock(6.0, 7.0), (Hold("r", 8.0, 9.0),), 10.0
+        ),
     ],
 )
 def test_it_crosses_as_json(state: State) -> None:

@@ -337,6 +337,6 @@ def test_the_same_log_is_folded_to_the_same_as_by_the_version_before(world: Worl
     log = played(4, "golden")
     standing = stand(log, policy_of(STRICT))
     kept = json.dumps(players._STANDING.dump_python(standing, mode="json"), sort_keys=True)
-    golden = Path(__file__).with_name("fold-1.json")
+    golden = Path(__file__).with_name("fold-2.json")
     assert golden.name == f"fold-{players.FOLD}.json"
     assert json.loads(kept) == json.loads(golden.read_text())

@@ -161,10 +161,11 @@ class Rung(BaseModel):
     action: Literal[
         "Remind", "SuppressHooks", "CoolDown", "SwitchModel", "Notify", "PauseRollout", "Rollback", "Quarantine"
     ]
-    """What to do. PauseRollout holds a candidate until `resume`; Rollback turns one back, or what is watched after its
-    promotion; after Quarantine it starts again by `retry` alone. Of what serves it is told (GuardrailBreached)."""
+    """What to do. Remind, SuppressHooks, CoolDown and SwitchModel hold for a session or player; Notify is told alone.
+    PauseRollout holds a candidate until `resume`; Rollback turns one back, or what is watched after its promotion;
+    after Quarantine it starts again by `retry` alone. Of what serves it is told (GuardrailBreached)."""
     to: ServedName | None = None
-    """Served name for SwitchModel."""
+    """For SwitchModel: the ModelDeployment of this namespace that has this name, or serves it."""
 
 
 class Referral(BaseModel):

@@ -15,6 +15,7 @@ Source = Literal["header", "metadata", "cache_key", "user", "content", "random"]
 SOURCES: Final[tuple[Source, ...]] = ("header", "metadata", "cache_key", "user", "content", "random")
 _SPAN: Final = 1 << 64
 _SAMPLE: Final = 512
+_LONGEST_NAME: Final = 320
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -41,6 +42,12 @@ def conversation_id(
     if opening is None:
         return b"", "random"
     return hashlib.blake2b(tenant.encode() + b"\0" + opening, digest_size=16).digest(), "content"
+
+
+def session_name(conversation: bytes, source: Source) -> str:
+    """A conversation's id as a text: of records, where it has bounds, and of rungs that count for it."""
+    text = conversation.hex() if source == "content" else conversation.decode("utf-8", "replace")
+    return text.replace("\0", "\ufffd")[:_LONGEST_NAME]
 
 
 def position(conversation: bytes, deployment: str, salt: str) -> int:

@@ -13,6 +13,7 @@ from understudy.guard.actions import Content, Rule, Where
 from understudy.guard.engagement.crisis import SELF_HARM
 from understudy.guard.engines import MakeEngine
 from understudy.guard.json_gate import JsonPlans, json_plans
+from understudy.guard.ladder import Rung, rungs_of
 from understudy.guard.merge import merge
 from understudy.guard.plan import FailurePolicy, Plan
 from understudy.guard.policy import Policy
@@ -60,7 +61,7 @@ class Guarding:
     answers, as `<guardrail>/<category>`. `texts_only`: what cannot be judged may not be asked. `keeps` is what is
     kept of findings, by Guardrail, and `rules` the number of the first rule for each of `findings`. `engagement` is
     what the first that says something of it says, but for its words to players, which are `wording`. `second` is what
-    is looked for again in what went out.
+    is looked for again in what went out. `ladder` are the rungs for sessions and players, by key.
     """
 
     policies: Mapping[str, str]
@@ -74,10 +75,13 @@ class Guarding:
     engagement: Mapping[str, Any] | None = None
     wording: Wording = field(default_factory=Wording)
     second: Second | None = None
+    ladder: Mapping[str, Rung] = field(default_factory=dict)
 
 
-def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], make: MakeEngine) -> Guarding:
-    """What these policies come to together; `specs` are theirs, in the same order."""
+def guarding_of(
+    namespace: str, policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], make: MakeEngine
+) -> Guarding:
+    """What these policies of a namespace come to together; `specs` are theirs, in the same order."""
     engaged = next((spec for spec in specs if spec.get("engagement") is not None), {})
     return Guarding(
         {policy.name: policy.hash for policy in policies},
@@ -97,6 +101,11 @@ def guarding_of(policies: Sequence[Policy], specs: Sequence[Mapping[str, Any]], 
         },
         _engagement(engaged),
         wording(engaged.get("engagement") or {}),
+        ladder={
+            rung.terms.rung: rung
+            for policy, spec in zip(policies, specs, strict=True)
+            for rung in rungs_of(namespace, policy.name, spec)
+        },
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal
 from understudy.gateway.policy.keeping import Keeping, Store
 from understudy.gateway.policy.segments import Kind
 from understudy.gateway.policy.verdicts import Noted
+from understudy.guard.ladder import Rung, dump_terms
 from understudy.guard.policy import VERSION
 
 MOST: Final = 64
@@ -28,6 +30,7 @@ class About:
     """What a finding is about: which request to which deployment, who answers it, and who asks, as far as is known.
 
     `secret` keys hashes of what was found, together with the month: they tell for so long that two were the same.
+    `counts`: rungs of ladders count it for whom it is of.
     """
 
     request_id: str
@@ -39,6 +42,7 @@ class About:
     session: str = ""
     revision: str = ""
     track: str = ""
+    counts: bool = False
 
 
 def violation(
@@ -49,8 +53,9 @@ def violation(
     rule: int,
     kept: Keeping,
     wall: float,
+    ladder: Sequence[Rung] = (),
 ) -> tuple[Kind, dict[str, Any]]:
-    """The kind of record, and what it says; `wall` is now, in seconds since 1970."""
+    """The kind of record, and what it says; `wall` is now, in seconds since 1970. Rungs of `ladder` count it."""
     finding, decision = noted.judged.finding, noted.judged.decision
     now = datetime.fromtimestamp(wall, UTC)
     personal = finding.category == _PERSONAL
@@ -84,6 +89,8 @@ def violation(
     }
     if noted.excerpt and not personal:
         line.update(_evidence(noted.excerpt, kept.store, about.secret, now))
+    if ladder:
+        line["ladder"] = [{"per": rung.per, "terms": dump_terms(rung.terms)} for rung in ladder]
     return "crisis" if decision.crisis else "violation", line
 
 

@@ -23,6 +23,11 @@ REMINDERS: Final = {
     "en": "[You have been here for an hour without a break. What you did is kept: a pause costs you nothing.]",
     "de": "[Du bist seit einer Stunde ohne Pause hier. Was du getan hast, bleibt: Eine Pause kostet dich nichts.]",
 }
+# What is said where a ladder reminds.
+FOUND: Final = {
+    "en": "[This has come to things again that should not come up here. This is a good moment for a break.]",
+    "de": "[Hier kam wieder etwas vor, das hier nicht vorkommen soll. Jetzt ist ein guter Moment für eine Pause.]",
+}
 REFERRALS: Final = {
     "en": (
         "It sounds as if you are carrying something very heavy. You deserve to talk to a person about it now: please "

@@ -42,6 +42,7 @@ from understudy.gateway.wire.playing import Turn
 from understudy.gateway.wire.refusals import NO_CAPACITY, NO_TURN, REVOKED, UNAVAILABLE, WITHDRAWN
 from understudy.gateway.wire.reply import Reply
 from understudy.gateway.wire.shadow import Pair, Request
+from understudy.gateway.wire.switching import Way
 from understudy.gateway.wire.talk import Talk
 from understudy.gateway.wire.watch import Watch, watch_of
 
@@ -71,17 +72,17 @@ class Exchange:
         operation: Operation,
         head: Head,
         document: dict[str, Any],
-        entry: Entry,
+        way: Way,
         key: AccessKey,
         means: Means | None,
         *,
         size: int,
         direct: bool = False,
     ) -> None:
-        plane = client.plane
+        plane, entry = client.plane, way.entry
         fields = head.fields
         self.plane = plane
-        self.name: str = document["model"]
+        self.name: str = (way.held and way.name) or document["model"]
         self.stream = document.get("stream") is True
         self.responses = operation is RESPONSES
         self._letter = Letter(operation, document, key, traceparent(fields.get(b"traceparent")), size)
@@ -99,13 +100,16 @@ class Exchange:
         self._direct = direct
         self._request_id = plane.ids.next()
         self._helpline = Helpline(plane, operation, self.name, self._request_id)
-        self._reply = Reply(client, id_fields(self._request_id, fields), responses=self.responses)
+        self._reply = Reply(client, id_fields(self._request_id, fields) + way.fields, responses=self.responses)
+        self._reply.fallback = way.name
         table = entry.served.table
-        self._timeouts, self._queue, self._fallbacks = table.timeouts, table.queue, table.fallback
+        self._timeouts, self._queue = table.timeouts, table.queue
+        # What a rung of a ladder keeps from a model goes to no other either.
+        self._fallbacks = () if way.held else table.fallback
         self._asked: tuple[str, ...] = (entry.key,)
         now = self._began = plane.clock()
         self._whole_until = now + self._timeouts.whole
-        self._story = plane.story(self._request_id, self.name, operation.path, key.hash, stream=self.stream)
+        self._story = plane.story(self._request_id, document["model"], operation.path, key.hash, stream=self.stream)
         plane.listen(self._story, table.logging, document, head)
         # What judges it, where Guardrails do; `_barred` where they cannot, and nobody may be asked without.
         self.watch: Watch | None = None
@@ -158,10 +162,6 @@ class Exchange:
     def add_fields(self, fields: bytes) -> None:
         """Header lines for whatever it is answered."""
         self._reply.fields += fields
-
-    def switched(self, name: str) -> None:
-        """The served name that took it for its player's sake, if one did."""
-        self._reply.fallback = name
 
     def set_out(self) -> None:
         """It may go."""
@@ -300,9 +300,9 @@ class Exchange:
         self._leave(served=False)
         found = None
         if self._fallbacks and not self._direct and now < self._whole_until:
-            found = next_fallback(
-                self._fallbacks, plane.world.routes, self._key, self._asked, self._operation, self._letter.document
-            )
+            routes, document = plane.world.routes, self._letter.document
+            names = self._fallbacks if self.turn is None else self.turn.open_to(self._fallbacks, routes)
+            found = next_fallback(names, routes, self._key, self._asked, self._operation, document)
         if found is None or (by_budget and not plane.budget.take(now)):
             self.refuse(refusal)
             return

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from understudy.gateway.policy.guarding import Guarding
 from understudy.gateway.policy.keeping import Keeping
+from understudy.gateway.policy.players import Who
 from understudy.gateway.policy.verdicts import Noted
 from understudy.gateway.policy.violations import MOST, About, violation
 from understudy.guard.gate import Failure
 
 if TYPE_CHECKING:
+    from understudy.gateway.players import Players
     from understudy.gateway.requestlog import RequestLog
 
 _USUAL = Keeping()
@@ -28,25 +30,30 @@ class Findings:
     def tell(
         self,
         log: "RequestLog | None",
+        players: "Players | None",
         guarding: Guarding,
         about: About,
         direction: Literal["input", "output"],
         noted: Sequence[Noted],
         failures: Iterable[Failure],
     ) -> None:
-        """These were found, and these detectors have failed."""
+        """These were found, and these detectors have failed. What rungs count holds here at once."""
         namespace = about.deployment.partition("/")[0]
         for each in noted:
             self.counts[f"{namespace}/{each.guardrail} {each.judged.finding.category} {direction} {each.action}"] += 1
         for failure in failures:
             self.failures[f"{namespace}/{failure.detector or 'tier0'} {failure.status} {failure.policy}"] += 1
-        if log is None:
-            return
         for each in noted[:MOST]:
-            policy = guarding.policies.get(each.guardrail, "")
-            rule = guarding.rules.get(f"{each.guardrail}/{each.judged.finding.category}", 0)
-            kept = guarding.keeps.get(each.guardrail, _USUAL)
-            log.found(*violation(each, about, direction, policy, rule, kept, log.now))
+            category = each.judged.finding.category
+            rungs = [rung for rung in guarding.ladder.values() if rung.counts(each.guardrail, category, each.severity)]
+            rungs = rungs if about.counts else []
+            if log is not None:
+                policy = guarding.policies.get(each.guardrail, "")
+                rule = guarding.rules.get(f"{each.guardrail}/{category}", 0)
+                kept = guarding.keeps.get(each.guardrail, _USUAL)
+                log.found(*violation(each, about, direction, policy, rule, kept, log.now, rungs))
+            if players is not None and rungs:
+                players.found(Who(about.tenant, about.player, about.session), rungs)
 
     def gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
         """What metrics show of them, as `Plane.gauges`."""

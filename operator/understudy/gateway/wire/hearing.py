@@ -200,7 +200,7 @@ class Hearing:
             self._times[(each.role, each.text)] += 1
         counted = [noted for noted in found if self._counts(each, noted)]
         plane, end = self._plane, outcome.end
-        plane.findings.tell(plane.log, self._guarding, self._about, "input", counted, outcome.failures)
+        plane.findings.tell(plane.log, plane.players, self._guarding, self._about, "input", counted, outcome.failures)
         flows = end is not None and _flows(each, end)
         # What was said before, and is sent again with each turn, does not begin it anew.
         if exchange.turn is not None and (flows or any(self._endangers(each, noted) for noted in counted)):

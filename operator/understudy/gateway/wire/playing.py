@@ -4,8 +4,8 @@ A turn is told when it comes and when it is answered; what holds for its player 
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -21,10 +21,13 @@ from understudy.gateway.policy.posting import read_events
 from understudy.gateway.policy.postscript import streamed, takes, whole
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.response_postscript import ResponsePostscript, whole_response
-from understudy.gateway.policy.wording import REFERRALS, said_in
-from understudy.gateway.table import Entry
+from understudy.gateway.policy.wording import FOUND, REFERRALS, said_in
+from understudy.gateway.table import Entry, Routes
+from understudy.gateway.wire.watch import session_of
 from understudy.guard.engagement.events import Kind
 from understudy.guard.engagement.state import SessionState
+from understudy.guard.ladder import Hold, Ruling, Rung, window
+from understudy.guard.ladder import ruling as ruling_of
 
 if TYPE_CHECKING:
     from understudy.gateway.players import Players
@@ -106,7 +109,8 @@ async def _show(client: "Connection", players: "Players", whom: Who) -> None:
 class Rules:
     """What the Guardrails of a deployment say: of engagement, None where none says anything, and to whoever asks.
 
-    `referral`, `notice` and `reminder` are in that person's language. `switch_to` is the served name for SwitchModel.
+    `referral`, `notice`, `reminder` and `found` are in that person's language. `switch_to` is the served name for
+    SwitchModel of a level. `ladder` are the rungs for sessions and players, by key.
     """
 
     referral: str
@@ -114,6 +118,8 @@ class Rules:
     notice: str = ""
     reminder: str = ""
     switch_to: str = ""
+    ladder: Mapping[str, Rung] = field(default_factory=dict)
+    found: str = ""
 
 
 def rules_of(entry: Entry, head: Head) -> Rules:
@@ -122,11 +128,14 @@ def rules_of(entry: Entry, head: Head) -> Rules:
     guarding = entry.guarding
     said = None if guarding is None else referral(guarding, tuple(guarding.referrals), wanted)
     refers = said_in(wanted, {}, REFERRALS) if said is None else said.said()
-    policy = None if guarding is None else guarding.engagement
-    if guarding is None or policy is None:
+    if guarding is None:
         return Rules(refers)
-    words = guarding.wording
-    return Rules(refers, policy, words.notice(wanted), words.reminder(wanted), policy.get("switchTo", ""))
+    policy, words, ladder = guarding.engagement, guarding.wording, guarding.ladder
+    found = said_in(wanted, {}, FOUND) if ladder else ""
+    if policy is None:
+        return Rules(refers, ladder=ladder, found=found)
+    texts = (words.notice(wanted), words.reminder(wanted))
+    return Rules(refers, policy, *texts, policy.get("switchTo", ""), ladder, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +151,15 @@ class _Note:
 class Turn:
     """One turn of a player, told when it comes and when it is answered; or of a session where no player is known."""
 
-    __slots__ = ("_id", "_key", "_notes", "_players", "_response", "_rules", "_who")
+    __slots__ = ("_id", "_key", "_notes", "_players", "_response", "_rules", "_who", "kept")
 
     def __init__(self, players: "Players", whom: Who, key: AccessKey, rules: Rules) -> None:
         self._who = whom
         self._players = players
         self._key = key
         self._rules = rules
+        # Why a rung of a ladder keeps it from every model, if one does.
+        self.kept: Refusal | None = None
         self._id = ""
         # What is to be said at the end of the answer, and how, where that is a response.
         self._notes: list[_Note] = []
@@ -161,9 +172,28 @@ class Turn:
 
     @property
     def switches_to(self) -> tuple[str, ...]:
-        """The served name that is to answer in the place of the one asked for, if one is."""
+        """The served name that is to answer for the player's level in the place of the one asked for, if one is."""
         switches = self._rules.switch_to and self._players.state_of(self._who).switch_model
         return (self._rules.switch_to,) if switches else ()
+
+    def ruling(self, entry: Entry) -> Ruling:
+        """What rungs ask for where this deployment is asked."""
+        ladder = {} if entry.guarding is None else entry.guarding.ladder
+        return _ruling(self._players.state_of(self._who), ladder)
+
+    def left(self, hold: Hold) -> float:
+        """For how many seconds more something holds."""
+        return hold.until - self._players.wall()
+
+    def open_to(self, names: Iterable[str], routes: Routes) -> tuple[str, ...]:
+        """Those of some served names that no rung keeps from this turn."""
+        entries = ((name, routes.names.get(name)) for name in names)
+        return tuple(name for name, entry in entries if entry is not None and not self._kept_from(entry))
+
+    def _kept_from(self, entry: Entry) -> bool:
+        ruling = self.ruling(entry)
+        elsewhere = ruling.rung is not None and ruling.rung.to not in entry.names
+        return ruling.says("CoolDown") or (ruling.says("SwitchModel") and elsewhere)
 
     @property
     def in_crisis(self) -> bool:
@@ -172,22 +202,26 @@ class Turn:
 
     @property
     def rests(self) -> Refusal | None:
-        """Why its player gets no answer now: a break that is on, and no crisis."""
-        until = self._players.state_of(self._who).cool_down_until
-        return None if until is None else _break(until - self._players.wall())
+        """Why its player gets no answer now: a break that is on, and no crisis; or a rung that leads nowhere."""
+        if self.kept is not None:
+            return self.kept
+        state = self._players.state_of(self._who)
+        ruling = _ruling(state, self._rules.ladder)
+        until = max(state.cool_down_until or 0.0, ruling.hold.until if ruling.says("CoolDown") else 0.0)
+        return break_of(until - self._players.wall()) if until else None
 
     def begin(self, request_id: bytes, operation: Operation, document: Mapping[str, Any]) -> bytes:
         """Nothing is in its way. Header lines for its answer."""
         self._id = request_id.decode()
-        if not self._who.player:
-            return b""
-        self._players.happened(self._who, "turn", f"{self._id}.user", "user", policy=self._rules.policy)
+        if self._who.player:
+            self._players.happened(self._who, "turn", f"{self._id}.user", "user", policy=self._rules.policy)
         state = self._players.state_of(self._who)
-        if self._rules.policy is not None and takes(operation, document):
-            self._notes = self._due(state)
+        ruling = _ruling(state, self._rules.ladder)
+        if takes(operation, document):
+            self._notes = self._due(state, ruling)
             if self._notes and operation is RESPONSES:
                 self._response = ResponsePostscript(self._text())
-        return SUPPRESS if state.suppress_hooks else b""
+        return SUPPRESS if state.suppress_hooks or ruling.says("SuppressHooks") else b""
 
     def sign(self) -> None:
         """A Guardrail has seen in what they said that they may be in danger."""
@@ -198,12 +232,18 @@ class Turn:
         if self._who.player:
             self._players.happened(self._who, "turn", f"{self._id}.assistant", "assistant", revision)
 
-    def _due(self, state: SessionState) -> list["_Note"]:
-        notes = [_Note(self._rules.reminder, "break_shown", one.key, one.key) for one in state.reminders]
-        if state.notice:
-            # Until the records have heard that it was shown it is due again: for a second, or while they are away.
-            lately = f"{self._who.tenant}/{self._who.player} {self._players.wall() // _NOTICE_EVERY}"
-            notes.append(_Note(self._rules.notice, "notice_shown", f"{self._id}.notice", lately))
+    def _due(self, state: SessionState, ruling: Ruling) -> list["_Note"]:
+        who, rules, notes = self._who, self._rules, []
+        if who.player and rules.policy is not None:
+            notes += [_Note(rules.reminder, "break_shown", one.key, one.key) for one in state.reminders]
+            if state.notice:
+                # Until the records have heard that it was shown it is due again: for a second, or while they are away.
+                lately = f"{who.tenant}/{who.player} {self._players.wall() // _NOTICE_EVERY}"
+                notes.append(_Note(rules.notice, "notice_shown", f"{self._id}.notice", lately))
+        if ruling.rung is not None and ruling.says("Remind"):
+            shown = window(ruling.rung.terms, ruling.hold.since)
+            once = f"{who.tenant}/{who.player}/{who.session} {shown}"
+            notes.append(_Note(rules.found, "break_shown", shown, once))
         return [note for note in notes if not self._players.did(note.once)]
 
     def streamed(self, events: bytes) -> bytes:
@@ -274,14 +314,23 @@ class Turn:
 
 
 def who_plays(
-    players: "Players | None", operation: Operation, key: AccessKey, head: Head, rules: Rules
+    players: "Players | None",
+    operation: Operation,
+    key: AccessKey,
+    head: Head,
+    entry: Entry,
+    document: Mapping[str, Any],
 ) -> Turn | Refusal | None:
-    """The turn that a request is, or why it is not known whose; None where it is nobody's."""
+    """The turn that a request to a deployment is, or why it is not known whose; None where it is nobody's."""
     if players is None or players.off or operation not in _TALKS:
         return None
     whom = who(key.players, head.fields, players.wall())
     if isinstance(whom, Refusal):
         return whom
+    rules = rules_of(entry, head)
+    if rules.ladder and not whom.session:
+        # Rungs count for the conversation where nobody names a session.
+        whom = replace(whom, session=session_of(entry, operation, document, head.fields, key.hash))
     return Turn(players, whom, key, rules) if whom.known else None
 
 
@@ -290,7 +339,12 @@ def _named(event: dict[str, Any]) -> bytes:
     return b"event: %b\n%b%b" % (event["type"].encode(), _DATA, orjson.dumps(event))
 
 
-def _break(seconds: float) -> Refusal:
-    left = math.ceil(seconds)
+def _ruling(state: SessionState, ladder: Mapping[str, Rung]) -> Ruling:
+    return ruling_of(state.holds, ladder, in_crisis=state.crisis)
+
+
+def break_of(seconds: float) -> Refusal:
+    """What a player is told who has a break for so long."""
+    left = max(1, math.ceil(seconds))
     message = f"this player has a break for {math.ceil(left / 60)} minutes more; what was played is kept"
     return Refusal(429, "cool_down", message, retry_after=left, final=True)

@@ -1,7 +1,7 @@
 """From the bytes of a whole request to the exchange that answers it, or the refusal."""
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -9,7 +9,6 @@ from understudy.gateway.policy.charges import charges_of
 from understudy.gateway.policy.choose import VARIANT_FIELD, asks_for_candidate
 from understudy.gateway.policy.demand import demand_of
 from understudy.gateway.policy.document import read_object
-from understudy.gateway.policy.fallback import next_fallback
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
 from understudy.gateway.policy.operations import RESPONSES, Operation, check_fields, check_model
@@ -19,7 +18,8 @@ from understudy.gateway.policy.responses import make_stateless
 from understudy.gateway.table import Entry, Routes
 from understudy.gateway.wire.exchange import Exchange
 from understudy.gateway.wire.means import Means
-from understudy.gateway.wire.playing import Turn, rules_of, who_plays
+from understudy.gateway.wire.playing import who_plays
+from understudy.gateway.wire.switching import way_of
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.connection import Connection
@@ -52,38 +52,28 @@ def open_exchange(
         refusal = make_stateless(document)
         if refusal is not None:
             return refusal
-    playing = who_plays(plane.players, operation, key, head, rules_of(entry, head))
+    playing = who_plays(plane.players, operation, key, head, entry, document)
     if isinstance(playing, Refusal):
         return playing
-    switched, entry = _switched(playing, plane.world.routes, key, entry, operation, document)
+    pricing = entry.served.table.pricing
+    way = way_of(playing, plane.world.routes, key, entry, operation, document)
+    entry = way.entry
     direct = asks_for_candidate(head.fields.get(VARIANT_FIELD), key)
     if isinstance(direct, Refusal):
         return direct
     means = None
     if key.limits is not None or key.budgets:
         demand = demand_of(operation, document, len(body))
-        charges = charges_of(key.budgets, demand, entry.served.table.pricing)
+        # By the prices of the name that was asked for, whoever takes it.
+        charges = charges_of(key.budgets, demand, pricing)
         if isinstance(charges, Refusal):
             return charges
         means = Means(connection, key, demand, charges)
-    exchange = Exchange(connection, operation, head, document, entry, key, means, size=len(body), direct=direct)
+    exchange = Exchange(connection, operation, head, document, way, key, means, size=len(body), direct=direct)
     exchange.turn = playing
-    exchange.switched(switched)
     if entry.guarding is not None or entry.unguarded:
         exchange.guard(entry)
     return exchange
-
-
-def _switched(
-    playing: Turn | None, routes: Routes, key: AccessKey, entry: Entry, operation: Operation, document: dict[str, Any]
-) -> tuple[str, Entry]:
-    """The served name that answers for the player's sake, empty if it is the one asked for, and its deployment.
-
-    One that the key may not use, or that does not take the request, is passed over, as it is for a fallback.
-    """
-    names = () if playing is None else playing.switches_to
-    found = next_fallback(names, routes, key, (entry.key,), operation, document)
-    return ("", entry) if found is None else found[:2]
 
 
 def list_models(routes: Routes, key: AccessKey) -> bytes:

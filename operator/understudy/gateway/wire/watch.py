@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.domain.state import policy_key
-from understudy.gateway.policy.conversation import conversation_id
+from understudy.gateway.policy.conversation import conversation_id, session_name
 from understudy.gateway.policy.facts import expected, facts_of, last_asked
 from understudy.gateway.policy.guarded_choices import GuardedChoices
 from understudy.gateway.policy.guarded_response import GuardedResponse
@@ -121,7 +121,7 @@ class Watch:
     def tell(self, plane: "Plane", variant: Variant, verdicts: Verdicts) -> None:
         """This was found in what one revision said."""
         about = replace(self._about, revision=variant.revision, track=variant.track)
-        plane.findings.tell(plane.log, self.guarding, about, "output", verdicts.found, verdicts.failures)
+        plane.findings.tell(plane.log, plane.players, self.guarding, about, "output", verdicts.found, verdicts.failures)
 
     def listen(self, plane: "Plane", variant: Variant, verdicts: Verdicts) -> Outgoing | None:
         """Where to say what goes out of an answer, to be looked at again; None if it will not be."""
@@ -171,6 +171,14 @@ class Watch:
         return Verdicts(self.guarding, plans, replace(self._facts, in_crisis=in_crisis), uuid7)
 
 
+def session_of(
+    entry: Entry, operation: Operation, document: Mapping[str, Any], fields: Mapping[bytes, bytes], key: str
+) -> str:
+    """The conversation that a request is of, as records call it; `key` is the hash of its access key."""
+    header, from_user = fields.get(b"x-session-id"), entry.served.table.session_from_user
+    return session_name(*conversation_id(header, document, key, from_user=from_user, turns=operation.turns))
+
+
 def watch_of(
     entry: Entry,
     operation: Operation,
@@ -192,13 +200,6 @@ def watch_of(
     in_crisis = turn is not None and turn.in_crisis
     fiction = fiction_of(key.players, fields)
     facts = facts_of(operation, document, fields, room, fiction=fiction, in_crisis=in_crisis)
-    session, _ = conversation_id(
-        fields.get(b"x-session-id"),
-        document,
-        key.hash,
-        from_user=entry.served.table.session_from_user,
-        turns=operation.turns,
-    )
     named = _NOBODY if turn is None else turn.who
     about = About(
         request_id,
@@ -207,7 +208,8 @@ def watch_of(
         entry.evidence_key,
         named.tenant,
         named.player,
-        named.session or (session or b"").decode("latin-1"),
+        named.session or session_of(entry, operation, document, fields, key.hash),
+        counts=turn is not None,
     )
     watch = Watch(guarding, entry, operation, document, facts, about, turn)
     watch.hearing = None if before is None else before.hearing

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from understudy.domain.duration import instant
+from understudy.guard.ladder import Terms
 
 Kind = Literal[
     "turn",
@@ -29,6 +30,8 @@ Kind = Literal[
     "notice_shown",
     "crisis_sign",
     "crisis_cleared",
+    "finding",
+    "ladder_lifted",
 ]
 # Who says so: a gateway; an application by a key with `assertsPlayers`; an application by any other key.
 Source = Literal["gateway", "asserted", "client"]
@@ -43,9 +46,11 @@ EARLIEST: Final = 24 * 3600.0
 LATEST: Final = 5 * 60.0
 
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {"turn": ROLES, "cue": CUES, "assist_hook": HOOKS}
-_GATEWAYS_ALONE: Final = frozenset(("turn", "assist_hook", "notice_shown"))
+_GATEWAYS_ALONE: Final = frozenset(("turn", "assist_hook", "notice_shown", "finding"))
 # Told falsely each of these could make a player look better off; the others can only make them look worse off.
-_ASSERTED_ALONE: Final = frozenset(("break_shown", "limit_set", "mood", "goal_done", "session_end", "crisis_cleared"))
+_ASSERTED_ALONE: Final = frozenset(
+    ("break_shown", "limit_set", "mood", "goal_done", "session_end", "crisis_cleared", "ladder_lifted")
+)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _REVISION: Final = re.compile(r"[A-Za-z0-9]{0,64}")
 _FIELDS: Final = ("event_id", "kind", "at", "zone", "name", "mood")
@@ -57,7 +62,8 @@ class Event:
 
     `at`: Unix seconds. `zone`: IANA name of where the player was, empty if nobody said. `name`: the role of a turn, or
     which cue or hook it was. `mood`: -2 to 2. `revision`: whose turn or hook it was. An answer with several hooks is
-    one event, named after the worst. ValueError says what is wrong with one.
+    one event, named after the worst. `terms`: of a finding, of the rung that counts it. ValueError says what is wrong
+    with one.
     """
 
     id: str
@@ -69,6 +75,7 @@ class Event:
     mood: int = 0
     revision: str = ""
     marks: tuple[Mark, ...] = ()
+    terms: Terms | None = None
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -83,6 +90,8 @@ class Event:
             raise ValueError("mood: write a whole number from -2 to 2 with kind mood, and nothing with any other")
         if not _REVISION.fullmatch(self.revision):
             raise ValueError("revision: write up to 64 letters and digits")
+        if (self.terms is not None) != (self.kind == "finding"):
+            raise ValueError("terms: write those of a rung with kind finding, and with no other")
 
     @property
     def key(self) -> tuple[str, str]:

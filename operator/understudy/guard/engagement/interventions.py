@@ -4,12 +4,13 @@ What holds as long as a level does (hooks suppressed, another model) is no such 
 """
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final
 
 from understudy.guard.engagement.calendar import day_of
 from understudy.guard.engagement.history import BREAK, MINUTE
 from understudy.guard.engagement.policy import Level, Policy
+from understudy.guard.ladder import RungAction, Terms, lasts, window
 
 # Active minutes without a break between reminders.
 MARK: Final = 60.0
@@ -20,13 +21,17 @@ _HOUR: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Intervention:
-    """One of them: due from `at`, of no use from `until` on; Unix seconds. `window`: what it is due once in."""
+    """One of them: due from `at`, of no use from `until` on; Unix seconds. `window`: what it is due once in.
 
-    rule: Literal["Remind", "CoolDown", "Notify"]
+    `terms`: of the rung of a ladder that asks for it, None where the level does.
+    """
+
+    rule: RungAction
     level: Level
     window: str
     at: float
     until: float
+    terms: Terms | None = None
 
     def key(self, scope: str) -> str:
         """What to do it under, for a scope such as a player's pseudonym: what was done under it is not done again."""
@@ -58,18 +63,47 @@ def due(moment: Moment, done: tuple[Intervention, ...], policy: Policy) -> tuple
     if not moment.rises and not moment.passes:
         return done
     asked, at, level = policy.asked(moment.level), moment.at, moment.level
-    hour, day = f"{at // _HOUR:.0f}", day_of(at, moment.zone)
+    hour = f"{at // _HOUR:.0f}"
     new = []
     if "Remind" in asked and moment.passes:
         new.append(Intervention("Remind", level, hour, at, at + BREAK))
     if "Notify" in asked and moment.rises:
-        new.append(Intervention("Notify", level, f"L{level}/{day}", at, at + _DAY))
-    if "CoolDown" in asked and not moment.crisis:
-        breaks = [one for one in done if one.rule == "CoolDown"]
-        if all(one.until <= at for one in breaks):
-            before = sum(day_of(one.at, moment.zone) == day for one in breaks)
-            new.append(Intervention("CoolDown", level, hour, at, at + policy.cool_down.length(before)))
+        new.append(Intervention("Notify", level, f"L{level}/{day_of(at, moment.zone)}", at, at + _DAY))
+    if "CoolDown" in asked and _may_break(moment, done):
+        new.append(Intervention("CoolDown", level, hour, at, at + policy.cool_down.length(_breaks(moment, done))))
+    return _together(done, new, at)
+
+
+def fallen_due(moment: Moment, done: tuple[Intervention, ...], terms: Terms) -> tuple[Intervention, ...]:
+    """The same with what a rung of a ladder asks for now; what it asked for and holds still goes on for longer."""
+    if terms.action == "CoolDown" and not _may_break(moment, done):
+        return done
+    at, until = moment.at, moment.at + lasts(terms, _breaks(moment, done))
+    for number, one in enumerate(done):
+        if one.terms is not None and one.terms.rung == terms.rung and one.until > at:
+            return (*done[:number], replace(one, until=until), *done[number + 1 :])
+    new = Intervention(terms.action, moment.level, window(terms, at), at, until, terms)
+    # What ended before its time, since somebody was let off, may begin anew in the same window.
+    return _together(tuple(one for one in done if (one.rule, one.window) != (new.rule, new.window)), [new], at)
+
+
+def let_off(done: tuple[Intervention, ...], at: float) -> tuple[Intervention, ...]:
+    """The same where nothing that a ladder has asked for goes on."""
+    return tuple(one if one.terms is None or one.until <= at else replace(one, until=at) for one in done)
+
+
+def _may_break(moment: Moment, done: tuple[Intervention, ...]) -> bool:
+    return not moment.crisis and all(one.until <= moment.at for one in done if one.rule == "CoolDown")
+
+
+def _breaks(moment: Moment, done: tuple[Intervention, ...]) -> int:
+    """Those of the same day."""
+    day = day_of(moment.at, moment.zone)
+    return sum(one.rule == "CoolDown" and day_of(one.at, moment.zone) == day for one in done)
+
+
+def _together(done: tuple[Intervention, ...], new: list[Intervention], at: float) -> tuple[Intervention, ...]:
     known = {(one.rule, one.window) for one in done}
     # Those of a day back, and of the hour by which a day may be longer.
-    lately = (one for one in done if one.at > at - _DAY - _HOUR)
+    lately = (one for one in done if one.at > at - _DAY - _HOUR or one.until > at)
     return (*lately, *(one for one in new if (one.rule, one.window) not in known))

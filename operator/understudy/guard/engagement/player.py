@@ -65,7 +65,7 @@ def advance(player: Player, told: Iterable[Event], policy: Policy, now: float) -
         standing = _fold(player.settled, recent, policy)
     else:
         standing = _fold(player.standing, new, policy)
-    fresh = tuple(one for one in standing.due if one.until > now and (one.rule, one.window) not in player.issued)
+    fresh = tuple(one for one in standing.due if _is_told(one, now) and (one.rule, one.window) not in player.issued)
     issued = {key: until for key, until in player.issued.items() if until > now - LATENESS}
     issued |= {(one.rule, one.window): one.until for one in fresh}
     return Advance(_settle(Player(player.settled, recent, standing, issued), policy), fresh, tuple(refused))
@@ -74,6 +74,11 @@ def advance(player: Player, told: Iterable[Event], policy: Policy, now: float) -
 def anew(player: Player, log: Iterable[Event], policy: Policy, now: float) -> Advance:
     """The player folded from the whole log: for a policy that has changed, or an event that came too late."""
     return advance(Player(issued=player.issued), log, policy, now)
+
+
+def _is_told(one: Intervention, now: float) -> bool:
+    """Whether it is to be handed out. A gateway did what a ladder asks for at once: that is told though it is over."""
+    return one.until > now or (one.terms is not None and one.at > now - LATENESS)
 
 
 def _settle(player: Player, policy: Policy) -> Player:

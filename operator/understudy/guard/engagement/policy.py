@@ -50,6 +50,9 @@ class CoolDown:
         return min(length, self.longest)
 
 
+USUAL: Final = CoolDown()
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`spec.engagement`. `actions` are those that a level asks for itself; `asked` says what holds at one."""
@@ -57,7 +60,7 @@ class Policy:
     profile: Profile = "legal"
     thresholds: Thresholds = Thresholds()
     actions: Mapping[Level, frozenset[Action]] = field(default_factory=dict)
-    cool_down: CoolDown = CoolDown()
+    cool_down: CoolDown = USUAL
 
     def asked(self, level: Level) -> frozenset[Action]:
         """What is to be done at a level: what it and those below ask for, so that none takes a protection away.
@@ -73,17 +76,20 @@ def policy_of(engagement: Mapping[str, Any]) -> Policy:
     """The policy of a Guardrail's `spec.engagement` as the API server keeps it; what is not there has its default."""
     thresholds = {_SNAKE[name]: value for name, value in engagement.get("thresholds", {}).items()}
     actions = engagement.get("actions", {})
-    cool_down = engagement.get("coolDown", {})
-    usual = CoolDown()
     return Policy(
         profile=engagement.get("profile", "legal"),
         thresholds=Thresholds(**thresholds),
         actions={level: frozenset(actions[name]) for level, name in _NAMES.items() if name in actions},
-        cool_down=CoolDown(
-            initial=seconds(cool_down["initial"]) if "initial" in cool_down else usual.initial,
-            factor=cool_down.get("factor", usual.factor),
-            longest=seconds(cool_down["max"]) if "max" in cool_down else usual.longest,
-        ),
+        cool_down=cool_down_of(engagement.get("coolDown", {})),
+    )
+
+
+def cool_down_of(said: Mapping[str, Any]) -> CoolDown:
+    """What `spec.engagement.coolDown` says."""
+    return CoolDown(
+        initial=seconds(said["initial"]) if "initial" in said else USUAL.initial,
+        factor=said.get("factor", USUAL.factor),
+        longest=seconds(said["max"]) if "max" in said else USUAL.longest,
     )
 
 

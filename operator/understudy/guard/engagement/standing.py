@@ -13,20 +13,26 @@ from understudy.guard.engagement.crisis import Crisis
 from understudy.guard.engagement.events import Event, in_order
 from understudy.guard.engagement.history import History, settle, turning_points
 from understudy.guard.engagement.history import step as history_after
-from understudy.guard.engagement.interventions import Intervention, Moment, due, passes
+from understudy.guard.engagement.interventions import Intervention, Moment, due, fallen_due, let_off, passes
 from understudy.guard.engagement.levels import KEPT_PEAKS, Assessment, assess, held
 from understudy.guard.engagement.policy import Action, Level, Policy
+from understudy.guard.ladder import Tally, counted
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Of one player, up to the last event. `peaks`: the highest level of a day. `due`: of the last day."""
+    """Of one player, up to the last event. `peaks`: the highest level of a day. `due`: of the last day, and what holds.
+
+    `tallies`: by rung of a ladder. What rungs asked for up to `lifted` holds no more.
+    """
 
     history: History = field(default_factory=History)
     peaks: Mapping[int, Level] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     crisis: Crisis = field(default_factory=Crisis)
     due: tuple[Intervention, ...] = ()
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    lifted: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,16 @@ def step(standing: Standing, event: Event, policy: Policy) -> Standing:
         passes=passes(before.stretch, history.stretch),
         crisis=crises.active(crisis, event.at),
     )
+    tallies, too_many = _tallied(standing.tallies, event)
+    done = due(moment, standing.due, policy)
     return Standing(
         history=history,
         peaks=_peaks(peaks, today, present),
         clock=_clock(standing.clock, event),
         crisis=crisis,
-        due=due(moment, standing.due, policy),
+        due=_climbed(moment, done, event, too_many=too_many),
+        tallies=tallies,
+        lifted=event.at if event.kind == "ladder_lifted" else standing.lifted,
     )
 
 
@@ -87,7 +97,7 @@ def protection(standing: Standing, policy: Policy, now: float) -> Protection:
     """How the player is to be treated at `now`."""
     level = judged(standing, policy, now).level
     in_crisis = crises.active(standing.crisis, now)
-    breaks = [one.until for one in standing.due if one.rule == "CoolDown" and one.until > now]
+    breaks = [one.until for one in standing.due if one.rule == "CoolDown" and one.terms is None and one.until > now]
     return Protection(
         level=level,
         actions=policy.asked(level),
@@ -113,6 +123,25 @@ def _crisis(crisis: Crisis, event: Event) -> Crisis:
     if event.kind == "crisis_sign":
         return crises.sign(crisis, event.at)
     return crises.clear(crisis, event.at) if event.kind == "crisis_cleared" else crisis
+
+
+def _climbed(
+    moment: Moment, done: tuple[Intervention, ...], event: Event, *, too_many: bool
+) -> tuple[Intervention, ...]:
+    if event.kind == "ladder_lifted":
+        return let_off(done, event.at)
+    return fallen_due(moment, done, event.terms) if event.terms is not None and too_many else done
+
+
+def _tallied(tallies: Mapping[str, Tally], event: Event) -> tuple[Mapping[str, Tally], bool]:
+    """The findings that rungs count, with an event more, and whether it is one that is one too many."""
+    if event.kind == "ladder_lifted":
+        return {}, False
+    if event.terms is None:
+        return tallies, False
+    mine, too_many = counted(tallies.get(event.terms.rung, Tally()), event.terms, event.at)
+    others = {rung: tally for rung, tally in tallies.items() if tally.ends > event.at and rung != event.terms.rung}
+    return ({**others, event.terms.rung: mine} if mine.times else others), too_many
 
 
 def _clock(clock: Clock, event: Event) -> Clock:

@@ -14,6 +14,7 @@ from understudy.guard.engagement.clock import Clock, due, turned
 from understudy.guard.engagement.crisis import Crisis
 from understudy.guard.engagement.policy import Level, Policy
 from understudy.guard.engagement.standing import Standing
+from understudy.guard.ladder import Hold
 
 # Seconds for which a level is believed that nobody has confirmed; it is looked at anew each day.
 LEVEL_STAYS: Final = 48 * 3600.0
@@ -34,7 +35,8 @@ class State:
     """Of one player or session. Moments are Unix seconds, minus infinity where there is none.
 
     `level` holds up to `level_until`, and so do `suppress_hooks` and `switch_model`, which it asks for. A break lasts
-    up to `break_until`. `clock` is the statutory one.
+    up to `break_until`. `clock` is the statutory one. `holds`: what rungs of ladders ask for; up to `lifted` they asked
+    for nothing that anybody still counts.
     """
 
     level: Level = 0
@@ -45,6 +47,8 @@ class State:
     crisis: Crisis = field(default_factory=Crisis)
     reminder: Reminder | None = None
     clock: Clock = field(default_factory=Clock)
+    holds: tuple[Hold, ...] = ()
+    lifted: float = _NEVER
 
     @property
     def until(self) -> float:
@@ -52,6 +56,7 @@ class State:
         ends = [self.break_until, self.clock.last_turn + _INTERACTION, crises.until(self.crisis) or _NEVER]
         ends += [self.level_until] if self.level else []
         ends += [self.reminder.until] if self.reminder else []
+        ends += [hold.until for hold in self.holds]
         return max(ends)
 
 
@@ -64,7 +69,7 @@ class SessionState:
     """What holds for a request of now.
 
     `cool_down_until`: Unix seconds, None where no break is on. `reminders`: to be shown, once each. `notice`: the
-    statutory one is to be shown.
+    statutory one is to be shown. `holds`: of rungs, for those deployments that have them.
     """
 
     level: Level = 0
@@ -74,6 +79,7 @@ class SessionState:
     switch_model: bool = False
     reminders: tuple[Reminder, ...] = ()
     notice: bool = False
+    holds: tuple[Hold, ...] = ()
 
 
 CALM: Final = SessionState()
@@ -83,8 +89,10 @@ def told(standing: Standing, policy: Policy, scope: str, now: float) -> State:
     """What to tell gateways of the player at `now`; `scope` is who it is, for what is done once."""
     level = standings.judged(standing, policy, now).level
     asked = policy.asked(level)
-    breaks = [one.until for one in standing.due if one.rule == "CoolDown" and one.until > now]
-    waiting = [one for one in standing.due if one.rule == "Remind" and one.until > now]
+    lasting = [one for one in standing.due if one.until > now]
+    breaks = [one.until for one in lasting if one.rule == "CoolDown" and one.terms is None]
+    waiting = [one for one in lasting if one.rule == "Remind" and one.terms is None]
+    climbed = [(one.terms.rung, one) for one in lasting if one.terms is not None and one.rule != "Notify"]
     return State(
         level=level,
         level_until=now + LEVEL_STAYS if level else _NEVER,
@@ -94,6 +102,8 @@ def told(standing: Standing, policy: Policy, scope: str, now: float) -> State:
         crisis=standing.crisis,
         reminder=Reminder(waiting[-1].key(scope), waiting[-1].until) if waiting else None,
         clock=standing.clock,
+        holds=tuple(Hold(rung, one.at, one.until) for rung, one in climbed),
+        lifted=standing.lifted,
     )
 
 
@@ -111,6 +121,7 @@ def holding(states: Iterable[State], now: float) -> SessionState:
         switch_model=any(state.switch_model for state in levelled),
         reminders=tuple(state.reminder for state in found if state.reminder and state.reminder.until > now),
         notice=any(due(turned(state.clock, now), now) for state in found),
+        holds=tuple(hold for state in found for hold in state.holds if hold.until > now),
     )
 
 
@@ -127,6 +138,8 @@ def dump(state: State) -> dict[str, Any]:
         "reminder": None if state.reminder is None else {"key": state.reminder.key, "until": state.reminder.until},
         "since": _said(state.clock.since),
         "lastTurn": _said(state.clock.last_turn),
+        "holds": [[hold.rung, hold.since, hold.until] for hold in state.holds] or None,
+        "lifted": _said(state.lifted),
     }
     return {name: value for name, value in said.items() if value is not None}
 
@@ -146,6 +159,8 @@ def parse(document: Mapping[str, Any]) -> State:
         crisis=Crisis(_moment(document, "signed"), _moment(document, "cleared")),
         reminder=None if reminder is None else Reminder(str(reminder["key"]), float(reminder["until"])),
         clock=Clock(_moment(document, "since"), _moment(document, "lastTurn")),
+        holds=tuple(Hold(str(rung), float(at), float(until)) for rung, at, until in document.get("holds", ())),
+        lifted=_moment(document, "lifted"),
     )
 
 

@@ -162,6 +162,7 @@ class Folding:
                 look = now + LOOKED_AT if level else None
                 if players.write(connection, known, level, state, look, whole=known.subject in saved):
                     players.hand_out(connection, known.subject, work.fresh)
+                    players.revise(connection, known.subject, known.player.standing.due)
                     done.update(one.rule for one in work.fresh)
                 else:
                     gone.add(known.subject)

@@ -22,6 +22,7 @@ from understudy.guard.engagement.player import LATENESS, Player, advance
 from understudy.guard.engagement.policy import Level, Policy, policy_of
 from understudy.guard.engagement.standing import Standing
 from understudy.guard.engagement.state import Reminder, State, dump, parse
+from understudy.guard.ladder import parse_terms
 from understudy.records.database import insert_missing
 from understudy.records.policy.subjects import Pseudonym
 from understudy.records.schema import ENGAGEMENT, INTERVENTIONS, PLAYERS, POLICIES, PROGRESS, SUBJECTS
@@ -29,7 +30,7 @@ from understudy.records.schema import ENGAGEMENT, INTERVENTIONS, PLAYERS, POLICI
 LOG: Final = logging.getLogger(__name__)
 # Which rules a log was folded by. A version that folds the same log to something else has the next number, and folds
 # every player anew: tests/records/engagement/test_fold.py tells when that is so.
-FOLD: Final = 1
+FOLD: Final = 2
 _STANDING: Final = TypeAdapter(Standing)
 _NEVER: Final = -1e18
 _DAY: Final = 86_400
@@ -154,8 +155,9 @@ def log(connection: Connection, subject: str, folded: int, since: float = _NEVER
 def event_of(row: Row[Any]) -> Event:
     """The event of a row."""
     marks = cast("Any", tuple(mark for mark in row.marks.split(",") if mark))
+    terms = None if row.terms is None else parse_terms(json.loads(row.terms))
     what = (row.event_id, row.event, row.at_ms / 1000, row.source, row.zone, row.name, row.mood, row.revision)
-    return Event(*what, marks)
+    return Event(*what, marks, terms)
 
 
 def write(connection: Connection, known: Known, level: Level, state: State, look: float | None, *, whole: bool) -> bool:
@@ -195,9 +197,20 @@ def was_shown(connection: Connection, subject: str, reminder: Reminder | None) -
 def hand_out(connection: Connection, subject: str, interventions: Iterable[Intervention]) -> None:
     """Keep what is done for somebody, so that it is done once."""
     for one in interventions:
-        row = {"id": one.key(subject), "subject": subject, "rule": one.rule, "level": one.level, "window": one.window}
+        row = {"once": one.key(subject), "subject": subject, "rule": one.rule, "level": one.level, "window": one.window}
         times = {"at_ms": int(one.at * 1000), "until_ms": int(one.until * 1000)}
-        insert_missing(connection, INTERVENTIONS, {**row, **times})
+        of = {} if one.terms is None else {"guardrail": one.terms.guardrail, "rung": one.terms.number}
+        insert_missing(connection, INTERVENTIONS, {**row, **times, **of})
+
+
+def revise(connection: Connection, subject: str, due: Iterable[Intervention]) -> None:
+    """Keep up to when what rungs of ladders ask for goes on, or went."""
+    i = INTERVENTIONS.c
+    for one in due:
+        if one.terms is not None:
+            until = int(one.until * 1000)
+            other = (i.once == one.key(subject), i.until_ms != until)
+            connection.execute(update(INTERVENTIONS).where(*other).values(until_ms=until))
 
 
 def next_change(connection: Connection) -> int:

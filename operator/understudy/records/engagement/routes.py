@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from understudy.guard.engagement.interventions import Intervention
 from understudy.guard.engagement.state import dump
 from understudy.records.engagement import players
 from understudy.records.engagement.folding import Folding, Shown
@@ -160,11 +161,14 @@ def _shown(found: Shown) -> dict[str, Any]:
         "signs": sorted(assessment.signs),
         "figures": figures,
         "state": dump(found.state),
-        "interventions": [
-            {"rule": one.rule, "level": one.level, "at": one.at, "until": one.until} for one in found.done
-        ],
+        "interventions": [_done(one) for one in found.done],
         "policy": found.policy_hash,
     }
+
+
+def _done(one: Intervention) -> dict[str, Any]:
+    done = {"rule": one.rule, "level": one.level, "at": one.at, "until": one.until}
+    return done if one.terms is None else {**done, "guardrail": one.terms.guardrail, "rung": one.terms.number}
 
 
 def _changes(engine: Engine, after: int) -> list[players.Change]:

@@ -5,7 +5,7 @@ ready and answer as themselves, gateways take up tables and count requests by we
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,10 +15,13 @@ from tests.engine.fake_api import FakeApi
 from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.domain.state import LOADED, DeploymentState, GatewayState, Guarded, RevisionState
+from understudy.engine.asking import AskError
 from understudy.engine.clock import Clock
 from understudy.engine.options import Options
 from understudy.engine.process import OperatorProcess, WakeSource
 from understudy.engine.wake import Work
+from understudy.guard.served.codec import Question
+from understudy.guard.served.judge import Judge
 from understudy.kube.client import Object
 from understudy.kube.resources import DEPLOYMENT, MODEL, MODEL_DEPLOYMENT, OWN_KINDS, POD, ROUTING_TABLE
 from understudy.plan.actions import Probe
@@ -39,6 +42,7 @@ class Cluster:
         self.failing: set[str] = set()
         self.asked_with: list[Probe] = []
         self.rate = 50.0
+        self.says: Callable[[str], str] = lambda _model: "yes"  # what pods answer, by their model id
         self.refuses = ""  # why gateways load no policy
         self.found: dict[str, int] = {}  # what each gateway has found with each revision
         self._counts: dict[str, dict[str, list[float]]] = {}
@@ -130,7 +134,10 @@ class Cluster:
         self.asked_with.append(probe)
         if probe.model_id.rpartition("-")[2] in self.failing:
             raise ValueError(f"{path} answered 500")
-        return {"choices": [{"message": {"content": "yes"}, "text": "yes"}]}
+        return {"choices": [{"message": {"content": self.says(probe.model_id)}, "text": "yes"}]}
+
+    async def ask(self, judge: Judge, question: Question) -> bytes:
+        raise AskError("nobody is there")
 
     # Gateways and their clients.
 
@@ -184,7 +191,7 @@ class Operator:
         self.source = Source(self)
         clock = Clock(wall=lambda: START + virtual.now(), monotonic=virtual.now, process=identity)
         fixed = Options(namespace=SYSTEM, identity=identity, metrics_port=0, sim_image="understudy:1", **options)
-        self.process = OperatorProcess(cluster.api, fixed, cluster, cluster, clock)
+        self.process = OperatorProcess(cluster.api, fixed, cluster, cluster, cluster, clock)
         self.task = asyncio.create_task(self.process.run(self._source))
 
     def _source(self, enqueue: Any, on_death: Any) -> WakeSource:

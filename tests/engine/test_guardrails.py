@@ -116,6 +116,38 @@ def test_a_text_that_is_edited_is_another_policy_and_one_that_is_wrong_leaves_th
     virtual.run(main())
 
 
+PROMPTS = {"metadata": {"name": "prompts", "namespace": SPACE}, "data": {"set": '{"id": "a", "prompt": "Hello"}'}}
+
+
+def test_a_probe_set_is_read_and_none_of_it_is_part_of_the_policy() -> None:
+    async def main() -> None:
+        stage = ruled_stage()
+        async with stage.running():
+            await asyncio.sleep(3)
+            policy = status(stage)["policyHash"]
+            stage.api.put(GUARDRAIL, rail(probeSet={"configMapRef": {"name": "prompts"}}))
+            await asyncio.sleep(3)
+            assert said(stage, "Reconciling") == ("True", "ConfigMapNotFound")
+            assert "probeSet" not in status(stage)
+            stage.api.put(CONFIG_MAP, PROMPTS)
+            await asyncio.sleep(3)
+            assert said(stage, "Ready") == ("True", "Compiled")
+            first = status(stage)["probeSet"]
+            assert (first["key"], first["prompts"]) == ("set", 1)
+            assert status(stage)["policyHash"] == policy
+            stage.api.put(CONFIG_MAP, {**PROMPTS, "data": {"set": '{"id": "a"}'}})
+            await asyncio.sleep(3)
+            assert said(stage, "Stalled") == ("True", "InvalidSpec")
+            message = (find(status(stage)["conditions"], "Stalled") or {})["message"]
+            assert message.startswith("probeSet.configMapRef: ConfigMap prompts, key set: line 1: write either prompt")
+            assert status(stage)["policyHash"] == policy
+            stage.api.put(CONFIG_MAP, {**PROMPTS, "data": {"set": '{"id": "b", "prompt": "Hello"}'}})
+            await asyncio.sleep(3)
+            assert status(stage)["probeSet"]["hash"] != first["hash"]
+
+    virtual.run(main())
+
+
 def test_a_restart_writes_and_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         stage = ruled_stage()

@@ -13,12 +13,13 @@ from tests.engine.cluster import SHOP, SYSTEM, Cluster, Operator, stage
 from tests.engine.fake_api import status_error
 from understudy.domain.conditions import find
 from understudy.domain.names import API_VERSION, MASTER_KEY_SECRET, engine_key, master_id
-from understudy.engine import policies
+from understudy.engine import jury, policies, replayer
 from understudy.engine.options import Options
 from understudy.engine.process import scopes
 from understudy.engine.startup import CannotStartError
 from understudy.engine.wake import Work
 from understudy.kube.resources import (
+    CONFIG_MAP,
     DEPLOYMENT,
     GUARDRAIL,
     LEASE,
@@ -72,7 +73,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def here(work: Callable[..., object], *given: object) -> object:
         return work(*given)
 
-    monkeypatch.setattr(policies, "aside", here)
+    for module in (jury, policies, replayer):
+        monkeypatch.setattr(module, "aside", here)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -102,6 +104,40 @@ def test_a_guarded_deployment_comes_to_serve_when_gateways_guard_it() -> None:
             await asyncio.sleep(120)
             assert guardrail(cluster)["counters"] == {"pii": 6}
             assert not [call for call in cluster.api.writes()[written:] if call.resource == GUARDRAIL]
+            await operator.kill()
+
+    virtual.run(main())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_candidate_that_fails_a_probe_set_is_heard_by_nobody() -> None:
+    async def main() -> None:
+        async with stage() as cluster:
+            operator = Operator(cluster)
+            pattern = {"name": "knave", "literal": "knave", "category": "insult"}
+            spec = {
+                "selector": {},
+                "detectors": [{"name": "words", "type": "patterns", "patterns": [pattern]}],
+                "rules": [{"category": "insult", "actions": {"high": ["Block"]}}],
+                "probeSet": {"configMapRef": {"name": "prompts"}},
+            }
+            prompts = "\n".join(f'{{"id": "greeting-{n}", "prompt": "Greet me."}}' for n in range(3))
+            cluster.api.put(CONFIG_MAP, {"metadata": {"name": "prompts", "namespace": SHOP}, "data": {"p": prompts}})
+            cluster.api.put(GUARDRAIL, {"metadata": {"name": "safe", "namespace": SHOP}, "spec": spec})
+            cluster.deployment()
+            await cluster.until("Stable")
+            cluster.says = lambda model: "Hail, knave!" if not model.endswith(cluster.status()["stable"]) else "Hail!"
+            cluster.deployment(engine={"image": "understudy:2"})
+            await cluster.until("RolledBack")
+            (failure,) = cluster.status()["failed"]
+            assert failure["reason"] == "ProbeSetFailed"
+            assert failure["message"] == (
+                "Guardrail safe: 3 of 3 answers have findings from severity 4 on, 0 of stable's, at most 0 more are "
+                "borne: greeting-0 (insult), greeting-1 (insult), greeting-2 (insult)"
+            )
+            tables = [call.body for call in cluster.api.writes() if call.resource == ROUTING_TABLE]
+            assert tables
+            assert not [table for table in tables if failure["revision"] in str(table["spec"]["variants"])]
             await operator.kill()
 
     virtual.run(main())

@@ -14,6 +14,7 @@ from tests.engine.objects import SPACE, child, deployment, made
 from tests.engine.test_gateways import Fleet
 from tests.engine.test_prober import Pod, listed, probe
 from understudy.domain.key import Key
+from understudy.engine.asking import AskError, Detectors
 from understudy.engine.cache import Cache
 from understudy.engine.clock import Clock
 from understudy.engine.contents import ConfigMapContents
@@ -25,7 +26,10 @@ from understudy.engine.observe import Sources
 from understudy.engine.prober import Prober
 from understudy.engine.queue import WorkQueue
 from understudy.engine.reconcile import Reconciler
+from understudy.engine.replayer import Replayer
 from understudy.engine.wake import Waker, Work
+from understudy.guard.served.codec import Question
+from understudy.guard.served.judge import Judge
 from understudy.kube.client import Scope
 from understudy.kube.reflector import Reflector
 from understudy.kube.resources import (
@@ -46,6 +50,13 @@ from understudy.telemetry.operator import OperatorMetrics
 TALK = Key(SPACE, "talk")
 WORK = Work("ModelDeployment", TALK)
 LEXICON = {"name": "words", "type": "lexicon", "configMapRef": {"name": "none"}}
+
+
+class Nowhere:
+    """No server is outside."""
+
+    async def ask(self, judge: Judge, question: Question) -> bytes:
+        raise AskError("nobody is there")
 
 
 class Stage:
@@ -72,13 +83,17 @@ class Stage:
             self.times.append(round(virtual.now(), 3))
             return decide(observed)
 
+        contents = ConfigMapContents(self.api, self.cache)
+        detectors = Detectors(self.pod, Nowhere(), lambda _key: None)
+        self.replayer = Replayer(self.pod, detectors, contents, self.metrics, wake=lambda _key: None)
         sources = Sources(
             self.cache, self.waker, self.poller, self.prober, Clock(virtual.now, virtual.now, "me"), Settings()
         )
         self.reconciler = Reconciler(
             sources,
-            ConfigMapContents(self.api, self.cache),
+            contents,
             Holders(self.api, self.cache, virtual.now),
+            self.replayer,
             Executor(self.api, self.cache, self.recorder, self.metrics, virtual.now),
             self.queue,
             self.metrics,
@@ -98,6 +113,7 @@ class Stage:
             yield
         finally:
             await self.prober.stop()
+            await self.replayer.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,6 +13,7 @@ import aiohttp
 import uvloop
 
 from understudy.domain.duration import seconds
+from understudy.engine.asking import HttpOutside, outside_session
 from understudy.engine.clock import Clock
 from understudy.engine.gateways import HttpStateSource
 from understudy.engine.options import Options
@@ -101,9 +102,11 @@ async def _serve(options: Options) -> int:
         async with (
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
             aiohttp.ClientSession(connector=to_engines) as engines,
+            outside_session() as outside,
         ):
             states = HttpStateSource(session, options.namespace, ca=options.admin_ca, token=options.admin_token)
-            process = OperatorProcess(client, options, states, HttpEngine(engines, trust), Clock())
+            engine = HttpEngine(engines, trust)
+            process = OperatorProcess(client, options, states, engine, HttpOutside(outside), Clock())
             stop_on_signals(process)
             return await process.run(
                 lambda enqueue, on_death: KopfThread(enqueue, options.watch_namespaces, on_death),

@@ -25,11 +25,12 @@ from understudy.engine.policies import Policies
 from understudy.engine.policyparts import named_shards, shards
 from understudy.engine.references import Reference
 from understudy.guard.policy import policy_hash
+from understudy.guard.probeset import ProbeSetError, probe_set_hash, read_probe_set
 from understudy.kube.client import Object
 from understudy.kube.errors import Failure
 from understudy.kube.resources import GUARDRAIL, MODEL_DEPLOYMENT, ROUTING_TABLE
 from understudy.plan.actions import apply_status
-from understudy.plan.guardrail import ObservedGuardrail, User, needs_verdict, plan_guardrail
+from understudy.plan.guardrail import ObservedGuardrail, Probes, User, needs_verdict, plan_guardrail
 from understudy.plan.guards import holds_for
 
 # Of a detector's fields those that name a ConfigMap; it has one of them at most.
@@ -65,13 +66,17 @@ class Guardrails:
         cache = self._sources.cache
         guardrail = cache.get(GUARDRAIL, key.namespace, key.name)
         spec: Mapping[str, Any] = guardrail["spec"] if guardrail is not None else {}
-        found, missing = texts(spec, key.namespace, await self._contents.read(key.namespace, configmaps_of(spec)))
+        held = await self._contents.read(key.namespace, configmaps_of(spec))
+        found, missing = texts(spec, key.namespace, held)
+        probes, mistake = probes_of(spec, held)
         observed = ObservedGuardrail(
             key=key,
             now=self._sources.clock.now(),
             guardrail=guardrail,
             policy=policy_hash(spec, found) if guardrail is not None and not missing else "",
             missing=missing,
+            probes=probes,
+            mistake=mistake,
             shards={obj["metadata"]["name"]: obj for obj in shards(cache, key)},
             named=named_shards(cache, key.namespace),
             users=users(cache, guardrail) if guardrail is not None else (),
@@ -125,14 +130,14 @@ def _with_detectors(decided: Mapping[str, Any], observed: ObservedGuardrail) -> 
 
 
 def configmaps_of(spec: Mapping[str, Any]) -> set[Reference]:
-    """The ConfigMaps that hold what detectors look for, and whose certificates they trust."""
-    return {
-        ("ConfigMap", d[field]["name"]) for d in spec.get("detectors") or () for field in _HELD_ELSEWHERE if field in d
-    }
+    """The ConfigMaps with what detectors look for, whose certificates they trust, and what candidates are asked."""
+    asking = [spec["probeSet"]["configMapRef"]] if spec.get("probeSet") else []
+    looking = [d[field] for d in spec.get("detectors") or () for field in _HELD_ELSEWHERE if field in d]
+    return {("ConfigMap", reference["name"]) for reference in (*asking, *looking)}
 
 
 def texts(spec: Mapping[str, Any], namespace: str, found: Mapping[str, Object]) -> tuple[dict[str, str], str]:
-    """The text of each detector that has a ConfigMap, and all that is missing, "" if nothing is.
+    """The text of each detector that has a ConfigMap, and all that is missing, "" if nothing is; of a probe set, too.
 
     `found` are the ConfigMaps that exist, by name.
     """
@@ -142,20 +147,14 @@ def texts(spec: Mapping[str, Any], namespace: str, found: Mapping[str, Object]) 
         field = next((each for each in _HELD_ELSEWHERE if each in detector), "")
         if not field:
             continue
-        reference, where = detector[field], f"detectors[{detector['name']}].{field}"
-        name = reference["name"]
-        if name not in found:
-            missing.append(f"{where}: ConfigMap {name} does not exist in namespace {namespace}: make it")
-            continue
-        data: Mapping[str, str] = found[name].get("data") or {}
-        key = reference.get("key") or (next(iter(data)) if len(data) == 1 else "")
-        if key in data:
-            sources[detector["name"]] = data[key]
-        elif key:
-            missing.append(f"{where}: ConfigMap {name} has no text under key {key}: write it there")
+        key, lacking = _key(detector[field], namespace, found)
+        if lacking:
+            missing.append(f"detectors[{detector['name']}].{field}: {lacking}")
         else:
-            has = f"texts under {', '.join(sorted(data))}: write which one as key" if data else "no text: write one"
-            missing.append(f"{where}: ConfigMap {name} has {has}")
+            sources[detector["name"]] = found[detector[field]["name"]]["data"][key]
+    if spec.get("probeSet"):
+        _, lacking = _key(spec["probeSet"]["configMapRef"], namespace, found)
+        missing += [f"probeSet.configMapRef: {lacking}"] if lacking else []
     return sources, "; ".join(missing)
 
 
@@ -167,6 +166,36 @@ def served(cache: Cache, namespace: str) -> frozenset[str]:
         if "deletionTimestamp" not in obj["metadata"]
         for name in (obj["metadata"]["name"], *((obj.get("spec") or {}).get("servedNames") or ()))
     )
+
+
+def probes_of(spec: Mapping[str, Any], found: Mapping[str, Object]) -> tuple[Probes | None, str]:
+    """The probe set of a Guardrail, None if there is none; and what is wrong with it, "" if nothing is."""
+    if not spec.get("probeSet"):
+        return None, ""
+    reference = spec["probeSet"]["configMapRef"]
+    key, lacking = _key(reference, "", found)
+    if lacking:
+        return None, ""
+    text = found[reference["name"]]["data"][key]
+    try:
+        return Probes(key, probe_set_hash(text), len(read_probe_set(text))), ""
+    except ProbeSetError as error:
+        return None, f"probeSet.configMapRef: ConfigMap {reference['name']}, key {key}: {error}"
+
+
+def _key(reference: Mapping[str, Any], namespace: str, found: Mapping[str, Object]) -> tuple[str, str]:
+    """Under which key of a ConfigMap a text is, and what is missing, "" if nothing is."""
+    name = reference["name"]
+    if name not in found:
+        return "", f"ConfigMap {name} does not exist in namespace {namespace}: make it"
+    data: Mapping[str, str] = found[name].get("data") or {}
+    key = reference.get("key") or (next(iter(data)) if len(data) == 1 else "")
+    if key in data:
+        return key, ""
+    if key:
+        return "", f"ConfigMap {name} has no text under key {key}: write it there"
+    has = f"texts under {', '.join(sorted(data))}: write which one as key" if data else "no text: write one"
+    return "", f"ConfigMap {name} has {has}"
 
 
 def users(cache: Cache, guardrail: Object) -> tuple[User, ...]:

@@ -9,6 +9,7 @@
  cache ──── whose table serves them now             ┴─► name_holders
  poller ─── every gateway pod with its latest answer
  prober ─── what this deployment's pods answered
+ replayer ─ what a candidate said to probe sets
  clock ──── one reading                elector ─── epoch
                                         all ─► Observed ─► plan()
 ```
@@ -45,6 +46,7 @@ from understudy.kube.resources import (
 from understudy.kube.trim import CONTENT_HASH
 from understudy.plan.memory import Memory
 from understudy.plan.observed import Observed, Settings
+from understudy.plan.replay import ReplayReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def observe(
     configmaps: Mapping[str, Object],
     carried: Carried = Carried(),
     taken: Taken | None = None,
+    replay: ReplayReport | None = None,
 ) -> Observed:
     """The world as the plan of one ModelDeployment sees it; `configmaps` are those its spec names, whole."""
     cache = sources.cache
@@ -107,6 +110,7 @@ def observe(
         name_holders=_holders(sources, key, deployment, table),
         gateways=sources.poller.observed(),
         probes=sources.prober.observed(key),
+        replay=replay,
         settings=sources.settings,
         memory=carried.memory,
         refused=carried.refused,

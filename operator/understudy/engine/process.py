@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from understudy.domain.key import Key
 from understudy.domain.names import LABEL_COMPONENT, LABEL_DEPLOYMENT
+from understudy.engine.asking import Detectors, Outside, seat
 from understudy.engine.cache import Cache, Change
 from understudy.engine.clock import Clock
 from understudy.engine.contents import ConfigMapContents
@@ -32,6 +33,7 @@ from understudy.engine.options import Options
 from understudy.engine.prober import Engine, Prober
 from understudy.engine.queue import WorkQueue, from_other_thread
 from understudy.engine.reconcile import Reconciler
+from understudy.engine.replayer import Replayer
 from understudy.engine.startup import check_crds, master_key
 from understudy.engine.wake import Waker, Work
 from understudy.kube.client import KubeClient, Scope
@@ -105,9 +107,10 @@ class OperatorProcess:
         options: Options,
         states: StateSource,
         engine: Engine,
+        outside: Outside,
         clock: Clock,
     ) -> None:
-        """`states` answers for the gateways, `engine` for the pods."""
+        """`states` answers for the gateways, `engine` for the pods, `outside` for detectors elsewhere."""
         self.options = options
         self.metrics = OperatorMetrics()
         self.clock = clock
@@ -132,6 +135,15 @@ class OperatorProcess:
             engine,
             monotonic=self.clock.monotonic,
             metrics=self.metrics,
+            wake=lambda key: self._wake([key]),
+        )
+        self.settings = Settings()
+        self.contents = ConfigMapContents(client, self.cache)
+        self.replayer = Replayer(
+            engine,
+            Detectors(engine, outside, lambda key: seat(self.cache, self.settings, key)),
+            self.contents,
+            self.metrics,
             wake=lambda key: self._wake([key]),
         )
         self.health = Health(self.reflectors, self.metrics)
@@ -202,6 +214,7 @@ class OperatorProcess:
             await _cancel([leading, stopping])
             await self.poller.stop()
             await self.prober.stop()
+            await self.replayer.stop()
         if why:
             log.error("ending: %s", why)
             return 1
@@ -225,12 +238,12 @@ class OperatorProcess:
         self.metrics.leader_epoch.set(epoch)
         tasks: list[asyncio.Task[Any]] = [term := asyncio.create_task(self.elector.hold())]
         try:
-            settings = await self._settings()
+            self.settings = await self._settings()
             self.prober.unhurried.clear()
             self.poller.start()
             await self.poller.first_round(_FIRST_ROUND)
             if not term.done():
-                tasks += self._work(self._reconciler(settings, epoch))
+                tasks += self._work(self._reconciler(epoch))
                 tasks.append(asyncio.create_task(self._start_late(source)))
             return await term
         except ApiError as error:
@@ -276,11 +289,12 @@ class OperatorProcess:
             hash_version=options.hash_version,
         )
 
-    def _reconciler(self, settings: Settings, epoch: int) -> Reconciler:
+    def _reconciler(self, epoch: int) -> Reconciler:
         return Reconciler(
-            Sources(self.cache, self.waker, self.poller, self.prober, self.clock, settings),
-            ConfigMapContents(self._client, self.cache),
+            Sources(self.cache, self.waker, self.poller, self.prober, self.clock, self.settings),
+            self.contents,
             Holders(self._client, self.cache, self.clock.monotonic),
+            self.replayer,
             self.executor,
             self.queue,
             self.metrics,

@@ -25,6 +25,7 @@ from understudy.engine.guardrails import Guardrails
 from understudy.engine.holders import Holders
 from understudy.engine.observe import Carried, Sources, observe
 from understudy.engine.queue import ShutDownError, WorkQueue
+from understudy.engine.replayer import Replayer
 from understudy.engine.reverts import revert_reason
 from understudy.engine.wake import Work
 from understudy.kube.errors import ApiError, Conflict, Failure, Retry, Terminal
@@ -53,6 +54,7 @@ class Reconciler:
     sources: Sources
     contents: ConfigMapContents
     holders: Holders
+    replayer: Replayer
     executor: Executor
     queue: WorkQueue[Work]
     metrics: OperatorMetrics
@@ -137,7 +139,7 @@ class Reconciler:
         if self.sources.cache.behind(key):  # reading took time; another pass may not have, but be sure
             return Conflict()
         before = self._carried.get(key, Carried())
-        observed = observe(self.sources, key, self.epoch, configmaps, before, taken)
+        observed = observe(self.sources, key, self.epoch, configmaps, before, taken, self.replayer.observed(key))
         decided = self.decide(observed)
         self._say(key, decided)
         if decided.violated:
@@ -172,6 +174,7 @@ class Reconciler:
 
     def _follow_up(self, work: Work, decided: Plan) -> None:
         self.sources.prober.set_probes(work.key, decided.probes)
+        self.replayer.set_replay(work.key, decided.replay, decided.probes)
         waits = decided.requeue_after is not None and decided.requeue_after <= _WAITS
         self.sources.poller.set_active(work.key, waits)
         if decided.requeue_after is not None:

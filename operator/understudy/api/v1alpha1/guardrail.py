@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from understudy.api.v1alpha1.detectors import Detector
+from understudy.api.v1alpha1.detectors import ConfigMapReference, Detector
 from understudy.api.v1alpha1.guardrailrules import Engagement, FailurePolicy, Referral, Rule, Rung
 from understudy.api.v1alpha1.markers import ATOMIC, STORED_DEFAULT, Cel, list_map, max_properties, stored_as
 from understudy.api.v1alpha1.metadata import UNOBSERVED, ApiVersion, Conditions, ObjectMeta
-from understudy.api.v1alpha1.scalars import Retention, Sha256, Shard
+from understudy.api.v1alpha1.scalars import DataKey, Retention, Sha256, Shard
 from understudy.api.v1alpha1.shape import shape
 
 LabelKey = Annotated[
@@ -79,6 +79,20 @@ class EvidencePolicy(BaseModel):
     """How long."""
 
 
+class ProbeSet(BaseModel):
+    """Prompts that a candidate answers before anybody hears it; all Guardrails that hold for it judge the answers."""
+
+    model_config = shape()
+
+    config_map_ref: ConfigMapReference
+    """The prompts, a JSON object a line: {"id": "threat-1", "prompt": "…"}, or with messages (role, content) instead of
+    prompt, and max_tokens (256); 500 prompts and 512 KiB at most."""
+    severity_at_least: Literal[2, 4, 6] = 4
+    """Answers with findings from this severity on are bad: low 2, medium 4, high 6."""
+    tolerance: Annotated[int, Field(ge=0, le=500)] = 0
+    """So many more bad answers than stable's are borne; with more, the candidate fails."""
+
+
 _OPEN = "(has(self.failurePolicy) && self.failurePolicy == 'Open')"
 _NEEDS_REFERRAL = " || ".join(
     f"(has(r.actions.{level}) && r.actions.{level}.exists(a, a in ['CrisisFlow', 'CrisisBanner']))"
@@ -132,10 +146,25 @@ class GuardrailSpec(BaseModel):
     """Signs that somebody has lost control over how much they play."""
     ladder: Annotated[tuple[Rung, ...], Field(max_length=16), ATOMIC] = ()
     """What follows from several findings."""
+    probe_set: ProbeSet | None = None
+    """Prompts that a candidate answers before anybody hears it; mode: monitor replays none."""
     evidence: EvidencePolicy = EvidencePolicy()
     """What is kept of a finding."""
     revoke_before: Sha256 | None = None
     """Hash of a policy: streams that began under it or an older one end at once."""
+
+
+class ProbeSetStatus(BaseModel):
+    """The prompts as they were read."""
+
+    model_config = shape()
+
+    key: DataKey
+    """Key of the ConfigMap that holds them."""
+    hash: Sha256
+    """Of their text."""
+    prompts: Annotated[int, Field(ge=1, le=500)]
+    """How many there are."""
 
 
 class GuardrailStatus(BaseModel):
@@ -153,6 +182,8 @@ class GuardrailStatus(BaseModel):
     """Gateways that cannot load it let answers pass."""
     revoke_before: Sha256 | None = None
     """Streams that began under the policy of this hash, or one loaded before it, end at once."""
+    probe_set: ProbeSetStatus | None = None
+    """The prompts that candidates answer, if they can be read."""
     conditions: Conditions = ()
     """Ready, DetectorsHealthy, Enforcing, Reconciling, Stalled."""
     guarantees: Annotated[dict[str, Literal["exact", "sentence", "monitor"]], max_properties(64)] = Field(

@@ -116,7 +116,7 @@ class SnapshotReport(BaseModel):
     run: Annotated[int, Field(ge=0)]
     """The deployment's count of rollouts."""
     step: Annotated[str, Field(max_length=16)]
-    """The weight, `shadow` before the first one, or `watch`."""
+    """The weight, `probe sets` or `shadow` before the first one, or `watch`."""
     verdict: Text = ""
     """Pass, Fail or Inconclusive, and why."""
     compared: Annotated[tuple[Text, ...], Field(max_length=8), ATOMIC] = ()

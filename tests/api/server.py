@@ -47,7 +47,7 @@ class Server:
             context.load_cert_chain(both)
         address = urlsplit(cluster["server"])
         assert address.hostname
-        self._connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=30, context=context)
+        self._connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=60, context=context)
 
     def close(self) -> None:
         """Close the connection."""
@@ -113,7 +113,7 @@ class Server:
 
     def first_event(self, path: str, name: str, after: str) -> Object:
         """The object in the first watch event of that name after a resourceVersion."""
-        query = {"watch": "true", "resourceVersion": after, "timeoutSeconds": "5"}
+        query = {"watch": "true", "resourceVersion": after, "timeoutSeconds": "60"}
         selected = urlencode({**query, "fieldSelector": f"metadata.name={name}"})
         self._connection.request("GET", f"{path}?{selected}", headers={"Accept": "application/json"})
         response = self._connection.getresponse()
@@ -146,8 +146,8 @@ def collection(obj: Object) -> str:
     return f"{root}{inside}/{kind.removesuffix('y') + 'ies' if kind.endswith('policy') else kind + 's'}"
 
 
-def until(attempt: Callable[[], Answer], seconds: float = 30.0) -> Answer:
-    """Ask again until the answer is ok; fails with the last answer's message."""
+def until(attempt: Callable[[], Answer], seconds: float = 180.0) -> Answer:
+    """Ask again until the answer is ok; fails with the last answer's message when even a busy server should have."""
     deadline = time.monotonic() + seconds
     while not (answer := attempt()).ok:
         assert time.monotonic() < deadline, answer.message

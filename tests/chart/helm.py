@@ -106,7 +106,7 @@ class Helm:
             input=json.dumps(values or {}),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
         )
 

@@ -19,10 +19,12 @@ VALUES = {"crds": {"install": False}, "operator": {"replicas": 0}, "gateway": {"
 @pytest.fixture
 def installed(helm: Helm, cluster: Server) -> Iterator[str]:
     """A release of the chart; what Helm printed."""
+    uninstall = ("uninstall", "chart-tests", f"--namespace={SYSTEM}", "--ignore-not-found")
+    helm.run(*uninstall, "--wait")  # of a run that was cut short
     done = helm.run("install", "chart-tests", str(CHART), f"--namespace={SYSTEM}", "--wait", values=VALUES)
     assert done.returncode == 0, done.stderr
     yield done.stdout
-    helm.run("uninstall", "chart-tests", f"--namespace={SYSTEM}", "--ignore-not-found")
+    helm.run(*uninstall)
 
 
 def _certificate(cluster: Server) -> dict[str, str]:

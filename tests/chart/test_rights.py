@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.server import Server, collection
+from tests.api.server import Answer, Server, collection, until
 from tests.chart.helm import SYSTEM, TEAMS, VALUE_SETS, Helm, Object, of_kind
 from understudy.domain.names import MASTER_KEY_SECRET
 
@@ -25,9 +25,27 @@ def mode(request: pytest.FixtureRequest, helm: Helm, cluster: Server) -> Iterato
     for obj in objects:
         answer = cluster.apply(obj, "understudy-chart-tests")
         assert answer.ok, answer.message
+    # The server's authorizer hears of roles a moment after they are stored or deleted.
+    until(lambda: _in_force(cluster, request.param))
     yield request.param
     for obj in objects:
         cluster.delete(obj)
+
+
+def _in_force(cluster: Server, mode: str) -> Answer:
+    """Whether each component has its rights as far as it must, and no further."""
+    everywhere = mode == "cluster-wide"
+    wanted = [
+        *((row, place, True) for row in WATCHED for place in TEAMS),
+        *((row, ELSEWHERE, everywhere) for row in WATCHED),
+        *((row, SYSTEM, True) for row in SYSTEM_RIGHTS),
+        *((row, "", True) for row in ASKING),
+        (("operator", "nodes", ("list",)), "", everywhere),
+    ]
+    off = [
+        (row, at) for row, at, may in wanted for verb in row[2] if _allowed(cluster, row[0], verb, row[1], at) != may
+    ]
+    return Answer(409 if off else 200, {"message": str(off)})
 
 
 def _account(component: str) -> str:
@@ -82,6 +100,12 @@ SYSTEM_RIGHTS = [
     ("operator", "pods", _READ),
     ("gateway", "secrets", _READ),
     ("gateway", "endpointslices.discovery.k8s.io", _READ),
+]
+# For the whole cluster.
+ASKING: list[tuple[str, str, tuple[str, ...]]] = [
+    ("gateway", "tokenreviews.authentication.k8s.io", ("create",)),
+    ("records", "tokenreviews.authentication.k8s.io", ("create",)),
+    ("records", "subjectaccessreviews.authorization.k8s.io", ("create",)),
 ]
 # In no mode and nowhere.
 NEVER = [
@@ -162,16 +186,15 @@ def test_the_master_key_is_the_only_secret_that_a_namespaced_operator_reads_in_t
     assert other == (mode == "cluster-wide")
 
 
-def test_tokens_are_reviewed_by_those_who_are_asked_and_nodes_read_by_a_cluster_wide_operator(
-    mode: str, cluster: Server
+@pytest.mark.parametrize(("component", "resource", "verb"), _table(ASKING))
+def test_those_who_are_asked_ask_whose_a_token_is_and_records_who_may_read_them(
+    mode: str, cluster: Server, component: str, resource: str, verb: str
 ) -> None:
-    for component in ("gateway", "records"):
-        assert _allowed(cluster, component, "create", "tokenreviews.authentication.k8s.io", "")
+    assert _allowed(cluster, component, verb, resource, "")
+
+
+def test_nodes_are_read_by_a_cluster_wide_operator(mode: str, cluster: Server) -> None:
     assert _allowed(cluster, "operator", "list", "nodes", "") == (mode == "cluster-wide")
-
-
-def test_records_ask_who_may_read_them(mode: str, cluster: Server) -> None:
-    assert _allowed(cluster, "records", "create", "subjectaccessreviews.authorization.k8s.io", "")
 
 
 def _child(kind: str, version: str, spec: Any) -> Object:

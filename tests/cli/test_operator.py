@@ -109,15 +109,16 @@ async def test_on_a_real_cluster_it_leads_and_on_sigterm_it_releases_the_lease(k
     command = [sys.executable, "-m", "understudy.cli.main", *words.split()]
     process = subprocess.Popen(command)  # noqa: ASYNC220 - started once, before anything else is awaited
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         holder = ""
         while not holder:
             assert process.poll() is None, f"it ended with {process.returncode}"
             assert time.monotonic() < deadline, "it never came to lead"
             page = await api.list_page(Scope(LEASE, namespace))
             holder = next((lease["spec"].get("holderIdentity", "") for lease in page.items), "")
+            await asyncio.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 30) == 0
+        assert await asyncio.to_thread(process.wait, 120) == 0
         lease = await api.get(LEASE, namespace, "understudy-operator")
         assert lease["spec"]["holderIdentity"] == ""
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import PATIENCE, Cluster
 from tests.e2e.stage import Stage
 
 pytestmark = pytest.mark.cluster
@@ -38,7 +38,7 @@ class Kubectl:
         """The same of any kubectl command; the cluster comes from KUBECONFIG, as for most people."""
         variables = {**os.environ, "PATH": self.path, "KUBECONFIG": f"/nowhere{os.pathsep}{self.kubeconfig}"}
         done = subprocess.run(
-            [self.kubectl, *words], env=variables, capture_output=True, text=True, timeout=120, check=False
+            [self.kubectl, *words], env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         return done.returncode, done.stdout, done.stderr
 

@@ -53,7 +53,7 @@ class Repository:
         self.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         ports = {"selector": LABELS, "ports": [{"port": 8080}]}
         self.cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": ports})
-        self.cluster.kubectl("-n", self.namespace, "wait", "--for=condition=Ready", "pod/git", "--timeout=90s")
+        self.cluster.kubectl("-n", self.namespace, "wait", "--for=condition=Ready", "pod/git", "--timeout=150s")
         self._run(
             "git init -q --bare -b main models.git && git clone -q models.git work && cd work"
             " && git config user.name tests && git config user.email tests@example.com"
@@ -103,28 +103,29 @@ class Application:
             }
         )
 
-    def delete(self, within: float = 120) -> None:
+    def delete(self) -> None:
         """Delete it and wait until it is gone, and so all that it made."""
         self.cluster.delete("application", self.name, NAMESPACE)
-        eventually("the Application is gone", lambda: self._get() is None, within)
+        eventually("the Application is gone", lambda: self._get() is None)
 
     def status(self) -> dict[str, Any]:
         """Its status; empty while there is none."""
         return dict((self._get() or {}).get("status", {}))
 
-    def becomes(self, health: str, commit: str, within: float) -> None:
+    def becomes(self, health: str, commit: str) -> None:
         """Wait until it is in sync with a commit, and of that health."""
-
-        def probe() -> bool:
-            status = self.status()
-            sync = status.get("sync", {})
-            return (sync.get("status"), sync.get("revision"), status["health"]["status"]) == ("Synced", commit, health)
-
+        what = f"Application {self.name} is Synced to {commit[:8]} and {health}"
         try:
-            eventually(f"Application {self.name} is Synced to {commit[:8]} and {health}", probe, within, every=1)
+            eventually(what, lambda: self.is_at(health, commit), every=1)
         except AssertionError:
             print(json.dumps(self.status(), indent=1))
             raise
+
+    def is_at(self, health: str, commit: str) -> bool:
+        """Whether it is now in sync with a commit, and of that health."""
+        status = self.status()
+        sync = status.get("sync", {})
+        return (sync.get("status"), sync.get("revision"), status["health"]["status"]) == ("Synced", commit, health)
 
     def health(self, kind: str) -> dict[str, str]:
         """Health and message of the one resource of a kind, as the command line and the web interface show them."""

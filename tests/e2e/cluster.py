@@ -12,6 +12,10 @@ from tests.api.server import Server
 
 T = TypeVar("T")
 
+# Seconds that a test waits for what has to happen at all: nobody promises how fast, and the machine may be busy with
+# three other tests. What is promised in seconds is asserted beside the waiting.
+PATIENCE = 180.0
+
 PATHS: Mapping[str, str] = {
     "application": "/apis/argoproj.io/v1alpha1/namespaces/{ns}/applications",
     "deployment": "/apis/apps/v1/namespaces/{ns}/deployments",
@@ -27,6 +31,7 @@ PATHS: Mapping[str, str] = {
     "rtable": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/routingtables",
     "secret": "/api/v1/namespaces/{ns}/secrets",
     "service": "/api/v1/namespaces/{ns}/services",
+    "serviceaccount": "/api/v1/namespaces/{ns}/serviceaccounts",
 }
 
 
@@ -107,7 +112,7 @@ class Cluster:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         if check and done.returncode:
@@ -128,7 +133,7 @@ class Cluster:
                 running.terminate()
 
 
-def eventually(what: str, probe: Callable[[], T | None], within: float, every: float = 0.25) -> T:
+def eventually(what: str, probe: Callable[[], T | None], within: float = PATIENCE, every: float = 0.25) -> T:
     """Wait until `probe` returns something true; fail after `within` seconds, saying what was awaited.
 
     A probe that raises is asked again (the API server may be away on purpose); its last error is named.

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import authority
+from local import tools
+from tests.e2e.__main__ import prepare
 from tests.e2e.cluster import Cluster, eventually
-from tests.e2e.installation import DATA_URL, Installation, create_key, install
+from tests.e2e.installation import DATA_URL, Installation, create_key
 from tests.e2e.stage import Stage
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,8 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="session")
 def cluster(kubeconfig: str) -> Iterator[Cluster]:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "understudy"
-    with contextlib.closing(Cluster(kubeconfig, str(cache / "bin" / "kubectl"))) as reached:
+    with contextlib.closing(Cluster(kubeconfig, str(tools.path("kubectl")))) as reached:
         yield reached
 
 
@@ -37,8 +37,7 @@ def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
             subprocess.run([sys.executable, "-m", "local", "images"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
-            authority.ensure(cluster)
-            install()
+            prepare(cluster)
             made.touch(mode=0o600)
             made.write_text(create_key(cluster, "e2e"))
     return Installation(DATA_URL, made.read_text())
@@ -50,7 +49,9 @@ def stage(installation: Installation, cluster: Cluster, request: pytest.FixtureR
     # Workers run the cases of one test side by side, and what tells them apart may lie behind the cut.
     name = f"e2e-{slug}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:7]}"
     cluster.delete("namespace", name)
-    eventually(f"namespace {name} is gone", lambda: cluster.get("namespace", name) is None, within=120)
+    eventually(f"namespace {name} is gone", lambda: cluster.get("namespace", name) is None)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    # Before there is one, no pod is admitted that a test makes itself.
+    eventually("the namespace has its account", lambda: cluster.get("serviceaccount", "default", name))
     yield Stage(cluster, name, installation.base_url, installation.key)
     cluster.delete("namespace", name)

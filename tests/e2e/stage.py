@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.e2e.cluster import Cluster, eventually
+from tests.e2e.cluster import PATIENCE, Cluster, eventually
 
 SIM_IMAGE = "understudy:dev"
 ENGINE_IMAGE = "understudy-vllm:dev"
@@ -95,7 +95,7 @@ class Stage:
             "spec": {k: v for k, v in whole.items() if v is not None},
         }
 
-    def serving(self, name: str, *args: str, within: float = 90, **spec: Any) -> str:
+    def serving(self, name: str, *args: str, within: float = PATIENCE, **spec: Any) -> str:
         """A Model and a ModelDeployment that serves; returns its stable revision."""
         self.model(name)
         self.deployment(name, *args, **spec)
@@ -126,7 +126,7 @@ class Stage:
             {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json", **(fields or {})},
         )
         try:
-            answer = urllib.request.urlopen(request, timeout=30)
+            answer = urllib.request.urlopen(request, timeout=PATIENCE)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
@@ -155,7 +155,9 @@ class Stage:
         """One condition of the status; empty while there is none."""
         return next((c for c in self.status(name).get("conditions", ()) if c["type"] == kind), {})
 
-    def becomes(self, name: str, what: str, when: Callable[[dict[str, Any]], object], within: float) -> dict[str, Any]:
+    def becomes(
+        self, name: str, what: str, when: Callable[[dict[str, Any]], object], within: float = PATIENCE
+    ) -> dict[str, Any]:
         """Wait until the status satisfies `when`; returns that status."""
 
         def probe() -> dict[str, Any] | None:
@@ -168,7 +170,7 @@ class Stage:
             self.explain(name)
             raise
 
-    def becomes_ready(self, name: str, within: float = 90) -> str:
+    def becomes_ready(self, name: str, within: float = PATIENCE) -> str:
         """Wait for Ready=True at the present generation; returns the stable revision."""
         generation = (self.cluster.get("mdep", name, self.namespace) or {})["metadata"]["generation"]
         status = self.becomes(
@@ -179,7 +181,7 @@ class Stage:
         )
         return str(status["stable"])
 
-    def phase(self, name: str, *phases: str, within: float = 60) -> dict[str, Any]:
+    def phase(self, name: str, *phases: str, within: float = PATIENCE) -> dict[str, Any]:
         """Wait for one of the phases; returns the status."""
         return self.becomes(name, f"phase {' or '.join(phases)}", lambda s: s.get("phase") in phases, within)
 

@@ -40,11 +40,13 @@ def off_share(records: list[Record], revision: str, weight: int) -> str:
 def assert_share(traffic: Traffic, revision: str, weight: int) -> None:
     """`revision` has its share of new conversations.
 
-    One sample in a thousand lies outside by chance alone, and the next one then does not; a split that is wrong is
-    wrong again.
+    One sample in a thousand lies outside by chance alone, three in a row do so once in a thousand million; a split
+    that is wrong is wrong each time.
     """
-    if first := off_share(traffic.burst(IDS), revision, weight):
-        assert not off_share(traffic.burst(IDS), revision, weight), f"twice, at first {first}"
+    off: list[str] = []
+    while len(off) < 3 and (wrong := off_share(traffic.burst(IDS), revision, weight)):
+        off.append(wrong)
+    assert len(off) < 3, off
 
 
 def test_canary_under_load_by_steps(stage: Stage) -> None:
@@ -53,7 +55,7 @@ def test_canary_under_load_by_steps(stage: Stage) -> None:
     rollout = {**FAST_ROLLOUT, "steps": held_at(10, 50, 100), "drain": "120s"}
     v1 = stage.serving("story", *args, "--seed=1", replicas=2, rollout=rollout)
     with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=4) as traffic:
-        eventually("answers flow", lambda: sum(r.done for r in traffic.records) > 40, within=30)
+        eventually("answers flow", lambda: sum(r.done for r in traffic.records) > 40)
 
         # When the spec asks for v2
         stage.mark("rollout")
@@ -63,7 +65,6 @@ def test_canary_under_load_by_steps(stage: Stage) -> None:
                 "story",
                 f"{weight} % programmed",
                 programmed_at(weight),
-                within=90,
             )
             v2 = status["candidate"]
             # Then at each step its share of new conversations is the weight
@@ -78,7 +79,7 @@ def test_canary_under_load_by_steps(stage: Stage) -> None:
             )
 
         # Then v2 is promoted and serves alone
-        assert stage.becomes_ready("story", within=120) == v2
+        assert stage.becomes_ready("story") == v2
         stage.elapsed("rollout")
     print(traffic.report())
     assert traffic.failed() == []
@@ -87,21 +88,25 @@ def test_canary_under_load_by_steps(stage: Stage) -> None:
     assert max((r.ended or 0) - r.sent for r in traffic.records) > 30
 
     # and the old pool is drained and gone, its snapshot kept
-    stage.phase("story", "Stable", within=60)
-    eventually("the old pool is gone", lambda: not stage.pods("story", v1), within=150)
-    states = {s["spec"]["revision"]: s["status"]["state"] for s in stage.cluster.list("msnap", stage.namespace)}
-    assert states == {v1: "Promoted", v2: "Promoted"}
+    stage.phase("story", "Stable")
+    eventually("the old pool is gone", lambda: not stage.pods("story", v1))
+    eventually("both are recorded", lambda: states(stage) == {v1: "Promoted", v2: "Promoted"})
+
+
+def states(stage: Stage) -> dict[str, str]:
+    """What became of each revision, by its snapshot."""
+    return {s["spec"]["revision"]: s["status"]["state"] for s in stage.cluster.list("msnap", stage.namespace)}
 
 
 def test_immediate_takes_over_at_once_and_is_watched(stage: Stage) -> None:
-    rollout = {"strategy": "Immediate", "watch": "3s", "drain": "30s"}
+    rollout = {"strategy": "Immediate", "watch": "10s", "drain": "30s"}
     v1 = stage.serving("story", "--seed=1", rollout=rollout)
     with Traffic(stage.base_url, stage.key, stage.served("story"), streams=4) as traffic:
         stage.deployment("story", "--seed=2", rollout=rollout)
-        stage.phase("story", "Watching", within=60)
+        stage.phase("story", "Watching")
         v2 = stage.becomes_ready("story")
         assert v2 != v1
-        eventually("the old pool is gone", lambda: not stage.pods("story", v1), within=90)
+        eventually("the old pool is gone", lambda: not stage.pods("story", v1))
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []
@@ -116,11 +121,10 @@ def test_a_newer_spec_in_mid_flight_goes_through_stable(stage: Stage) -> None:
             "story",
             "50 % programmed",
             programmed_at(50),
-            within=60,
         )
         v2 = status["candidate"]
         stage.deployment("story", "--seed=3", rollout=dict(FAST_ROLLOUT))
-        v3 = stage.becomes_ready("story", within=120)
+        v3 = stage.becomes_ready("story")
         assert len({v1, v2, v3}) == 3
     print(traffic.report())
     assert traffic.failed() == []
@@ -138,17 +142,16 @@ def test_abort_goes_back_and_retry_starts_again(stage: Stage) -> None:
             "story",
             "50 % programmed",
             programmed_at(50),
-            within=60,
         )
         stage.ask("story", "abort")
-        status = stage.phase("story", "RolledBack", within=60)
+        status = stage.phase("story", "RolledBack")
         assert status["stable"] == v1
         assert [f["class"] for f in status["failed"]] == ["Aborted"]
         # An abort with nothing in progress changes nothing.
         stage.ask("story", "abort;again")
-        stage.becomes("story", "the verb is noted", lambda s: s.get("lastHandledRequest") == "abort;again", within=20)
+        stage.becomes("story", "the verb is noted", lambda s: s.get("lastHandledRequest") == "abort;again")
         assert stage.status("story")["phase"] == "RolledBack"
         stage.ask("story", "retry")
-        stage.phase("story", "Preparing", "Canary", within=30)
+        stage.phase("story", "Preparing", "Canary")
     assert traffic.failed() == []
     assert traffic.truncated() == []

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from local.faults import apiserver_stopped, kill_process_in_pod
 from tests.e2e.cluster import eventually
-from tests.e2e.installation import SYSTEM, epoch, gateways, leader, operators, settled
+from tests.e2e.installation import SYSTEM, acquired, epoch, gateways, leader, operators, settled
 from tests.e2e.stage import FAST_ROLLOUT, Stage
 from tests.load.traffic import Traffic, flips
 
@@ -32,7 +33,7 @@ def rollout(stage: Stage) -> str:
 def begin(stage: Stage, rollout: Mapping[str, Any] = ROLLOUT) -> str:
     """Ask for v2 and wait for its first share; returns its revision."""
     stage.deployment("story", *SLOW, "--seed=2", replicas=2, rollout=rollout)
-    return str(stage.phase("story", "Canary", within=60)["candidate"])
+    return str(stage.phase("story", "Canary")["candidate"])
 
 
 def uid(stage: Stage, pod: str) -> str:
@@ -46,12 +47,14 @@ def test_leading_operator_dies(stage: Stage, rollout: str, signal: str) -> None:
     with Traffic(stage.base_url, stage.key, stage.served("story"), streams=20, long_streams=4) as traffic:
         v2 = begin(stage)
         before = epoch(stage.cluster)
-        stage.mark("takeover")
         kill_process_in_pod(uid(stage, leader(stage.cluster)), "operator", f"SIG{signal}")
-        # Another process takes over: the Lease runs 10 s, so within 15 s of a SIGKILL.
-        eventually("another operator leads", lambda: epoch(stage.cluster) > before, within=30, every=0.2)
-        assert stage.elapsed("takeover") <= 15
-        assert stage.becomes_ready("story", within=150) == v2
+        killed = datetime.now(UTC)
+        # Another process takes over: the Lease runs 10 s, so within 15 s of a SIGKILL, by its own time.
+        eventually("another operator leads", lambda: epoch(stage.cluster) > before)
+        takeover = (acquired(stage.cluster) - killed).total_seconds()
+        print(f"takeover: {takeover:.2f} s")
+        assert takeover <= 15
+        assert stage.becomes_ready("story") == v2
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []
@@ -69,16 +72,18 @@ def test_a_gateway_dies(stage: Stage, rollout: str, signal: str) -> None:
             at = time.monotonic()
             kill_process_in_pod(uid(stage, victim), "gateway", "SIGKILL")
             after = time.monotonic()
+            eventually("its endpoint is taken away", lambda: victim not in gateways(stage.cluster), every=0.1)
+            gone = time.monotonic()
         else:
             stage.cluster.delete("pod", victim, SYSTEM)
-        assert stage.becomes_ready("story", within=180) == v2
+        assert stage.becomes_ready("story") == v2
     print(traffic.report())
     if signal == "KILL":
         # What had begun on the killed gateway is lost; until its endpoint is taken away, connections are refused.
         cut = traffic.truncated()
         assert all(r.sent <= after for r in cut)
         assert len(cut) <= 24
-        assert all(at - 1 <= (r.ended or 0) <= at + 10 for r in traffic.failed())
+        assert all(at - 1 <= (r.ended or 0) <= max(at + 10, gone + 5) for r in traffic.failed())
     else:
         assert traffic.failed() == []
         assert traffic.truncated() == []
@@ -93,8 +98,8 @@ def test_api_server_is_away_for_30_seconds(stage: Stage, rollout: str) -> None:
         v2 = begin(stage, {**ROLLOUT, "steps": steps})
         with apiserver_stopped(30):
             pass
-        eventually("the API server answers", lambda: stage.cluster.list("node"), within=90)
-        assert stage.becomes_ready("story", within=200) == v2
+        eventually("the API server answers", lambda: stage.cluster.list("node"))
+        assert stage.becomes_ready("story", within=240) == v2
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []

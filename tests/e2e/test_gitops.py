@@ -84,31 +84,31 @@ def test_argo_cd_and_the_operator_do_not_fight(stage: Stage, repository: Reposit
 
     commit = repository.commit("The first", content("--seed=1"))
     application.create(repository)
-    application.becomes("Healthy", commit, within=120)
+    application.becomes("Healthy", commit)
     v1 = stage.becomes_ready("story")
 
     # and self-heal: what somebody changes by hand is undone
     stage.cluster.patch("mdep", "story", stage.namespace, {"spec": {"rollout": {"watch": "7s"}}})
-    eventually("the change is undone", lambda: watch_of(stage) == ROLLOUT["watch"], within=60)
+    eventually("the change is undone", lambda: watch_of(stage) == ROLLOUT["watch"])
 
     with Traffic(stage.base_url, stage.key, stage.served("story"), streams=6) as traffic:
         # When a commit asks for v2
         stage.mark("from the push to the canary")
         commit = repository.commit("The second", content("--seed=2"))
         # Then a canary starts by itself, and the Application is Progressing until v2 serves
-        v2 = stage.phase("story", "Canary", within=90)["candidate"]
-        stage.elapsed("from the push to the canary")
-        application.becomes("Progressing", commit, within=30)
-        assert stage.becomes_ready("story", within=120) == v2 != v1
-        application.becomes("Healthy", commit, within=30)
+        v2 = progresses(stage, application, commit)
+        assert stage.becomes_ready("story") == v2 != v1
+        application.becomes("Healthy", commit)
         pods = {pod["metadata"]["uid"] for pod in stage.pods("story", v2)}
 
         # When a commit asks for v3, which dies when it has conversations
         bad = repository.commit("The third", content("--seed=3", DIES_LATER))
         # Then it is turned back, and the Application says so while it is in sync
-        (failed,) = stage.phase("story", "RolledBack", within=150)["failed"]
+        (failed,) = stage.phase("story", "RolledBack")["failed"]
         v3 = failed["revision"]
-        application.becomes("Degraded", bad, within=30)
+        application.becomes("Degraded", bad)
+        # and when the last of it is gone, nothing is left to do
+        eventually("v3 has left", lambda: not stage.pods("story", v3) and v3 not in look(stage, application).shares)
     print(traffic.report())
     assert traffic.failed() == []
     assert shares(traffic.records)[v3] > 0
@@ -138,7 +138,7 @@ def test_argo_cd_and_the_operator_do_not_fight(stage: Stage, repository: Reposit
     stage.mark("from the action to the start")
     application.run_action("retry", "ModelDeployment", "story")
     # Then v3 starts again, with the spec and the Application as they were
-    assert stage.phase("story", "Preparing", "Canary", within=30)["candidate"] == v3
+    assert stage.phase("story", "Preparing", "Canary")["candidate"] == v3
     stage.elapsed("from the action to the start")
     assert look(stage, application).generation == first.generation
     assert application.status()["sync"]["status"] == "Synced"
@@ -148,7 +148,7 @@ def test_argo_cd_and_the_operator_do_not_fight(stage: Stage, repository: Reposit
     reverted = repository.revert()
     # Then all is well on v2, whose pods never stopped
     stage.mark("from the revert's push to Healthy")
-    application.becomes("Healthy", reverted, within=120)
+    application.becomes("Healthy", reverted)
     stage.elapsed("from the revert's push to Healthy")
     assert stage.becomes_ready("story") == v2
     assert pods == {pod["metadata"]["uid"] for pod in stage.pods("story", v2)}
@@ -158,9 +158,26 @@ def test_argo_cd_and_the_operator_do_not_fight(stage: Stage, repository: Reposit
     application.delete()
     stage.elapsed("until the Application is gone")
     # Then only the records of the three revisions are left
-    eventually("all is gone", lambda: set(left(stage)) <= {"modelsnapshot"}, within=120, every=1)
+    eventually("all is gone", lambda: set(left(stage)) <= {"modelsnapshot"}, every=1)
     kept = {snapshot["spec"]["revision"] for snapshot in stage.cluster.list("msnap", stage.namespace)}
     assert kept == {v1, v2, v3}
+
+
+def progresses(stage: Stage, application: Application, commit: str) -> str:
+    """Wait until there was a canary and the Application of that commit was Progressing, in any order; the candidate."""
+    candidate, said = "", False
+
+    def probe() -> bool:
+        nonlocal candidate, said
+        said = said or application.is_at("Progressing", commit)
+        status = stage.status("story")
+        if status["phase"] == "Canary" and not candidate:
+            candidate = str(status["candidate"])
+            stage.elapsed("from the push to the canary")
+        return said and bool(candidate)
+
+    eventually("a canary, and the Application is Progressing", probe)
+    return candidate
 
 
 def watch_of(stage: Stage) -> str:

@@ -49,7 +49,7 @@ def states(stage: Stage) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     return dict(status), {c["type"]: c for c in status.get("conditions", ())}
 
 
-def enforced(stage: Stage, within: float = 60) -> dict[str, Any]:
+def enforced(stage: Stage) -> dict[str, Any]:
     """Wait until all gateways enforce the Guardrail as it is now; its status."""
 
     def probe() -> dict[str, Any] | None:
@@ -59,7 +59,7 @@ def enforced(stage: Stage, within: float = 60) -> dict[str, Any]:
             status if all(conditions.get(kind, {}).get("status") == "True" for kind in ("Ready", "Enforcing")) else None
         )
 
-    return eventually("the Guardrail is enforced", probe, within)
+    return eventually("the Guardrail is enforced", probe)
 
 
 def both(stage: Stage) -> list[Reply]:
@@ -103,13 +103,13 @@ def test_what_a_guardrail_forbids_reaches_nobody_and_edits_hold_at_once(stage: S
         ready = states(stage)[1].get("Ready", {})
         return ready.get("status") == "False" and "word" in ready.get("message", "")
 
-    eventually("the Guardrail's status says what is wrong", refused, within=30)
+    eventually("the Guardrail's status says what is wrong", refused)
     for reply in both(stage):
         assert FORBIDDEN not in reply.text
 
     # When it is deleted, Then answers come as they are
     stage.cluster.delete("guardrail", GUARD, stage.namespace)
-    eventually("answers are whole", lambda: all(FORBIDDEN in "".join(said(r)) for r in both(stage)), within=60)
+    eventually("answers are whole", lambda: all(FORBIDDEN in "".join(said(r)) for r in both(stage)))
 
 
 def said(reply: Reply) -> list[str]:

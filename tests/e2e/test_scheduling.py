@@ -10,7 +10,7 @@ from tests.e2e.cluster import Cluster, eventually
 from tests.e2e.stage import FAST_ROLLOUT, Stage
 from tests.load.traffic import Traffic
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 GPU = "nvidia.com/gpu"
 ONE_L4: dict[str, Any] = {"resource": GPU, "count": 1, "products": ["NVIDIA-L4"], "minMemory": "20Gi"}
@@ -55,7 +55,6 @@ def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(
             "story",
             "InsufficientGPU",
             lambda s: any(c["type"] == "Stalled" and c["reason"] == "InsufficientGPU" for c in s["conditions"]),
-            within=60,
         )
         # Then v1 is untouched and nothing is branded
         assert {p["metadata"]["uid"] for p in gpus.pods("story", v1)} == before
@@ -64,7 +63,7 @@ def test_too_few_gpus_leave_stable_untouched_and_it_goes_on_when_there_are_more(
         # When GPUs appear
         give_gpus(gpus.cluster, 6)
         # Then it goes on by itself
-        v2 = gpus.becomes_ready("story", within=120)
+        v2 = gpus.becomes_ready("story")
         assert v2 != v1
     print(traffic.report())
     assert traffic.failed() == []
@@ -78,19 +77,17 @@ def test_without_a_free_gpu_one_of_two_makes_way_and_the_rollout_goes_to_its_end
     with Traffic(gpus.base_url, gpus.key, gpus.served("story"), streams=8) as traffic:
         # When v2 is wanted on as many
         gpus.deployment("story", "--seed=2", replicas=2, accelerator=ONE_L4, rollout=rollout)
-        said = gpus.becomes("story", "no place", lambda s: "no node has a free NVIDIA-L4" in s["plan"], within=30)[
-            "plan"
-        ]
+        said = gpus.becomes("story", "no place", lambda s: "no node has a free NVIDIA-L4" in s["plan"])["plan"]
         assert f"1 of 2 pods of {v1} makes way while the rest carry the load" in said
         # Then one pod of v1 makes way, never both, until v2 is stable
-        status = gpus.phase("story", "Canary", within=120)
+        status = gpus.phase("story", "Canary")
         v2 = status["candidate"]
         kept = [p for p in gpus.pods("story", v1) if "deletionTimestamp" not in p["metadata"]]
         assert (len(kept), len(gpus.pods("story", v2))) == (1, 1)
-        assert gpus.becomes_ready("story", within=180) == v2
+        assert gpus.becomes_ready("story") == v2
     # And v2 has both GPUs
-    eventually("v1 has left", lambda: not gpus.pods("story", v1), within=60)
-    assert len(gpus.pods("story", v2)) == 2
+    eventually("v1 has left", lambda: not gpus.pods("story", v1))
+    eventually("v2 has taken its place", lambda: len(gpus.pods("story", v2)) == 2)
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []
@@ -103,12 +100,12 @@ def test_a_candidate_that_fails_gives_its_gpu_back(gpus: Stage) -> None:
     with Traffic(gpus.base_url, gpus.key, gpus.served("story"), streams=8) as traffic:
         # When v2 borrows one of them and crashes
         gpus.deployment("story", "--crash=now", replicas=2, accelerator=ONE_L4, rollout=rollout)
-        status = gpus.phase("story", "RolledBack", within=150)
+        status = gpus.phase("story", "RolledBack")
         # Then v1 has both again
         assert status["stable"] == v1
         assert [f["reason"] for f in status["failed"]] == ["EngineCrash"]
-        gpus.becomes("story", "both pods of v1 ready", lambda s: s["readyReplicas"] == s["replicas"] == 2, within=120)
-        assert len(gpus.pods("story", v1)) == 2
+        gpus.becomes("story", "both pods of v1 ready", lambda s: s["readyReplicas"] == s["replicas"] == 2)
+        eventually("v1 has its two pods", lambda: len(gpus.pods("story", v1)) == 2)
     print(traffic.report())
     assert traffic.failed() == []
     assert traffic.truncated() == []
@@ -121,7 +118,7 @@ def test_eviction_and_a_drained_node_brand_nothing(stage: Stage) -> None:
     v1 = stage.serving("story", "--seed=1", replicas=2, rollout=rollout)
     with Traffic(stage.base_url, stage.key, stage.served("story"), streams=8) as traffic:
         stage.deployment("story", "--seed=2", replicas=2, rollout=rollout)
-        status = stage.phase("story", "Canary", within=60)
+        status = stage.phase("story", "Canary")
         v2 = status["candidate"]
         (node,) = stage.cluster.list("node")
         name = node["metadata"]["name"]
@@ -133,12 +130,11 @@ def test_eviction_and_a_drained_node_brand_nothing(stage: Stage) -> None:
             eventually(
                 "the replacement is Pending",
                 lambda: any(p["status"]["phase"] == "Pending" for p in stage.pods("story", v2)),
-                within=90,
             )
         finally:
             stage.cluster.patch("node", name, "", {"spec": {"unschedulable": None}})
         # Then the rollout goes on to its end
-        assert stage.becomes_ready("story", within=150) == v2
+        assert stage.becomes_ready("story") == v2
     print(traffic.report())
     assert v1 != v2
     assert stage.status("story").get("failed", []) == []

@@ -59,12 +59,10 @@ def test_upgrade_leaves_every_pod_as_it_is(stage: Stage) -> None:
             settled(stage.cluster)
             assert images(stage) == {"understudy:dev"}
             for name in ("story", "plain"):
-                stage.becomes_ready(name, within=60)
+                stage.becomes_ready(name)
             # An edit that starts no pod shows that it reconciles.
             stage.deployment("story", replicas=2, servedNames=[stage.served("story"), stage.served("story-two")])
-            stage.becomes(
-                "story", "the new name", lambda s: stage.served("story-two") in s.get("servedNames", ()), within=60
-            )
+            stage.becomes("story", "the new name", lambda s: stage.served("story-two") in s.get("servedNames", ()))
     finally:
         install()
     # Then pods and revisions are the same

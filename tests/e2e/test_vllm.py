@@ -7,7 +7,8 @@ import openai
 import pytest
 
 from tests.e2e import authority
-from tests.e2e.installation import SYSTEM
+from tests.e2e.cluster import PATIENCE
+from tests.e2e.installation import SYSTEM, gateways
 from tests.e2e.stage import ENGINE_IMAGE, Stage
 from tests.load.traffic import Traffic, flips
 
@@ -18,7 +19,7 @@ ENGINE: dict[str, Any] = {
     "image": ENGINE_IMAGE,
     "args": ["--enforce-eager", "--dtype=float32", "--max-model-len=256"],
     "env": [{"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"}],
-    "startupTimeout": "5m",
+    "startupTimeout": "10m",
     "shutdownTimeout": "60s",
 }
 SPEC: dict[str, Any] = {
@@ -40,7 +41,7 @@ request = urllib.request.Request(
     data=json.dumps(body).encode(),
     headers={"Authorization": "Bearer " + os.environ["KEY"], "Content-Type": "application/json"},
 )
-print(urllib.request.urlopen(request, timeout=60).read().decode())
+print(urllib.request.urlopen(request, timeout=180).read().decode())
 """
 
 
@@ -50,10 +51,10 @@ def test_real_vllm_answers_and_two_seeds_are_rolled_out(stage: Stage) -> None:
     stage.model("tiny-b", "/models/tiny-b")
     stage.cluster.apply(authority.pair(stage.cluster, "engines", stage.namespace))
     stage.deployment("tiny", modelRef={"name": "tiny-a"}, **SPEC)
-    first = stage.becomes_ready("tiny", within=300)
+    first = stage.becomes_ready("tiny", within=500)
 
     # Then the official client gets an answer, whole and streamed, from outside
-    client = openai.OpenAI(base_url=f"{stage.base_url}/v1", api_key=stage.key, timeout=60, max_retries=0)
+    client = openai.OpenAI(base_url=f"{stage.base_url}/v1", api_key=stage.key, timeout=PATIENCE, max_retries=0)
     messages: Any = [{"role": "user", "content": "Once upon a time"}]
     whole = client.chat.completions.create(model=stage.served("tiny"), messages=messages, max_tokens=12, temperature=0)
     assert whole.model == stage.served("tiny")
@@ -69,9 +70,9 @@ def test_real_vllm_answers_and_two_seeds_are_rolled_out(stage: Stage) -> None:
     assert streamed == said_by_a
 
     # and from inside the cluster, and nobody without a key
-    (gateway, *_) = stage.cluster.list("pod", SYSTEM, "app.kubernetes.io/component=gateway")
+    (gateway, *_) = gateways(stage.cluster)
     inside = stage.cluster.kubectl(
-        *("-n", SYSTEM, "exec", gateway["metadata"]["name"], "--"),
+        *("-n", SYSTEM, "exec", gateway, "--"),
         *("env", f"KEY={stage.key}", "python3", "-c", INSIDE, stage.served("tiny")),
     )
     assert json.loads(inside)["choices"][0]["message"]["content"]
@@ -82,7 +83,7 @@ def test_real_vllm_answers_and_two_seeds_are_rolled_out(stage: Stage) -> None:
     with Traffic(stage.base_url, stage.key, stage.served("tiny"), streams=4, tokens=4) as traffic:
         speaking_tls = {**ENGINE, "tls": {"secretRef": {"name": "engines"}, "requireClientCertificate": True}}
         stage.deployment("tiny", modelRef={"name": "tiny-b"}, **{**SPEC, "engine": speaking_tls})
-        second = stage.becomes_ready("tiny", within=400)
+        second = stage.becomes_ready("tiny", within=500)
     print(traffic.report())
 
     # Then it is another revision with another voice, and nobody was cut off
@@ -100,11 +101,11 @@ def test_an_engine_with_other_weights_than_named_never_gets_traffic(stage: Stage
     # Given weights that the engine cannot hold to: it is told to pass for a longer context than it has
     stage.model("tiny-a", "/models/tiny-a")
     stage.deployment("tiny", modelRef={"name": "tiny-a"}, **SPEC)
-    first = stage.becomes_ready("tiny", within=300)
+    first = stage.becomes_ready("tiny", within=500)
     # When the second revision names weights that are not in the image
     stage.model("nowhere", "/models/nowhere")
     stage.deployment("tiny", modelRef={"name": "nowhere"}, **SPEC)
     # Then it goes back, and says that the engine did not start
-    status = stage.phase("tiny", "RolledBack", within=300)
+    status = stage.phase("tiny", "RolledBack", within=500)
     assert status["stable"] == first
     assert status["failed"][0]["reason"] == "EngineCrash"

@@ -39,7 +39,7 @@ def test_a_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     deaths = Deaths()
     thread = KopfThread(lambda _work: None, (), deaths)
     thread.start()
-    assert deaths.said.get(timeout=30) == "Kopf failed: RuntimeError('the CRD was deleted')"
+    assert deaths.said.get(timeout=120) == "Kopf failed: RuntimeError('the CRD was deleted')"
     thread.stop()
 
 
@@ -51,7 +51,7 @@ def test_an_end_that_nobody_asked_for_is_told(monkeypatch: pytest.MonkeyPatch) -
     deaths = Deaths()
     thread = KopfThread(lambda _work: None, (), deaths)
     thread.start()
-    assert deaths.said.get(timeout=30) == "Kopf ended by itself"
+    assert deaths.said.get(timeout=120) == "Kopf ended by itself"
     thread.stop()
 
 
@@ -60,14 +60,14 @@ def test_an_end_that_was_asked_for_is_not_told(monkeypatch: pytest.MonkeyPatch) 
 
     async def waiting(stop_flag: threading.Event, **_: Any) -> None:
         running.set()
-        stop_flag.wait(30)
+        stop_flag.wait(120)
 
     pretend(monkeypatch, waiting)
     deaths = Deaths()
     thread = KopfThread(lambda _work: None, (), deaths)
     thread.start()
-    assert running.wait(30)
-    thread.stop(30)
+    assert running.wait(120)
+    thread.stop(120)
     assert deaths.said.empty()
 
 
@@ -84,7 +84,7 @@ from understudy.handlers.thread import KopfThread
 thread = KopfThread(lambda work: print(work.kind, work.key, flush=True), (sys.argv[1],), sys.exit)
 thread.start()
 sys.stdin.read()
-thread.stop(30)
+thread.stop(60)
 """
 
 
@@ -107,7 +107,7 @@ async def test_on_a_real_cluster_a_new_object_wakes_its_key_and_nothing_is_writt
         assert watcher.stdout is not None
         told = asyncio.create_task(watcher.stdout.readline())
         names: list[str] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not told.done():  # what is there before it watches is no news to it
                 names.append(f"a-{len(names)}")
                 spec = {"source": {"enginePath": "/models/a"}, "tasks": ["chat"]}
@@ -126,7 +126,7 @@ async def test_on_a_real_cluster_a_new_object_wakes_its_key_and_nothing_is_writt
         managers = {entry["manager"] for entry in after["metadata"]["managedFields"] if not entry.get("subresource")}
         assert len(managers) == 1
         watcher.stdin.close()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             assert await watcher.wait() == 0
     finally:
         if watcher.returncode is None:

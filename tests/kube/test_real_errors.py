@@ -1,5 +1,6 @@
 """Errors that only a real API server makes, and what they are taken for."""
 
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -71,7 +72,7 @@ async def test_a_namespace_that_is_not_there_is_not_found(api: AioClient) -> Non
 
 
 async def test_a_namespace_that_goes_away_is_terminal(api: AioClient) -> None:
-    namespace = "contract-going-away"
+    namespace = f"contract-going-{uuid.uuid4().hex[:8]}"
     held = {"name": namespace, "finalizers": ["understudy.dev/test"]}
     await api.apply(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": held}, manager="understudy")
     try:

@@ -243,7 +243,7 @@ root = Path.cwd()
 modules = {path: Module(path) for path in sorted((root / "lib").rglob("*.py"))}
 groups = [module.mutants for module in modules.values()]
 told = []
-judge = Judge(Task(modules, groups, "shop", root / "lib", 60.0, 0, 2, print, told.extend))
+judge = Judge(Task(modules, groups, "shop", root / "lib", 600.0, 0, 2, print, told.extend))
 pytest.main([*QUIETLY, "tests"], plugins=[judge])
 assert told == judge.verdicts
 seen = {f"{v.mutant.place.owner or v.mutant.place.names[0]}: {v.mutant.change}": v.outcome for v in judge.verdicts}
@@ -257,7 +257,7 @@ def judged(root: Path, **files: str) -> tuple[dict[str, str], list[str]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dedent(text))
     command = [sys.executable, "-c", RUN]
-    subprocess.run(command, cwd=root, check=True, env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=120)
+    subprocess.run(command, cwd=root, check=True, env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=600)
     seen, failing = json.loads((root / "verdicts.json").read_text())
     return seen, failing
 

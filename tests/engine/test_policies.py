@@ -52,7 +52,7 @@ class Counted:
 
     def __call__(self, *_of: object) -> Verdict:
         self.calls += 1
-        assert self.may.wait(10.0)
+        assert self.may.wait(120.0)
         return Verdict(guarantees={"words": "exact"})
 
 
@@ -71,7 +71,7 @@ def test_what_takes_long_is_waited_for_by_nobody_and_compiled_once(counted: Coun
         assert await asked.verdict(KEY, SPEC, {}) is None
         assert await asked.verdict(KEY, SPEC, {}) is None
         counted.may.set()
-        assert await asyncio.wait_for(woken.get(), 10.0) == KEY
+        assert await asyncio.wait_for(woken.get(), 120.0) == KEY
         assert await asked.verdict(KEY, SPEC, {}) == Verdict(guarantees={"words": "exact"})
         # What is not of the policy does not matter.
         assert await asked.verdict(KEY, {**SPEC, "selector": {}}, {}) is not None
@@ -82,7 +82,7 @@ def test_what_takes_long_is_waited_for_by_nobody_and_compiled_once(counted: Coun
 
 def test_what_was_edited_or_forgotten_is_compiled_anew(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        monkeypatch.setattr(policies, "PATIENCE", 10.0)
+        monkeypatch.setattr(policies, "PATIENCE", 120.0)
         asked = Policies(lambda _key: None)
         counted.may.set()
         await asked.verdict(KEY, SPEC, {"words": "a"})
@@ -104,8 +104,8 @@ def test_one_is_compiled_at_a_time(counted: Counted) -> None:
         assert await asked.verdict(Key("shop", "other"), SPEC, {}) is None
         assert counted.calls == 1
         counted.may.set()
-        await asyncio.wait_for(woken.get(), 10.0)
-        await asyncio.wait_for(woken.get(), 10.0)
+        await asyncio.wait_for(woken.get(), 120.0)
+        await asyncio.wait_for(woken.get(), 120.0)
         assert counted.calls == 2
 
     asyncio.run(main())

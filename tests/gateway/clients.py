@@ -97,7 +97,10 @@ class Client:
             if not data:
                 return self._answer
             self._parser.feed_data(data)
-        return self._answers.pop(0)
+        found = self._answers.pop(0)
+        if self._answer is found:
+            self._answer = Answer()
+        return found
 
     async def until(self, text: bytes) -> None:
         """Read on until the answer that is coming holds `text`."""

@@ -41,6 +41,11 @@ class Gateway:
         self.world.compile()
         self.plane.rerouted()
 
+    def later(self, seconds: float) -> None:
+        """So much time goes by, as far as its limits are concerned; at once, however busy the machine is."""
+        clock = self.plane.clock
+        self.plane.clock = lambda: clock() + seconds
+
     async def quiet(self) -> None:
         """Wait until nothing is open."""
         by_deployment = self.world.evidence.by_deployment

@@ -147,7 +147,7 @@ async def test_an_engine_stops_when_a_client_behind_envoy_goes(binary: Path, tmp
         await child.stdout.readuntil(b"x")
         child.kill()
         await child.wait()
-        await asyncio.wait_for((await e.request()).closed.wait(), 10)
+        await asyncio.wait_for((await e.request()).closed.wait(), 30)
         await until(lambda: not g.plane.open_requests())
 
 

@@ -92,7 +92,7 @@ async def test_a_forbidden_word_ends_the_stream_before_its_first_letter_and_the_
         assert finding["action"] == "block"
         assert answer.events[-2]["choices"] == []
         assert b"darn" not in answer.body
-        await asyncio.wait_for(e.asked[0].closed.wait(), 10)
+        await asyncio.wait_for(e.asked[0].closed.wait(), 30)
         await g.quiet()
         assert (g.state(STABLE).attempts, g.state(STABLE).failed) == (1, 0)
 
@@ -317,7 +317,7 @@ async def test_a_response_that_is_blocked_ends_as_incomplete_and_so_does_the_eng
         assert (kind, last["response"]["incomplete_details"]) == ("response.incomplete", {"reason": "content_filter"})
         assert last["response"]["model"] == "storyteller"
         assert b"darn" not in answer.body
-        await asyncio.wait_for(e.asked[0].closed.wait(), 10)
+        await asyncio.wait_for(e.asked[0].closed.wait(), 30)
         await g.quiet()
         assert g.state(STABLE).failed == 0
 

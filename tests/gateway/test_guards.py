@@ -150,12 +150,12 @@ async def test_parts_are_fetched_once_and_tried_again_while_they_cannot_be_had()
 
     loads = Loader(world.guards, InProcess(Path()), world.wanted, changed, fetch)
     running = asyncio.ensure_future(loads.run())
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), 60)
     assert asked == [("default", said["shards"][0])] * 2
     done.clear()
     world.set_table("default", "story", "uid-1", 2, table(guards=[{**said, "revokeBefore": "0" * 64}])["spec"])
     loads.look()
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), 60)
     assert len(asked) == 2
     running.cancel()
 
@@ -388,10 +388,10 @@ async def test_whoever_waits_for_guardrails_waits_until_they_are_loaded_or_canno
     world = world_of(guarded(1, ("calm", policy_spec())))
     loads = Loader(world.guards, InProcess(Path()), world.wanted, world.guarded)
     running = asyncio.ensure_future(loads.run())
-    await asyncio.wait_for(loads.settle(), 10)
+    await asyncio.wait_for(loads.settle(), 60)
     assert set(told(world).values()) == {"loaded"}
     world.set_table("default", "story", "uid-1", 2, table(guards=[guard(policy_spec("Redact"), "calm")[0]])["spec"])
-    await asyncio.wait_for(loads.settle(), 10)
+    await asyncio.wait_for(loads.settle(), 60)
     [why] = told(world).values()
     assert why.startswith("not loaded yet: ConfigMap default/understudy-guard-")
     running.cancel()

@@ -329,7 +329,7 @@ async def answers_late(server: Engine, seated: Panel, made: Gateway) -> None:
 
 async def test_a_pod_that_is_too_slow_is_charged() -> None:
     async with engine(judges_well) as server, gateway(guards([server.port])) as made:
-        seated = panel(made, of_ours("50ms"))
+        seated = panel(made, of_ours("500ms"))
         await tried(seated)
         before = made.state(STABLE, "default/guard").errors["firstToken"]
         await answers_late(server, seated, made)

@@ -51,7 +51,7 @@ async def test_sigterm_lets_streams_end_and_takes_requests_a_little_longer(tmp_p
     finish = asyncio.Event()
 
     async with engine(holds_streams(finish)) as e:
-        flags = (written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])])), "--grace=1s")
+        flags = (written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])])), "--grace=3s")
         async with process(*flags, "--shutdown-timeout=60s") as p, client(p.port) as streaming, client(p.port) as idle:
             await streaming.send(request(chat(stream=True)))
             await streaming.until(b"one")
@@ -75,7 +75,7 @@ async def test_sigterm_lets_streams_end_and_takes_requests_a_little_longer(tmp_p
             answer = await streaming.answer()
             assert (answer.done, answer.complete) == (True, True)
             assert await streaming.ended()
-            assert await asyncio.wait_for(p.child.wait(), 20) == 0
+            assert await asyncio.wait_for(p.child.wait(), 60) == 0
 
 
 @pytest.mark.slow
@@ -86,14 +86,14 @@ async def test_the_shutdown_has_an_end(tmp_path: Path) -> None:
             await c.send(request(chat(stream=True)))
             await c.until(b"x")
             p.child.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(p.child.wait(), 20) == 0
+            assert await asyncio.wait_for(p.child.wait(), 60) == 0
             assert not (await c.answer()).complete
 
 
 async def test_an_idle_gateway_stops_at_once(tmp_path: Path) -> None:
     async with process(written(tmp_path, snapshot()), "--grace=0s") as p, client(p.port):
         p.child.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(p.child.wait(), 20) == 0
+        assert await asyncio.wait_for(p.child.wait(), 60) == 0
 
 
 @pytest.mark.slow
@@ -144,8 +144,8 @@ async def test_texts_of_pairs_are_on_the_disk_when_the_gateway_has_left_and_open
 
             await until(compared)
             p.child.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(p.child.wait(), 20) == 0
-            await asyncio.wait_for(shadow.asked[0].closed.wait(), 5)
+            assert await asyncio.wait_for(p.child.wait(), 60) == 0
+            await asyncio.wait_for(shadow.asked[0].closed.wait(), 30)
     (line,) = (tmp_path / "pairs.jsonl").read_bytes().splitlines()
     assert orjson.loads(line)["shadow"]["text"] == "twice"
 

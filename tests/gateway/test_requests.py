@@ -176,7 +176,7 @@ async def test_a_body_that_stalls_after_it_came_fast_is_a_408(framing: dict[str,
         begun = b"c350\r\n" if framing else b""
         await c.send(head_only(**(framing or {"content_length": "50000"})) + begun + b" " * 40_000)
         # By now it may have taken forty seconds at the least rate.
-        answer = await asyncio.wait_for(c.answer(), 20)
+        answer = await asyncio.wait_for(c.answer(), 60)
         assert (answer.status, answer.code) == (408, "body_timeout")
         assert await c.ended()
 
@@ -354,7 +354,7 @@ async def test_an_idle_connection_ends() -> None:
     async with engine() as e:
         document = snapshot([table()], [endpoints(STABLE, [e.port])])
         async with (
-            gateway(document, idle_seconds=0.1, header_seconds=0.1) as g,
+            gateway(document, idle_seconds=0.5, header_seconds=0.5) as g,
             client(g.port) as c,
             client(g.port) as d,
         ):

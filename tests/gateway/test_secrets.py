@@ -125,7 +125,7 @@ async def test_nothing_that_clients_and_engines_say_is_in_logs_metrics_state_or_
             assert (await read_by(p, f"/metrics?{PLANT}query", f"{PLANT}unknown")).status == 503
             await until((tmp_path / "world.json").exists)
             p.child.send_signal(signal.SIGTERM)
-            said, errors = await asyncio.wait_for(p.child.communicate(), 20)
+            said, errors = await asyncio.wait_for(p.child.communicate(), 60)
     written = contents(tmp_path)
     outputs = {"stdout": said, "log": errors, "state": bytes(state.body), "metrics": bytes(metrics.body), **written}
     # All of them were told of these requests, and there is something in them to search.

@@ -209,7 +209,7 @@ async def test_a_connection_on_which_a_client_gave_up_is_never_used_again() -> N
         async with client(g.port) as c:
             await c.send(request(chat("first")))
             asked = await e.request()
-        await asyncio.wait_for(asked.closed.wait(), 10)
+        await asyncio.wait_for(asked.closed.wait(), 30)
         gate.set()
         assert (await ask(g.port, chat("second"))).text == "once upon a time"
         assert e.connections == 2

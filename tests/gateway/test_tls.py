@@ -265,7 +265,7 @@ async def test_a_client_that_reads_nothing_is_ended_and_holds_little(tmp_path: P
     ):
         c.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await c.send(request(chat(stream=True)))
-        await asyncio.wait_for((await e.request()).closed.wait(), 20)
+        await asyncio.wait_for((await e.request()).closed.wait(), 30)
         await until(lambda: not g.plane.connections)
     # What the kernel's buffers take on the way is most of it.
     assert sent < 32_000_000
@@ -285,7 +285,7 @@ async def test_an_engine_stops_when_the_client_goes(tmp_path: Path, politely: bo
             c.writer.close()
         else:
             c.writer.transport.abort()
-        await asyncio.wait_for((await e.request()).closed.wait(), 10)
+        await asyncio.wait_for((await e.request()).closed.wait(), 30)
         await until(lambda: not g.plane.connections)
 
 
@@ -302,7 +302,7 @@ async def test_sigterm_lets_streams_over_tls_end_and_takes_requests_a_little_lon
 
     async with engine(holds_streams(finish)) as e:
         file = written(tmp_path, snapshot([table()], [endpoints(STABLE, [e.port])]))
-        flags = (file, "--grace=2s", "--shutdown-timeout=60s", f"--tls-dir={tmp_path}")
+        flags = (file, "--grace=3s", "--shutdown-timeout=60s", f"--tls-dir={tmp_path}")
         async with process(*flags) as p, client(p.port, trust) as streaming:
             await streaming.send(request(chat(stream=True)))
             await streaming.until(b"one")
@@ -328,7 +328,7 @@ async def test_sigterm_lets_streams_over_tls_end_and_takes_requests_a_little_lon
             answer = await streaming.answer()
             assert (answer.done, answer.complete) == (True, True)
             assert await streaming.ended()
-            assert await asyncio.wait_for(p.child.wait(), 20) == 0
+            assert await asyncio.wait_for(p.child.wait(), 60) == 0
 
 
 async def test_a_gateway_does_not_start_with_what_is_no_pair(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ async def test_the_engine_stops_when_the_client_goes(tmp_path: Path, papers: Pap
         async with client(g.port) as c:
             await c.send(request())
             asked = await e.request()
-        await asyncio.wait_for(asked.closed.wait(), 10)
+        await asyncio.wait_for(asked.closed.wait(), 30)
         await g.quiet()
         assert g.state(STABLE).failed == 0
 
@@ -348,7 +348,7 @@ async def test_a_client_that_does_not_read_holds_the_engine_back(tmp_path: Path,
     ):
         c.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await c.send(request(chat(stream=True)))
-        await asyncio.wait_for((await e.request()).closed.wait(), 20)
+        await asyncio.wait_for((await e.request()).closed.wait(), 30)
         await g.quiet()
     assert sent < 32_000_000
 

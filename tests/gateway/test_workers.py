@@ -300,7 +300,7 @@ async def test_a_worker_that_stands_still_is_killed_and_started_again(tmp_path: 
     document = snapshot([table()], [endpoints(STABLE, [9])])
     async with engine() as e:
         document["endpoints"] = [endpoints(STABLE, [e.port])]
-        async with two(written(tmp_path, document), "--hung-after=1s") as p:
+        async with two(written(tmp_path, document), "--hung-after=4s") as p:
             pid = workers_of(p)[0]
             os.kill(pid, signal.SIGSTOP)
             while workers_of(p).get(0) == pid:
@@ -322,7 +322,7 @@ async def test_sigterm_lets_the_streams_of_all_workers_end(tmp_path: Path) -> No
         pids = workers_of(p)
         for pid in pids.values():
             os.kill(pid, signal.SIGSTOP)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 reader, writer = await asyncio.open_connection("127.0.0.1", p.port)
                 streams.append(Client(reader, writer))
                 await streams[-1].send(request(chat(stream=True)))
@@ -338,7 +338,7 @@ async def test_sigterm_lets_the_streams_of_all_workers_end(tmp_path: Path) -> No
             answer = await stream.answer()
             assert (answer.done, answer.complete) == (True, True)
             stream.writer.transport.abort()
-        assert await asyncio.wait_for(p.child.wait(), 20) == 0
+        assert await asyncio.wait_for(p.child.wait(), 60) == 0
 
 
 async def _refused(port: int) -> bool:

@@ -63,11 +63,11 @@ def test_waiting_has_an_end(
     def hold() -> None:
         with lock.held():
             ready.set()
-            over.wait(10)
+            over.wait(120)
 
     other = context.Process(target=hold)
     other.start()
-    assert ready.wait(10)
+    assert ready.wait(120)
     with pytest.raises(TimeoutError, match="another run"):
         note(tmp_path / "words", "c")
     over.set()

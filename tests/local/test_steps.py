@@ -71,20 +71,24 @@ def test_a_program_that_is_not_there_fails_the_step(capsys: pytest.CaptureFixtur
 
 
 def test_a_command_past_its_deadline_is_ended_with_its_children(tmp_path: Path) -> None:
-    script = f"sleep 60 & echo $! > {tmp_path}/child; wait"
-    started = time.monotonic()
-    with pytest.raises(StepFailed, match="ran past its deadline"), step("slow") as current:
-        current.run(["sh", "-c", script], deadline=0.3)
-    assert time.monotonic() - started < 5
+    script = f"sleep 600 & echo $! > {tmp_path}/child; wait"
+    # A busy machine may not have come so far before the first of them.
+    for deadline in (0.3, 3, 30):
+        started = time.monotonic()
+        with pytest.raises(StepFailed, match="ran past its deadline"), step("slow") as current:
+            current.run(["sh", "-c", script], deadline=deadline)
+        assert time.monotonic() - started < 300
+        if (tmp_path / "child").exists() and (tmp_path / "child").read_text():
+            break
     child = int((tmp_path / "child").read_text())
-    while processes.started_at(child) and time.monotonic() - started < 5:
+    while processes.started_at(child) and time.monotonic() - started < 300:
         time.sleep(0.05)
     assert not processes.started_at(child)
 
 
 def test_a_command_has_no_standard_input() -> None:
     with step("read") as current:
-        current.run([sys.executable, "-c", "import sys; assert sys.stdin.read() == ''"], deadline=20)
+        current.run([sys.executable, "-c", "import sys; assert sys.stdin.read() == ''"], deadline=300)
 
 
 def test_standard_input_may_be_given(tmp_path: Path) -> None:
@@ -101,7 +105,7 @@ def test_waiting_names_what_it_waited_for() -> None:
 def test_waiting_ends_when_it_is_there() -> None:
     answers = iter([False, False, True])
     with step("wait") as current:
-        current.wait("the third time", lambda: next(answers), deadline=5, pause=0.001)
+        current.wait("the third time", lambda: next(answers), deadline=300, pause=0.001)
 
 
 def test_a_long_step_shows_a_sign_of_life_without_a_terminal(

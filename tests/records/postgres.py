@@ -13,7 +13,7 @@ import psycopg
 from local import tools
 from local.ports import free_port
 
-_SECONDS = 60.0
+_SECONDS = 180.0
 # A server of root's is refused: where root runs the tests, it runs as the one that the package made for it.
 _USER = "postgres"
 
@@ -74,7 +74,7 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _connect(self, name: str) -> "psycopg.Connection[tuple[object, ...]]":
-        return psycopg.connect(host="127.0.0.1", port=self.port, user="understudy", dbname=name, connect_timeout=5)
+        return psycopg.connect(host="127.0.0.1", port=self.port, user="understudy", dbname=name, connect_timeout=60)
 
     def _do(self, program: str, *flags: str) -> None:
         subprocess.run(self._command(program, *flags), check=True, stdout=subprocess.DEVNULL, cwd="/")

@@ -52,7 +52,7 @@ async def test_it_shows_a_renewed_certificate_and_ends_well(tmp_path: Path) -> N
     async with process(tmp_path, "--auth=none", f"--tls-dir={tmp_path}", tls=old) as r:
         assert (await r.ask("GET", "/healthz", tls=old))[0] == 200
         new = certify(tmp_path, "new")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 try:
                     assert (await r.ask("GET", "/healthz", tls=new))[0] == 200

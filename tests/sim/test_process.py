@@ -62,7 +62,7 @@ async def test_sigterm_lets_streams_end_and_takes_nothing_new() -> None:
             child.send_signal(signal.SIGTERM)
             text = (await answer.read()).decode()
         assert text.endswith("data: [DONE]\n\n")
-        assert await asyncio.wait_for(child.wait(), 30) == 0
+        assert await asyncio.wait_for(child.wait(), 60) == 0
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get(f"{base}/health")
 
@@ -74,7 +74,7 @@ async def test_sigterm_without_a_timeout_cuts_streams() -> None:
             child.send_signal(signal.SIGTERM)
             with pytest.raises(aiohttp.ClientPayloadError):
                 await answer.read()
-        assert await asyncio.wait_for(child.wait(), 30) == 0
+        assert await asyncio.wait_for(child.wait(), 60) == 0
 
 
 async def test_a_crash_exits_non_zero_and_resets_streams() -> None:
@@ -86,7 +86,7 @@ async def test_a_crash_exits_non_zero_and_resets_streams() -> None:
                 await stream(session, base)
             with pytest.raises(aiohttp.ClientError):
                 await answer.read()
-        assert await asyncio.wait_for(child.wait(), 30) == 3
+        assert await asyncio.wait_for(child.wait(), 60) == 3
 
 
 async def turned(port: int, knobs: str, key: str, *flags: str) -> tuple[int | None, str]:

@@ -32,7 +32,7 @@ class Listener:
 
     async def next(self, kind: str = "STATE") -> dict[str, Any]:
         """The next line of a kind."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             async for event in self._events:
                 if event["type"] == kind:
                     return event

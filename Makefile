@@ -15,7 +15,7 @@ export MYPY_CACHE_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/understudy/mypy
 # The tests of the rooms that decide, as tests/conftest.py names them.
 PURE = $(shell sed -n 's/^PURE = (\(.*\))$$/\1/p' tests/conftest.py | tr -d '",')
 # Workers need not import thousands of tests that they will not run.
-ON_CLUSTER = $(shell grep -rl --include='test_*.py' 'mark\.cluster' tests)
+ON_CLUSTER = $(shell grep -rl --include='test_*.py' 'mark\.cluster' tests | sort)
 
 ##@ Try it
 .PHONY: up down status
@@ -30,16 +30,16 @@ status: ## What is running: Docker, cluster, images
 
 ##@ Test
 .PHONY: test test-fast test-pure test-rest test-cluster test-together test-alone test-registry for-cluster
-# The scenarios that need the cluster to themselves wait more than they compute: meanwhile everything without a cluster
-# is tested, at a low priority for the sake of their deadlines. Their output is shown when the other is through.
+# The scenarios on the cluster come one set after the other; those that need it to themselves wait more than they compute.
+# Meanwhile everything without a cluster is tested, at a low priority for the sake of their deadlines. Their output is
+# shown when the other is through.
 test: $(VENV)/ready for-cluster ## Everything, from a clean checkout: checks, tests with and without a real cluster
-	@shown=$$(mktemp); alone=; trap 'kill -INT -- -$$alone 2>/dev/null && { wait $$alone || true; cat $$shown; }; rm -f $$shown' EXIT; \
-	echo "▸ scenarios that need the cluster to themselves: begun, their output follows"; \
-	set -m; $(MAKE) --no-print-directory test-alone > $$shown 2>&1 < /dev/null & alone=$$!; set +m; \
+	@shown=$$(mktemp); cluster=; trap 'kill -INT -- -$$cluster 2>/dev/null && { wait $$cluster || true; cat $$shown; }; rm -f $$shown' EXIT; \
+	echo "▸ scenarios on the cluster: begun, their output follows"; \
+	set -m; $(MAKE) --no-print-directory test-alone test-together > $$shown 2>&1 < /dev/null & cluster=$$!; set +m; \
 	nice -n 10 $(MAKE) --no-print-directory verify test-pure test-rest; \
-	echo "▸ scenarios that need the cluster to themselves:"; \
-	tail -n +1 -s 0.5 --follow --pid=$$alone $$shown; wait $$alone; alone=
-	$(MAKE) --no-print-directory test-together
+	echo "▸ scenarios on the cluster:"; \
+	tail -n +1 -s 0.5 --follow --pid=$$cluster $$shown; wait $$cluster; cluster=
 
 test-fast: $(VENV)/ready ## The daily loop: what needs no cluster and little time, on all cores
 	$(PYTEST) -m "not cluster and not slow" $(ALL_CORES)
@@ -65,7 +65,7 @@ test-registry: $(VENV)/ready images ## The way with a registry, with a real one 
 for-cluster: $(VENV)/ready images
 	$(LOCAL) tools --for-tests
 	$(LOCAL) argocd
-	$(LOCAL) install
+	$(BIN)/python -m tests.e2e
 
 .PHONY: fuzz
 fuzz: $(VENV)/ready ## Breed inputs that break readers and guardrails, a minute for each (FUZZ="--seconds 600 --target head")

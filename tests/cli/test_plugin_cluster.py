@@ -34,6 +34,10 @@ class Kubectl:
         """Exit status, standard output, standard error of `kubectl understudy …`."""
         return self.run("understudy", *words, "-n", self.stage.namespace)
 
+    def asks(self, verb: str) -> tuple[int, str, str]:
+        """The same of a request to the operator, which may be busy."""
+        return self(verb, NAME, f"--timeout={PATIENCE / 2:.0f}s")
+
     def run(self, *words: str) -> tuple[int, str, str]:
         """The same of any kubectl command; the cluster comes from KUBECONFIG, as for most people."""
         variables = {**os.environ, "PATH": self.path, "KUBECONFIG": f"/nowhere{os.pathsep}{self.kubeconfig}"}
@@ -118,12 +122,12 @@ def test_a_rollout_is_forecast_watched_and_steered(kubectl: Kubectl) -> None:
     assert status["candidate"] == told["revision"]
     code, out, _ = kubectl("status", NAME)
     assert (code, "Canary, step 1 of 2" in out, f"{told['revision']}   candidate" in out) == (0, True, True), out
-    assert kubectl("pause", NAME)[1].startswith(f"{NAME}: pause done\nCanary: ")
+    assert kubectl.asks("pause")[1].startswith(f"{NAME}: pause done\nCanary: ")
     assert "Canary (paused)" in kubectl("status")[1]
-    assert kubectl("resume", NAME)[0] == 0
-    code, _, errors = kubectl("resume", NAME)
+    assert kubectl.asks("resume")[0] == 0
+    code, _, errors = kubectl.asks("resume")
     assert (code, errors.splitlines()[0]) == (1, f"kubectl understudy: {NAME}: resume was not applied: not paused")
-    code, out, errors = kubectl("promote-full", NAME)
+    code, out, errors = kubectl.asks("promote-full")
     assert (code, out.splitlines()[0]) == (0, f"{NAME}: promote-full done"), errors
     assert kubectl.stage.becomes_ready(NAME) == told["revision"]
     kubectl.stage.phase(NAME, "Stable")

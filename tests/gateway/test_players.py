@@ -127,12 +127,12 @@ async def test_turns_of_a_player_are_told_by_the_gateway(tmp_path: Path) -> None
         await t.stored(4)
         answer = await shown(t)
         assert answer.json["level"] == 0
-        assert answer.json["state"]["lastTurn"] == pytest.approx(time.time(), abs=60)
+        assert answer.json["state"]["lastTurn"] == pytest.approx(time.time(), abs=600)
         assert t.players.gauges()["understudy_players_events_total"][1]["turn"] == 4
 
 
 def fresh() -> bytes:
-    return token(exp=time.time() + 60)
+    return token(exp=time.time() + 3600)
 
 
 async def shown(t: Table, name: str = "anna", key: str = KEY, *headers: str) -> Answer:
@@ -554,13 +554,17 @@ def told(outbox: Outbox) -> list[tuple[str, str]]:
     return [(line["event"], line["name"]) for line in map(orjson.loads, lines)]
 
 
-HOURS = State(clock=Clock(time.time() - 4 * 3600, time.time() - 60))
+def hours() -> State:
+    """Somebody who has talked for hours, and a minute ago."""
+    return State(clock=Clock(time.time() - 4 * 3600, time.time() - 60))
+
+
 NOTED = "you are talking with an AI"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_notice_that_is_due_stands_at_the_end_of_the_answer_and_is_told(tmp_path: Path, stream: bool) -> None:
-    async with ruled(tmp_path, HOURS) as (g, outbox):
+    async with ruled(tmp_path, hours()) as (g, outbox):
         answer = await says(g, stream=stream)
         assert answer.text.startswith("once upon a time\n\n[A reminder: ")
         assert NOTED in answer.text
@@ -585,12 +589,12 @@ async def test_the_records_hear_by_which_policy_a_player_is_judged(tmp_path: Pat
 
 
 async def test_without_a_guardrail_there_is_no_notice(tmp_path: Path) -> None:
-    async with ruled(tmp_path, HOURS, {"engagement": None}) as (g, _):
+    async with ruled(tmp_path, hours(), {"engagement": None}) as (g, _):
         assert (await says(g)).text == "once upon a time"
 
 
 async def test_an_answer_that_something_parses_has_no_notice(tmp_path: Path) -> None:
-    async with ruled(tmp_path, HOURS) as (g, outbox):
+    async with ruled(tmp_path, hours()) as (g, outbox):
         answer = await says(g, response_format={"type": "json_object"})
         assert answer.text == "once upon a time"
         assert ("notice_shown", "") not in told(outbox)

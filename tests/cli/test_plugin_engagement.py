@@ -65,6 +65,13 @@ def test_a_standing_is_told_with_what_it_comes_from() -> None:
     assert lines[-1] == "Remind at L2, 60s ago"
 
 
+def test_what_a_ladder_had_done_is_told_with_its_rung() -> None:
+    done = {"rule": "CoolDown", "level": 0, "at": 1000.0, "until": 1900.0, "guardrail": "games/calm", "rung": 1}
+    assert shown({**FOUND, "interventions": [done]}, Screen(), 1060.0)[-1] == (
+        "CoolDown by ladder[1] of games/calm, 60s ago"
+    )
+
+
 def test_one_who_is_well_has_nothing_held_against_them() -> None:
     well = {**FOUND, "level": 0, "present": 0, "crisis": False, "signs": [], "interventions": []}
     well["figures"] = {**FOUND["figures"], "cues": []}

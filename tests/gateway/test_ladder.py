@@ -71,6 +71,11 @@ class Stage:
         for number in range(times):
             await self.says(f"darn {number} {time.monotonic_ns()}", **more)
 
+    def events(self) -> list[dict[str, Any]]:
+        """What happened, for the records."""
+        found = [line for segment in self.outbox._segments["common"] for line in segment.path.read_bytes().splitlines()]
+        return [line for line in map(orjson.loads, found) if line["kind"] == "engagement"]
+
     def lines(self) -> list[dict[str, Any]]:
         """Findings for the records."""
         found = [line for segment in self.outbox._segments["kept"] for line in segment.path.read_bytes().splitlines()]
@@ -271,6 +276,8 @@ async def test_an_application_hears_of_hooks_and_a_session_is_reminded_once(tmp_
         await s.sins(2)
         assert (await s.says("darn again")).text.startswith("once upon a time\n\n[This has come to")
         assert (await s.says()).text == "once upon a time"
+        (event,) = (line for line in s.events() if line["event"] == "break_shown")
+        assert (event["session"], event["player"]) == ("evening", None)
 
 
 async def test_a_guardrail_that_only_counts_has_nothing_done(tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ def test_a_reminder_of_a_ladder_is_no_reminder_of_a_level() -> None:
     assert holds([found(0, remind)], 1) == [("a", 0, 15)]
 
 
+def test_a_reminder_that_was_shown_waits_no_more_and_comes_once_in_its_window() -> None:
+    remind = replace(SWITCH, action="Remind", count=1)
+    log = [found(0, remind), Event(window(remind, NOON), "break_shown", NOON + 60)]
+    assert holds(log, 1) == []
+    assert holds([*log, found(2, remind)], 2) == []
+    assert holds([*log, found(16, remind)], 16) == [("a", 16, 31)]
+    # That of a level, or another one, says nothing of it.
+    assert holds([log[0], happened("break_shown", 1)], 2) == [("a", 0, 15)]
+
+
 def test_what_does_not_count_any_more_is_forgotten() -> None:
     other = replace(SWITCH, rung="c" * 16)
     assert set(stand([found(0), found(1, other)], LEGAL).tallies) == {"a" * 16, "c" * 16}

@@ -86,7 +86,8 @@ def shown(found: Mapping[str, Any], screen: Screen, now: float) -> list[str]:
         rows.append([sign, what, ", ".join(values), "a sign" if sign in found["signs"] else ""])
     lines += screen.columns(rows)
     for done in found["interventions"]:
-        lines.append(f"{done['rule']} at L{done['level']}, {age(now - done['at'])} ago")
+        why = f"by ladder[{done['rung']}] of {done['guardrail']}" if "rung" in done else f"at L{done['level']}"
+        lines.append(f"{done['rule']} {why}, {age(now - done['at'])} ago")
     return lines
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import orjson
 
 from understudy.gateway.kubeapi import ApiError
+from understudy.gateway.policy.climbs import whom as scope_of
 from understudy.gateway.policy.guarding import languages, referral
 from understudy.gateway.policy.head import Head
 from understudy.gateway.policy.keys import AccessKey
@@ -140,12 +141,13 @@ def rules_of(entry: Entry, head: Head) -> Rules:
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """Something to be said at the end of an answer, the event that tells that it was, and what it is done once for."""
+    """Something to be said at the end of an answer; the event that tells `who` it was; and what it is done once for."""
 
     text: str
     kind: Kind
     id: str
     once: str
+    who: Who
 
 
 class Turn:
@@ -235,15 +237,18 @@ class Turn:
     def _due(self, state: SessionState, ruling: Ruling) -> list["_Note"]:
         who, rules, notes = self._who, self._rules, []
         if who.player and rules.policy is not None:
-            notes += [_Note(rules.reminder, "break_shown", one.key, one.key) for one in state.reminders]
+            notes += [_Note(rules.reminder, "break_shown", one.key, one.key, who) for one in state.reminders]
             if state.notice:
                 # Until the records have heard that it was shown it is due again: for a second, or while they are away.
                 lately = f"{who.tenant}/{who.player} {self._players.wall() // _NOTICE_EVERY}"
-                notes.append(_Note(rules.notice, "notice_shown", f"{self._id}.notice", lately))
+                notes.append(_Note(rules.notice, "notice_shown", f"{self._id}.notice", lately, who))
         if ruling.rung is not None and ruling.says("Remind"):
             shown = window(ruling.rung.terms, ruling.hold.since)
-            once = f"{who.tenant}/{who.player}/{who.session} {shown}"
-            notes.append(_Note(rules.found, "break_shown", shown, once))
+            # Who it counts for is to hear that it was shown.
+            kind, name = scope_of(ruling.rung.per, who) or ("session", "")
+            named = replace(who, player="") if kind == "session" else who
+            once = f"{who.tenant}/{name} {shown}"
+            notes.append(_Note(rules.found, "break_shown", shown, once, named))
         return [note for note in notes if not self._players.did(note.once)]
 
     def streamed(self, events: bytes) -> bytes:
@@ -297,7 +302,7 @@ class Turn:
         notes, self._notes = self._notes, []
         for note in notes:
             self._players.do(note.once)
-            self._players.happened(self._who, note.kind, note.id)
+            self._players.happened(note.who, note.kind, note.id)
 
     def spared(self, shares: int) -> bool:
         """Whether it goes on though its key has nothing left: for a crisis alone, and so often a day.

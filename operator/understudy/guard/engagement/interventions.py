@@ -83,8 +83,18 @@ def fallen_due(moment: Moment, done: tuple[Intervention, ...], terms: Terms) -> 
         if one.terms is not None and one.terms.rung == terms.rung and one.until > at:
             return (*done[:number], replace(one, until=until), *done[number + 1 :])
     new = Intervention(terms.action, moment.level, window(terms, at), at, until, terms)
+    if terms.action == "Remind" and any((one.rule, one.window) == (new.rule, new.window) for one in done):
+        return done
     # What ended before its time, since somebody was let off, may begin anew in the same window.
     return _together(tuple(one for one in done if (one.rule, one.window) != (new.rule, new.window)), [new], at)
+
+
+def shown(done: tuple[Intervention, ...], window: str, at: float) -> tuple[Intervention, ...]:
+    """The same where a ladder's reminder was shown: none waits in this window any more."""
+    return tuple(
+        replace(one, until=at) if one.terms is not None and one.window == window and one.until > at else one
+        for one in done
+    )
 
 
 def let_off(done: tuple[Intervention, ...], at: float) -> tuple[Intervention, ...]:

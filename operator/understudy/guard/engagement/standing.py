@@ -13,7 +13,7 @@ from understudy.guard.engagement.crisis import Crisis
 from understudy.guard.engagement.events import Event, in_order
 from understudy.guard.engagement.history import History, settle, turning_points
 from understudy.guard.engagement.history import step as history_after
-from understudy.guard.engagement.interventions import Intervention, Moment, due, fallen_due, let_off, passes
+from understudy.guard.engagement.interventions import Intervention, Moment, due, fallen_due, let_off, passes, shown
 from understudy.guard.engagement.levels import KEPT_PEAKS, Assessment, assess, held
 from understudy.guard.engagement.policy import Action, Level, Policy
 from understudy.guard.ladder import Tally, counted
@@ -130,6 +130,8 @@ def _climbed(
 ) -> tuple[Intervention, ...]:
     if event.kind == "ladder_lifted":
         return let_off(done, event.at)
+    if event.kind == "break_shown":
+        return shown(done, event.id, event.at)
     return fallen_due(moment, done, event.terms) if event.terms is not None and too_many else done
 
 

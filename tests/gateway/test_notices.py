@@ -10,7 +10,7 @@ from tests.gateway.clients import chat
 from tests.gateway.engines import Asked, Script, chunk
 from tests.gateway.gateways import Gateway
 from tests.gateway.guardrails import rule
-from tests.gateway.test_players import HOURS, POLICY, ask, ruled, says, told
+from tests.gateway.test_players import POLICY, ask, hours, ruled, says, told
 from tests.gateway.test_responses import heard
 from understudy.gateway.policy.wording import NOTICES, REFERRALS
 from understudy.guard.engagement.crisis import Crisis
@@ -55,7 +55,7 @@ def forget(g: Gateway) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_notice_is_in_the_language_of_the_player(tmp_path: Path, stream: bool) -> None:
     locales = {"fr": {"notice": "[Vous parlez avec une IA.]"}}
-    async with ruled(tmp_path, HOURS, {"engagement": {**POLICY, "locales": locales}}) as (g, outbox):
+    async with ruled(tmp_path, hours(), {"engagement": {**POLICY, "locales": locales}}) as (g, outbox):
         for language, said in (("fr-CA, en;q=0.5", "[Vous parlez avec une IA.]"), ("de", NOTICES["de"])):
             headers = ("x-player-id: anna", f"accept-language: {language}")
             answer = await ask(g.port, chat(stream=stream), headers=headers)
@@ -67,7 +67,7 @@ async def test_a_notice_is_in_the_language_of_the_player(tmp_path: Path, stream:
 
 
 async def test_where_no_guardrail_says_it_the_referral_is_in_the_language_of_the_player(tmp_path: Path) -> None:
-    state = State(crisis=Crisis(signed=HOURS.clock.last_turn))
+    state = State(crisis=Crisis(signed=hours().clock.last_turn))
     async with ruled(tmp_path, state, {"crisis": None}, requestsPerMinute=1, crisisRequests="0") as (g, _):
         await says(g)
         for language in ("de", "en"):
@@ -78,7 +78,7 @@ async def test_where_no_guardrail_says_it_the_referral_is_in_the_language_of_the
 @pytest.mark.parametrize("action", ["Log", "Block"])
 async def test_a_notice_stands_at_the_end_of_a_response_and_is_told(tmp_path: Path, action: str) -> None:
     spec = {"rules": [rule("rude", action)]}
-    async with ruled(tmp_path, HOURS, spec, script=responds("once", " upon")) as (g, outbox):
+    async with ruled(tmp_path, hours(), spec, script=responds("once", " upon")) as (g, outbox):
         answer = await says(g, path=RESPONSES, stream=True)
         assert answer.complete
         found = heard(answer)
@@ -100,7 +100,7 @@ async def test_a_notice_stands_at_the_end_of_a_response_and_is_told(tmp_path: Pa
 
 
 async def test_of_a_response_that_breaks_off_nothing_is_kept_back(tmp_path: Path) -> None:
-    async with ruled(tmp_path, HOURS, script=responds("once", " upon", upto=2)) as (g, outbox):
+    async with ruled(tmp_path, hours(), script=responds("once", " upon", upto=2)) as (g, outbox):
         found = heard(await says(g, path=RESPONSES, stream=True))
         assert [name for name, _ in found][-3:] == ["response.output_text.done", "response.content_part.done", "error"]
         assert [event["sequence_number"] for _, event in found] == list(range(len(found)))
@@ -108,7 +108,7 @@ async def test_of_a_response_that_breaks_off_nothing_is_kept_back(tmp_path: Path
 
 
 async def test_a_response_in_a_form_that_something_parses_has_no_notice(tmp_path: Path) -> None:
-    async with ruled(tmp_path, HOURS, script=responds("once", " upon")) as (g, outbox):
+    async with ruled(tmp_path, hours(), script=responds("once", " upon")) as (g, outbox):
         shape = {"format": {"type": "json_object"}}
         answer = await says(g, path=RESPONSES, text=shape)
         assert answer.json["output"][0]["content"][0]["text"] == "once upon"

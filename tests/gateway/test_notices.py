@@ -10,6 +10,7 @@ from tests.gateway.clients import chat
 from tests.gateway.engines import Asked, Script, chunk
 from tests.gateway.gateways import Gateway
 from tests.gateway.guardrails import rule
+from tests.gateway.test_openai_client import talking
 from tests.gateway.test_players import POLICY, ask, hours, ruled, says, told
 from tests.gateway.test_responses import heard
 from understudy.gateway.policy.wording import NOTICES, REFERRALS
@@ -113,3 +114,12 @@ async def test_a_response_in_a_form_that_something_parses_has_no_notice(tmp_path
         answer = await says(g, path=RESPONSES, text=shape)
         assert answer.json["output"][0]["content"][0]["text"] == "once upon"
         assert ("notice_shown", "") not in told(outbox)
+
+
+async def test_official_clients_read_a_response_with_a_notice_as_one_text(tmp_path: Path) -> None:
+    async with ruled(tmp_path, hours(), script=responds("once", " upon")) as (g, _), talking(g) as client:
+        playing = client.with_options(default_headers={"x-player-id": "anna"})
+        async with playing.responses.stream(model="storyteller", input="Begin a story.") as stream:
+            texts = [event.text for event in [e async for e in stream] if event.type == "response.output_text.done"]
+            final = await stream.get_final_response()
+        assert texts == [final.output_text] == [NOTICED]

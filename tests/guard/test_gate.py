@@ -229,6 +229,20 @@ def harm(window: Window, category: str = "harm") -> list[Finding]:
     return [Finding("guard", category, category, 6, 0.9, window.start, window.end, window.end, window.start)]
 
 
+@pytest.mark.parametrize("before", ["", "x", "a4", "da", "I say x", "darn", "7"])
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_no_beginning_hides_what_comes_after_it(before: str, cut: int) -> None:
+    text = "darn it"
+    assert run(Gate(plan(), before=before), [text[:cut], text[cut:]])[0] == ""
+    said, judged, _ = run(Gate(plan("Redact"), before=before), [text[:cut], text[cut:]])
+    assert (said, len(judged)) == ("[rude] it", 1)
+
+
+def test_what_goes_on_is_judged_once_however_it_is_looked_at() -> None:
+    said, judged, _ = run(Gate(plan("Redact"), before="I say: "), ["a darn, ", "da", "rn"])
+    assert (said, len(judged)) == ("a [rude], [rude]", 2)
+
+
 def test_a_window_comes_out_when_its_verdict_has_come() -> None:
     gate = Gate(asking())
     first = gate.feed("One. Two. Thr")

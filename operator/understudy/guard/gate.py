@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from understudy.guard.actions import Content, Decision, Fiction, combine
+from understudy.guard.continued import Continued
+from understudy.guard.detectors import Session
 from understudy.guard.findings import Finding, Status
 from understudy.guard.masks import Masks
 from understudy.guard.plan import FailurePolicy, Plan
@@ -69,7 +71,8 @@ class Gate:
     """One text. `fiction` is what is said of the session; `in_crisis`: the person is.
 
     `before` is text that the reader has already and that this one goes on with, such as the beginning of an answer that
-    the request brought along. Nothing follows from what lies in it, but what begins there is found.
+    the request brought along. Nothing follows from what lies in it, but what begins there is found, and so is all that
+    would be found without it.
 
     All positions count characters, so a pair of surrogates is one however it is cut; halves come out as U+FFFD.
     `most_held` is how many were held back at once at most.
@@ -85,13 +88,11 @@ class Gate:
         self._plan = plan
         self._fiction = fiction
         self._in_crisis = in_crisis
-        self._tier0 = plan.detector.open()
         self._tier0_failed = False
         self._joiner = Joiner()
         before = joined(before)
         self._begin = self._released = self._safe = len(before)
-        if before:
-            self._tier0.feed(before)
+        self._tier0: Session = Continued(plan.detector, before) if before else plan.detector.open()
         self._windows = Windows(self._begin) if plan.asked or plan.by_sentence else None
         self._ends: list[int] = []
         self._by_sentence = plan.by_sentence

@@ -37,6 +37,9 @@ def test_how_many_choices_an_answer_has(operation: Operation, body: dict[str, An
         (CHAT, {"structured_outputs": {"json": {"type": "object"}}}, True),
         (CHAT, {"structured_outputs": {"regex": "a"}}, False),
         (CHAT, {"guided_json": {"type": "object"}}, True),
+        (CHAT, {"guided_json": {}}, True),
+        (CHAT, {"guided_json": None, "structured_outputs": {"json": None}}, False),
+        (CHAT, {"structured_outputs": {"json": {}}}, True),
         (RESPONSES, {"text": {"format": {"type": "json_schema"}}}, True),
         (RESPONSES, {"text": "x", "response_format": {"type": "json_object"}}, False),
     ],
@@ -45,6 +48,7 @@ def test_whether_an_answer_is_to_be_json(operation: Operation, body: dict[str, A
     assert facts_of(operation, {"messages": HELLO, **body}, {}, 10).json is json
 
 
+PARTS = [{"type": "text", "text": "I say: "}, "x", {"type": "text"}, {"type": "text", "text": "da"}]
 PREFILLED = [*HELLO, {"role": "assistant", "content": "I say: da"}]
 
 
@@ -60,7 +64,13 @@ PREFILLED = [*HELLO, {"role": "assistant", "content": "I say: da"}]
         (COMPLETIONS, {"prompt": ["one", "two"], "n": 2}, {0: "one", 1: "one", 2: "two", 3: "two"}),
         (COMPLETIONS, {"prompt": [[1, 2], [3]]}, {}),
         (COMPLETIONS, {"prompt": []}, {}),
+        (COMPLETIONS, {"prompt": "I say: da", "echo": "false"}, {0: "say: da"}),
         (RESPONSES, {"input": "x"}, {}),
+        (RESPONSES, {"input": []}, {}),
+        (RESPONSES, {"input": PREFILLED}, {}),
+        (RESPONSES, {"input": [{"role": "assistant", "status": "in_progress", "content": PARTS}]}, {0: "say: da"}),
+        (CHAT, {"messages": [{"role": "assistant", "content": PARTS}], "continue_final_message": True}, {0: "say: da"}),
+        (CHAT, {"messages": [{"role": "assistant", "content": None}], "continue_final_message": True}, {}),
     ],
 )
 def test_what_an_answer_goes_on_with(operation: Operation, body: dict[str, Any], before: dict[int, str]) -> None:

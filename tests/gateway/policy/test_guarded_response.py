@@ -359,3 +359,16 @@ def test_somebody_in_a_crisis_is_not_refused(kind: str) -> None:
     call = {**item("arguments", "{}"), "name": "darn"}
     out = run(judge, [{"type": "response.output_item.added", "output_index": 0, "item": call}])
     assert out[-1]["response"]["output"][0]["content"][0]["text"] == "You are not alone.\n988"
+
+
+def test_no_more_waits_behind_an_end_than_may_be_held_back() -> None:
+    judge = guard(asking())
+    run(judge, events("text", ["one. ", "two"]))
+    more = {"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "delta": "x"}
+    for _ in range(judge.verdicts.room // 2):
+        judge.event(more)
+    assert not judge.ended
+    for _ in range(judge.verdicts.room // 2 + 1):
+        judge.event(more)
+    assert (judge.ended, judge.verdicts.failed, judge.verdicts.found) == (True, True, [])
+    assert [(each.detector, each.status) for each in judge.verdicts.failures] == [("", "overflow")]

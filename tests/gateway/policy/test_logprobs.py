@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from understudy.gateway.policy.logprobs import Logprobs
 
 
@@ -43,3 +45,17 @@ def test_what_is_no_list_says_nothing() -> None:
         logprobs.feed(odd)
     logprobs.feed({"tokens": ["so"], "token_logprobs": [None]})
     assert logprobs.released("so") == [("so", None, 0)]
+
+
+def test_a_value_with_more_digits_than_any_is_none() -> None:
+    logprobs = Logprobs()
+    logprobs.feed({"content": [{"token": "so", "logprob": 10**400}, {"token": " it", "logprob": -1}]})
+    assert logprobs.released("so it") == [("so", None, 0), (" it", -1.0, 2)]
+
+
+def test_tokens_without_characters_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.gateway.policy.logprobs._MOST", 3)
+    logprobs = Logprobs()
+    for _ in range(2):
+        logprobs.feed(chat("a", "b"))
+    assert logprobs.released("ab") == []

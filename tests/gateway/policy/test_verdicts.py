@@ -24,3 +24,25 @@ def test_a_cry_for_help_is_listened_for_where_a_rule_speaks_of_one() -> None:
     assert end is not None
     assert (end.decision.crisis, end.decision.content) == (True, Content.REPLACE)
     assert of("Block").open_care("x") is None
+
+
+def test_each_finding_is_told_once() -> None:
+    judge = of("Annotate")
+    assert (judge.untold(), judge.awaits) == (([], []), False)
+    passage = judge.open_side("x", 0)
+    for _ in range(2):
+        judge.take(passage, passage.feed("darn "))
+        found, failures = judge.untold()
+        assert (len(found), failures) == (1, [])
+    judge.overflow()
+    assert [len(each) for each in judge.untold()] == [0, 1]
+    assert len(judge.found) == 2
+
+
+def test_of_a_long_text_what_was_found_is_known_still() -> None:
+    judge = of("Annotate")
+    passage = judge.open_side("x", 0)
+    for piece in ("well " * 900, "well " * 900, "so darn it"):
+        judge.take(passage, passage.feed(piece))
+    judge.take(passage, passage.gate.finish())
+    assert [each.excerpt for each in judge.found] == ["darn"]

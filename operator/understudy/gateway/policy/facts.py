@@ -10,6 +10,7 @@ from understudy.guard.actions import Fiction
 
 _ASKED: Final = 4096
 _JSON: Final = ("json_object", "json_schema")
+_UNFINISHED: Final = ("in_progress", "incomplete")
 
 
 def facts_of(
@@ -70,26 +71,36 @@ def _wants_json(operation: Operation, document: Mapping[str, Any]) -> bool:
     if isinstance(shape, dict) and shape.get("type") in _JSON:
         return True
     outputs = document.get("structured_outputs")
-    return bool(document.get("guided_json")) or (isinstance(outputs, dict) and _says_json(outputs))
+    # An empty schema is one, too: any JSON.
+    return document.get("guided_json") is not None or (isinstance(outputs, dict) and _says_json(outputs))
 
 
 def _says_json(outputs: Mapping[str, Any]) -> bool:
-    return bool(outputs.get("json") or outputs.get("json_object"))
+    return outputs.get("json") is not None or bool(outputs.get("json_object"))
 
 
 def _before(operation: Operation, document: Mapping[str, Any], room: int) -> dict[int, str]:
     """What the reader has of each choice already; nothing where the engine says it again."""
-    if document.get("echo"):
+    if document.get("echo") is True:
         return {}
-    if operation is CHAT:
-        last = document["messages"][-1]
-        text = last.get("content") if isinstance(last, dict) and last.get("role") == "assistant" else None
-        if not document.get("continue_final_message") or not isinstance(text, str):
-            return {}
-        return dict.fromkeys(range(expected(operation, document)), text[-room:])
     if operation is COMPLETIONS:
         prompts = _prompts(document)
         each = expected(operation, document) // max(1, len(prompts))
         texts = {index: prompts[index // each] for index in range(each * len(prompts))}
         return {index: text[-room:] for index, text in texts.items() if isinstance(text, str)}
-    return {}
+    turns = document.get(operation.turns)
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    if not isinstance(last, dict) or last.get("role") != "assistant":
+        return {}
+    # A turn that is not complete is gone on with in the Responses API.
+    goes_on = document.get("continue_final_message") if operation is CHAT else last.get("status") in _UNFINISHED
+    text = _text_of(last.get("content"))
+    return dict.fromkeys(range(expected(operation, document)), text[-room:]) if goes_on and text else {}
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    said = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(text for text in said if isinstance(text, str))

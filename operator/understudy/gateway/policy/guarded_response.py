@@ -130,6 +130,9 @@ class GuardedResponse:
             return []
         if self._waiting is not None:
             self._later.append(event)
+            if len(self._later) > self.verdicts.room:
+                self.verdicts.overflow()
+                self.ended = True
             return []
         out = self._take(event)
         return self._told(out if self.verdicts.enforces else [event])

@@ -5,10 +5,14 @@ of a character, what was thought before): it and all that come after it are drop
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 # A token, its value, which an engine does not give for the first one of a prompt, and where in the text it begins.
 Entry = tuple[str, float | None, int]
+
+
+# Tokens that wait for their characters: more than an honest answer has.
+_MOST: Final = 1 << 17
 
 
 class Logprobs:
@@ -35,8 +39,8 @@ class Logprobs:
             if isinstance(tokens, list) and isinstance(values, list):
                 pairs = list(zip(tokens, values, strict=False))
         for token, value in pairs:
-            number = float(value) if isinstance(value, int | float) else None
-            self._waiting.append((token if isinstance(token, str) else "", number))
+            self._waiting.append((token if isinstance(token, str) else "", _number(value)))
+        self._lost = len(self._waiting) > _MOST
 
     def released(self, text: str) -> list[Entry]:
         """The tokens, each with its value, of which the client has all characters with this piece."""
@@ -57,3 +61,11 @@ class Logprobs:
             self._waiting.clear()
             self._released = ""
         return leaving
+
+
+def _number(value: Any) -> float | None:
+    """A value that is one: a whole number may have more digits than any."""
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None

@@ -234,8 +234,8 @@ class Verdicts:
     """
 
     __slots__ = (
-        "_guarding", "_mint", "_open", "_plans", "_words", "facts", "failed", "failures", "found", "held", "questions",
-        "referred", "told",
+        "_guarding", "_mint", "_open", "_plans", "_told", "_words", "facts", "failed", "failures", "found", "held",
+        "questions", "referred", "told",
     )  # fmt: skip
 
     def __init__(self, guarding: Guarding, plans: Plans, facts: Facts, mint: Callable[[], str]) -> None:
@@ -245,6 +245,8 @@ class Verdicts:
         self._mint = mint
         self._open: list[Passage] = []
         self._words: dict[str, bool] = {}
+        # How many findings, and failures, somebody was told of.
+        self._told = 0, 0
         self.failed = self.referred = False
         self.failures: list[Failure] = []
         self.found: list[Noted] = []
@@ -262,6 +264,21 @@ class Verdicts:
     def asked(self) -> frozenset[str]:
         """Detectors that are asked about windows."""
         return self._plans.text.asked
+
+    @property
+    def awaits(self) -> bool:
+        """Whether nothing leaves before some of them have spoken."""
+        return bool(self._plans.text.awaited)
+
+    @property
+    def room(self) -> int:
+        """Characters of a text that may be held back."""
+        return self._plans.text.max_hold
+
+    def overflow(self) -> None:
+        """More waits than may be held back: the answer cannot go on."""
+        self.failed = True
+        self.failures.append(Failure("", "overflow", "Closed"))
 
     @property
     def acted(self) -> bool:
@@ -353,6 +370,12 @@ class Verdicts:
         """What clients are to be told beside the answer by now, once."""
         told, self.told = self.told, {}
         return {"guardrails": told} if told else {}
+
+    def untold(self) -> tuple[Sequence[Noted], Sequence[Failure]]:
+        """What was found, and which detectors have failed, since this was asked last."""
+        found, failures = self._told
+        self._told = len(self.found), len(self.failures)
+        return self.found[found:], self.failures[failures:]
 
     def close(self) -> None:
         """Nobody reads the rest."""

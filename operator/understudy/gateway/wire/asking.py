@@ -1,6 +1,7 @@
 """Questions to detectors of tier 1 while an answer goes on: asked at once, and heard in a later turn of the loop."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,32 +14,47 @@ if TYPE_CHECKING:
     from understudy.gateway.wire.watch import Watch
 
 EARLY_SECONDS: Final = 0.4
+# Windows of one answer about which each detector is asked at once: the others' turn comes between.
+AT_ONCE: Final = 16
 Heard = Callable[[Question, str, Sequence[Finding], Status], None]
 
 
 class Asking:
     """Those of one answer, under a request's `watch`. `heard` is told of every word, once."""
 
-    __slots__ = ("_heard", "_looks", "_panel", "_tasks", "_verdicts", "_watch")
+    __slots__ = ("_asked", "_early", "_heard", "_line", "_panel", "_tasks", "_verdicts", "_watch")
 
     def __init__(self, verdicts: Verdicts, watch: "Watch", panel: "Panel", heard: Heard) -> None:
         self._verdicts = verdicts
         self._watch = watch
         self._panel = panel
         self._heard = heard
-        self._looks = False
+        # What looks for windows that are not complete for long.
+        self._early: asyncio.Task[None] | None = None
+        # Who is to be asked about what, and how many words are waited for.
+        self._line: deque[tuple[Question, str]] = deque()
+        self._asked = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def look(self) -> None:
         """Ask what is to be asked by now."""
-        if not self._looks:
-            self._looks = True
-            self._do(self._look_early())
-        questions = self._verdicts.questions
-        while questions:
-            question = questions.pop(0)
-            for detector in sorted(self._verdicts.asked):
-                self._do(self._ask(question, detector))
+        if self._early is None:
+            self._early = self._do(self._look_early())
+        detectors, questions = sorted(self._verdicts.asked), self._verdicts.questions
+        self._line += [(question, detector) for question in questions for detector in detectors]
+        questions.clear()
+        self._go_on()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is somebody who has yet to speak."""
+        return bool(self._line or self._asked)
+
+    def _go_on(self) -> None:
+        most = AT_ONCE * len(self._verdicts.asked)
+        while self._line and self._asked < most:
+            self._asked += 1
+            self._do(self._ask(*self._line.popleft()))
 
     async def _look_early(self) -> None:
         """Ask about what is not complete for long: a sentence without an end must not hide what is in it."""
@@ -53,10 +69,23 @@ class Asking:
             known = {passage: question.window for passage, question in waiting.items()}
             self.look()
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+    def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def outlive(self, then: Callable[[], None]) -> None:
+        """The answer has gone out before all have spoken, for whom nobody waited: hear them to the end, and go on."""
+        if self._early is not None:
+            self._early.cancel()
+
+        def note(question: Question, detector: str, findings: Sequence[Finding], status: Status) -> None:
+            self._verdicts.take(question.passage, question.heard(detector, findings, status))
+            if not self.waits:
+                then()
+
+        self._heard = note
 
     def close(self) -> None:
         """Nobody hears the rest."""
@@ -66,4 +95,6 @@ class Asking:
     async def _ask(self, question: Question, detector: str) -> None:
         policy = self._watch.policy_of(detector)
         said = await self._panel.judge(policy, detector, question.window, "output", self._watch.asked)
+        self._asked -= 1
+        self._go_on()
         self._heard(question, detector, *said)

@@ -157,14 +157,10 @@ class Attempt:
         if self.half is not None:
             now = self._exchange.plane.clock()
             self.half.over(now - (self._last_token or self._began), self._slowest, now - self._began)
-        if self.relay is not None:
-            self.relay.close()
-        if self._asking is not None:
-            self._asking.close()
         if self._reading is not None:
             self._reading.cancel()
         if self._exchange.watch is not None and self._verdicts is not None:
-            self._tell_watch(self._exchange.watch, self._verdicts)
+            self._end_watch(self._exchange.watch, self._verdicts, clean=clean)
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             # A cancelled task remembers where it was, and there this attempt is: kept, each would keep the other.
@@ -175,14 +171,26 @@ class Attempt:
             else:
                 self._upstream.abort()
 
+    def _end_watch(self, watch: Watch, verdicts: Verdicts, *, clean: bool) -> None:
+        plane, asking = self._exchange.plane, self._asking
+        if self._outgoing is not None:
+            watch.gone_out(plane, self._outgoing, verdicts)
+        if asking is not None and clean and asking.waits and self.variant.track != "shadow" and not verdicts.failed:
+            # Detectors that only count were not waited for: what they say is for the turn all the same.
+            watch.tell(plane, self.variant, verdicts)
+            asking.outlive(partial(self._tell_watch, watch, verdicts))
+            return
+        if asking is not None:
+            asking.close()
+        self._tell_watch(watch, verdicts)
+
     def _tell_watch(self, watch: Watch, verdicts: Verdicts) -> None:
         if self._judged():
             watch.judged(self._exchange.plane, self.variant, verdicts)
         elif self._came:
             # What was said instead of an answer is no turn.
             watch.tell(self._exchange.plane, self.variant, verdicts)
-        if self._outgoing is not None:
-            watch.gone_out(self._exchange.plane, self._outgoing, verdicts)
+        verdicts.close()
 
     @property
     def used(self) -> tuple[tuple[int, int] | None, int]:
@@ -520,15 +528,16 @@ class Attempt:
 
     def _conclude(self, whole: WholeAnswer, then: Callable[[WholeAnswer], None]) -> None:
         """Judge more of a whole answer, and go on once all has been said of it."""
-        if not whole.read_on():
+        asking = self._asking
+        if asking is not None and whole.verdicts.awaits and asking.waits and whole.refusal is None:
+            return
+        read = whole.read_on()
+        if asking is not None:
+            asking.look()
+        if whole.over:
+            then(whole)
+        elif not read and not (asking is not None and whole.verdicts.awaits and asking.waits):
             self._reading = asyncio.get_running_loop().call_soon(self._conclude, whole, then)
-            return
-        if not whole.over:
-            if self._asking is not None:
-                self._asking.look()
-            return
-        whole.verdicts.close()
-        then(whole)
 
     def _give(self, watch: Watch, whole: WholeAnswer) -> None:
         refusal = whole.refusal

@@ -25,9 +25,6 @@ class CompletionsRelay(Relay):
         self._wants_usage = wants_usage
         self._hides_each = hides_each
 
-    def close(self) -> None:
-        """Nothing does."""
-
     def error_event(self, refusal: Refusal) -> bytes:
         """The event that ends a stream which cannot go on."""
         return error_event(refusal)

@@ -8,8 +8,6 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-import orjson
-
 from understudy.gateway.policy.answers import finishes, has_choices, says_something
 from understudy.gateway.policy.events import DONE
 from understudy.gateway.policy.guarded_choices import GuardedChoices
@@ -22,7 +20,7 @@ from understudy.gateway.policy.responses import says_something as says_something
 from understudy.gateway.policy.verdicts import Guarded, Question, Verdicts
 from understudy.gateway.wire.completions import CompletionsRelay
 from understudy.gateway.wire.refusals import FILTERED, UNAVAILABLE
-from understudy.gateway.wire.relay import StreamFailedError
+from understudy.gateway.wire.relay import StreamFailedError, written
 from understudy.gateway.wire.responses import ResponsesRelay
 from understudy.guard.findings import Finding, Status
 
@@ -31,10 +29,14 @@ _AT_ONCE: Final = 8
 _SURROGATES: Final = b"\\ud"
 
 
+def _none(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
 def _lenient(payload: bytes) -> Any:
     """JSON in which halves of characters stand, as where two events cut between them: to who is strict it is none."""
     try:
-        return json.loads(payload)
+        return json.loads(payload, parse_constant=_none)
     except (ValueError, RecursionError) as error:
         raise StreamFailedError(malformed=True) from error
 
@@ -59,13 +61,19 @@ class WholeAnswer:
         self._out: list[dict[str, Any]] = []
 
     def read_on(self) -> bool:
-        """Judge some more of it, as much as may be at once; whether all has been read."""
+        """Judge some more of it, as much as may be at once; whether all has been read.
+
+        Where detectors are waited for, no more is read than they are asked about: what waits for them is bounded.
+        """
+        verdicts = self.verdicts
         for _ in range(_AT_ONCE):
             piece = None if self.refusal is not None else next(self._left, None)
             if piece is None:
                 self._read = True
                 break
             self._out += self._guard.piece(piece)
+            if verdicts.questions and verdicts.awaits:
+                break
         return self._read
 
     @property
@@ -125,10 +133,6 @@ class GuardedChoicesRelay(CompletionsRelay):
         """What is said of it."""
         return self._guard.verdicts
 
-    def close(self) -> None:
-        """Nobody hears the rest."""
-        self._guard.verdicts.close()
-
     def heard(self, question: Question, detector: str, findings: Sequence[Finding], status: Status) -> None:
         """What a detector says to a window of it."""
         self._put(self._guard.heard(question, detector, findings, status))
@@ -164,7 +168,7 @@ class GuardedChoicesRelay(CompletionsRelay):
             if self.outgoing is not None:
                 self.outgoing.chunk(chunk)
             self.begun = self.begun or says_something(chunk) or finishes(chunk)
-            self._out.append(b"data: %b\n\n" % orjson.dumps(chunk))
+            self._out.append(b"data: %b\n\n" % written(chunk))
 
     def _look(self) -> None:
         """Whether it has come to its end, and to which."""
@@ -173,14 +177,12 @@ class GuardedChoicesRelay(CompletionsRelay):
         if self.refusal is None and (guard.done if self.pending else guard.cut):
             self.stopped = not self.pending
             self._finish()
-        if self.refusal is not None or self.done:
-            self.close()
 
     def _finish(self) -> None:
         if self._wants_usage:
             tail = self._guard.tail(self._tail, self.usage)
             if tail is not None:
-                self._out.append(b"data: %b\n\n" % orjson.dumps(tail))
+                self._out.append(b"data: %b\n\n" % written(tail))
         self._out.append(b"data: [DONE]\n\n")
         self.pending = False
         self.done = True
@@ -203,10 +205,6 @@ class GuardedResponseRelay(ResponsesRelay):
     def verdicts(self) -> Verdicts:
         """What is said of it."""
         return self._guard.verdicts
-
-    def close(self) -> None:
-        """Nobody hears the rest."""
-        self._guard.verdicts.close()
 
     def heard(self, question: Question, detector: str, findings: Sequence[Finding], status: Status) -> None:
         """What a detector says to a window of it."""
@@ -242,8 +240,6 @@ class GuardedResponseRelay(ResponsesRelay):
             self.done = True
             if not self._hears_raw and events:
                 self._hear(events[-1])
-        if self.done or self.refusal is not None:
-            self.close()
 
     def _hear(self, event: dict[str, Any]) -> None:
         if self._half is not None and isinstance(event.get("response"), dict):

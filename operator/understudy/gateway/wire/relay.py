@@ -4,6 +4,7 @@ Nothing leaves before the first event that says something; until then the reques
 is, and which one says something, is each API's own: `completions.py` and `responses.py`.
 """
 
+import json
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -20,6 +21,14 @@ class StreamFailedError(Exception):
     def __init__(self, *, malformed: bool) -> None:
         super().__init__()
         self.malformed = malformed
+
+
+def written(document: dict[str, Any]) -> bytes:
+    """The JSON of an event. In what nobody changes halves of characters, and long numbers, may be: they go on so."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        return json.dumps(document).encode()
 
 
 class Relay(ABC):
@@ -82,10 +91,6 @@ class Relay(ABC):
     def numbered(self) -> int:
         """Events that a response has said."""
         return 0
-
-    @abstractmethod
-    def close(self) -> None:
-        """Nobody hears the rest: free what lies outside of Python."""
 
     @abstractmethod
     def error_event(self, refusal: Refusal) -> bytes:

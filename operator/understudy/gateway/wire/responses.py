@@ -6,13 +6,11 @@ The client's name for the model stands inside whole responses.
 import re
 from typing import Any, Final
 
-import orjson
-
 from understudy.gateway.policy.answers import tokens_used
 from understudy.gateway.policy.pairs import Half
 from understudy.gateway.policy.refusal import Refusal
 from understudy.gateway.policy.responses import ends, error_event, fails, says_something
-from understudy.gateway.wire.relay import Relay, StreamFailedError
+from understudy.gateway.wire.relay import Relay, StreamFailedError, written
 
 # Numbers that any reader of JSON has, and that the next one is told by as well.
 _LAST: Final = 1 << 53
@@ -33,9 +31,6 @@ class ResponsesRelay(Relay):
     def numbered(self) -> int:
         """By which number the next event goes."""
         return self._number + 1
-
-    def close(self) -> None:
-        """Nothing does."""
 
     def error_event(self, refusal: Refusal) -> bytes:
         """The event that ends a stream which cannot go on."""
@@ -58,7 +53,7 @@ class ResponsesRelay(Relay):
         index = event.get("output_index")
         if index.__class__ is int and self.items <= index < _LAST:
             self.items = index + 1
-        self._out.append(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event)))
+        self._out.append(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), written(event)))
 
     def _read(self, payload: bytes) -> dict[str, Any]:
         """One event, with the client's name of the model."""

@@ -119,9 +119,9 @@ class Watch:
         self.tell(plane, variant, verdicts)
 
     def tell(self, plane: "Plane", variant: Variant, verdicts: Verdicts) -> None:
-        """This was found in what one revision said."""
+        """This was found in what one revision said; each finding is told of once."""
         about = replace(self._about, revision=variant.revision, track=variant.track)
-        plane.findings.tell(plane.log, plane.players, self.guarding, about, "output", verdicts.found, verdicts.failures)
+        plane.findings.tell(plane.log, plane.players, self.guarding, about, "output", *verdicts.untold())
 
     def listen(self, plane: "Plane", variant: Variant, verdicts: Verdicts) -> Outgoing | None:
         """Where to say what goes out of an answer, to be looked at again; None if it will not be."""

@@ -1,18 +1,21 @@
 """A Guardrail on a real cluster: compiled by the operator, enforced by both gateways, on every stream."""
 
 import json
+import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.e2e.cluster import eventually
-from tests.e2e.stage import Reply, Stage
+from tests.e2e.stage import FAST_ROLLOUT, Reply, Stage
+from tests.e2e.test_bad_revisions import at_half, table_is_back
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 # What the engine says, and what nobody is to read of it.
 SAID = "She whispered the word xyzzy and gave her card 4111 1111 1111 1111 away."
-FORBIDDEN, CARD = "xyzzy", "4111"
+FORBIDDEN, CARD, CURSE = "xyzzy", "4111", "abrax"
 GUARD = "adventure-safety"
 
 
@@ -110,6 +113,89 @@ def test_what_a_guardrail_forbids_reaches_nobody_and_edits_hold_at_once(stage: S
     # When it is deleted, Then answers come as they are
     stage.cluster.delete("guardrail", GUARD, stage.namespace)
     eventually("answers are whole", lambda: all(FORBIDDEN in "".join(said(r)) for r in both(stage)))
+
+
+def test_the_ladder_pauses_a_canary_and_turns_it_back_and_a_probe_set_lets_none_begin(stage: Stage) -> None:
+    # Given v1 that serves under a Guardrail with two rungs, and v2 with half of the conversations, all of them clean
+    rung = {"per": "revision", "rate": 0.3, "minTurns": 1}
+    ladder = [
+        {**rung, "category": "spell", "action": "PauseRollout"},
+        {**rung, "category": "curse", "action": "Rollback"},
+    ]
+    literals = {"spell": FORBIDDEN, "curse": CURSE}
+    patterns = [{"name": category, "category": category, "literal": word} for category, word in literals.items()]
+    spec = {
+        "detectors": [{"name": "words", "type": "patterns", "patterns": patterns}],
+        "rules": [{"category": category, "where": ["output"], "actions": {"low": ["Block"]}} for category in literals],
+        "ladder": ladder,
+    }
+    guardrail(stage, "Block", **spec)
+    rollout = {**FAST_ROLLOUT, "steps": [{"weight": 50, "soak": "20m"}, {"weight": 100, "soak": "1s"}]}
+    stage.model("story")
+    deploy(stage, rollout, "--text=Once upon a time.", "--seed=1")
+    v1 = stage.becomes_ready("story")
+    enforced(stage)
+    deploy(stage, rollout, "--text=Once upon a time.", "--seed=2")
+    status = stage.becomes("story", "50 % programmed", at_half, within=90)
+    v2 = status["candidate"]
+
+    # When v2 says what the first rung counts, Then the rollout is paused
+    speak(stage, v2, f"She whispered {FORBIDDEN}.")
+    turn_of(stage, v2)
+    stage.mark("from the turn that is one too many to the pause")
+    eventually("the rollout is paused", lambda: stage.status("story").get("paused"), within=60, every=0.05)
+    stage.elapsed("from the turn that is one too many to the pause")
+    assert "spell" in stage.condition("story", "GuardrailBreached")["message"]
+
+    # When it says what the second one counts, Then it is turned back, though paused
+    speak(stage, v2, f"She whispered {CURSE}.")
+    turn_of(stage, v2)
+    stage.mark("from the turn that is one too many to every gateway on v1 alone")
+    eventually("every gateway serves v1 alone", table_is_back(stage), within=90, every=0.05)
+    stage.elapsed("from the turn that is one too many to every gateway on v1 alone")
+    status = stage.phase("story", "RolledBack", within=90)
+    (failure,) = status["failed"]
+    assert (failure["revision"], failure["reason"], status["stable"]) == (v2, "GuardrailBreached", v1)
+
+    # When a probe set asks for it first, Then v3, which would say it, has no conversation at all
+    prompt = 'p={"id": "bedtime", "prompt": "Tell me a story."}'
+    stage.cluster.kubectl("-n", stage.namespace, "create", "configmap", "prompts", f"--from-literal={prompt}")
+    guardrail(stage, "Block", **spec, probeSet={"configMapRef": {"name": "prompts"}})
+    enforced(stage)
+    deploy(stage, rollout, f"--text=She whispered {CURSE}.", "--seed=3")
+    status = stage.becomes("story", "v3 has failed", lambda s: len(s["failed"]) == 2, within=90)
+    failure = status["failed"][-1]
+    assert (failure["reason"], status["stable"]) == ("ProbeSetFailed", v1)
+    assert "bedtime (curse)" in failure["message"]
+    assert {turn(stage)[1] for _ in range(8)} == {v1}
+
+
+def deploy(stage: Stage, rollout: Mapping[str, Any], *args: str) -> None:
+    manifest = stage.deployment_manifest("story", *args, rollout=dict(rollout))
+    manifest["metadata"]["labels"] = {"app": "adventure"}
+    stage.cluster.apply(manifest)
+
+
+def speak(stage: Stage, revision: str, text: str) -> None:
+    """Have the engines of a revision say this from now on."""
+    for pod in stage.pods("story", revision):
+        command = ("exec", pod["metadata"]["name"], "--", "understudy", "sim", "--set", json.dumps({"text": text}))
+        stage.cluster.kubectl("-n", stage.namespace, *command)
+
+
+def turn(stage: Stage) -> tuple[Reply, str]:
+    """One turn of somebody new, and which revision it was put to."""
+    reply = stage.say("story", fields={"x-session-id": uuid.uuid4().hex}, max_tokens=20)
+    return reply, reply.fields.get("x-understudy-revision", "")
+
+
+def turn_of(stage: Stage, revision: str) -> None:
+    """Turns of somebody new each, until one is put to the revision, and is blocked."""
+    for _ in range(200):
+        reply, who = turn(stage)
+        if who == revision or "content_filter" in reply.text:
+            return
+    raise AssertionError(f"no turn of 200 was put to {revision}")
 
 
 def said(reply: Reply) -> list[str]:

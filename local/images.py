@@ -52,7 +52,7 @@ def own_image(way: registry.Way, tag: str = OWN_TAG) -> Image:
 
 
 def engine_image(way: registry.Way) -> Image:
-    """vLLM on a CPU with two tiny models."""
+    """vLLM on a CPU with two tiny models that tell stories, and one that judges them."""
     return Image(ENGINE_TAG, cache.content_key([SOURCES / "vllm"], way, versions.ENGINE_IMAGE, *ENGINE_PACKAGES))
 
 

@@ -30,21 +30,21 @@ TEXT = [
 ]
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 300 tokens: every byte, three special tokens, and the most common pairs of TEXT."""
+def tokenizer(text: list[str], size: int, chat_template: str) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of so many tokens: every byte, three special tokens, and the most common pairs of the text."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=size,
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator(TEXT, trainer)
+    core.train_from_iterator(text, trainer)
     begin, end, pad = SPECIAL
     wrapped = PreTrainedTokenizerFast(tokenizer_object=core, bos_token=begin, eos_token=end, pad_token=pad)
-    wrapped.chat_template = CHAT_TEMPLATE
+    wrapped.chat_template = chat_template
     return wrapped
 
 
@@ -87,7 +87,7 @@ def speak_plainly(made: LlamaForCausalLM, tokens: PreTrainedTokenizerFast) -> No
 
 def main(folder: Path) -> None:
     """Write every model, with its tokenizer, to a folder of its own."""
-    tokens = tokenizer()
+    tokens = tokenizer(TEXT, VOCABULARY, CHAT_TEMPLATE)
     for name, seed in SEEDS.items():
         model(seed, tokens).save_pretrained(folder / name)
         tokens.save_pretrained(folder / name)

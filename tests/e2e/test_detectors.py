@@ -14,7 +14,7 @@ from tests.e2e.cluster import eventually
 from tests.e2e.stage import ENGINE_IMAGE, Reply, Stage
 from tests.e2e.test_guardrail import enforced, guardrail, said, states
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 CLEAR = "The old innkeeper smiles. He puts two cups of tea on the table."
 # Of this the first sentence is clear.

@@ -136,14 +136,14 @@ def test_the_ladder_pauses_a_canary_and_turns_it_back_and_a_probe_set_lets_none_
     v1 = stage.becomes_ready("story")
     enforced(stage)
     deploy(stage, rollout, "--text=Once upon a time.", "--seed=2")
-    status = stage.becomes("story", "50 % programmed", at_half, within=90)
+    status = stage.becomes("story", "50 % programmed", at_half)
     v2 = status["candidate"]
 
     # When v2 says what the first rung counts, Then the rollout is paused
     speak(stage, v2, f"She whispered {FORBIDDEN}.")
     turn_of(stage, v2)
     stage.mark("from the turn that is one too many to the pause")
-    eventually("the rollout is paused", lambda: stage.status("story").get("paused"), within=60, every=0.05)
+    eventually("the rollout is paused", lambda: stage.status("story").get("paused"), every=0.05)
     stage.elapsed("from the turn that is one too many to the pause")
     assert "spell" in stage.condition("story", "GuardrailBreached")["message"]
 
@@ -151,9 +151,9 @@ def test_the_ladder_pauses_a_canary_and_turns_it_back_and_a_probe_set_lets_none_
     speak(stage, v2, f"She whispered {CURSE}.")
     turn_of(stage, v2)
     stage.mark("from the turn that is one too many to every gateway on v1 alone")
-    eventually("every gateway serves v1 alone", table_is_back(stage), within=90, every=0.05)
+    eventually("every gateway serves v1 alone", table_is_back(stage), every=0.05)
     stage.elapsed("from the turn that is one too many to every gateway on v1 alone")
-    status = stage.phase("story", "RolledBack", within=90)
+    status = stage.phase("story", "RolledBack")
     (failure,) = status["failed"]
     assert (failure["revision"], failure["reason"], status["stable"]) == (v2, "GuardrailBreached", v1)
 
@@ -163,7 +163,7 @@ def test_the_ladder_pauses_a_canary_and_turns_it_back_and_a_probe_set_lets_none_
     guardrail(stage, "Block", **spec, probeSet={"configMapRef": {"name": "prompts"}})
     enforced(stage)
     deploy(stage, rollout, f"--text=She whispered {CURSE}.", "--seed=3")
-    status = stage.becomes("story", "v3 has failed", lambda s: len(s["failed"]) == 2, within=90)
+    status = stage.becomes("story", "v3 has failed", lambda s: len(s["failed"]) == 2)
     failure = status["failed"][-1]
     assert (failure["reason"], status["stable"]) == ("ProbeSetFailed", v1)
     assert "bedtime (curse)" in failure["message"]

@@ -65,7 +65,7 @@ async def test_it_shows_a_renewed_certificate_and_ends_well(tmp_path: Path) -> N
         r.child.send_signal(signal.SIGTERM)
         _, said = await r.child.communicate()
         assert r.child.returncode == 0
-        assert b"the database was at step none and is now at 0006" in said
+        assert b"the database was at step none and is now at " in said
         assert b"Traceback" not in said
 
 

@@ -1,6 +1,7 @@
 """Valid manifests of every kind, and how a test changes one."""
 
 import copy
+import functools
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -25,6 +26,11 @@ _FOLDER: Final = Path(__file__).parent / "manifests"
 
 def examples(kind: str) -> list[Object]:
     """All valid manifests of a kind; the first has every field that can stand together."""
+    return copy.deepcopy(_parsed(kind))
+
+
+@functools.cache  # thousands of tests begin with one of them, and to parse takes longer than most of them
+def _parsed(kind: str) -> list[Object]:
     documents = list(yaml.safe_load_all((_FOLDER / f"{kind.lower()}.yaml").read_text()))
     for document in documents:
         document["metadata"]["namespace"] = NAMESPACE

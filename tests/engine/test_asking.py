@@ -112,7 +112,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def served(answer: Answer) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -1,8 +1,10 @@
 """Conditions: when `lastTransitionTime` moves."""
 
+from typing import Any
+
 import pytest
 
-from understudy.domain.conditions import Condition, ConditionStatus, find, transition
+from understudy.domain.conditions import Condition, ConditionStatus, find, is_ready, transition
 
 EARLIER = [
     {"type": "Ready", "status": "True", "reason": "Old", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}
@@ -39,3 +41,17 @@ def test_a_message_is_cut_to_what_the_api_takes() -> None:
 def test_a_condition_is_found_by_its_type() -> None:
     assert find(EARLIER, "Ready") == EARLIER[0]
     assert find(EARLIER, "Stalled") is None
+
+
+@pytest.mark.parametrize(
+    ("obj", "ready"),
+    [
+        ({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, True),
+        ({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, False),
+        ({"status": {"conditions": None}}, False),
+        ({"status": None}, False),
+        ({}, False),
+    ],
+)
+def test_ready_is_what_says_so(obj: dict[str, Any], ready: bool) -> None:
+    assert is_ready(obj) is ready

@@ -9,7 +9,7 @@ import pytest
 
 from understudy.guard import shards
 from understudy.guard.policy import compile_policy
-from understudy.guard.shards import MAX_PARTS, PIECE, ShardError, pack, unpack
+from understudy.guard.shards import MAX_PARTS, PIECE, OtherPolicyError, ShardError, pack, policy_of, unpack
 
 SPEC: dict[str, Any] = {
     "mode": "enforce",
@@ -33,6 +33,27 @@ def noise(count: int) -> str:
 
 def test_what_was_packed_is_unpacked_as_it_was() -> None:
     assert unpack(pack("safe", SPEC, WORDS)) == ("safe", SPEC, WORDS)
+
+
+def test_a_policy_is_had_by_its_name_and_hash_or_not_at_all() -> None:
+    sent = compile_policy("safe", SPEC, WORDS)
+    policy, spec = policy_of(pack("safe", SPEC, WORDS), "safe", sent.hash)
+    assert (policy.hash, spec) == (sent.hash, SPEC)
+    for name, digest in (("other", sent.hash), ("safe", "0" * 64)):
+        with pytest.raises(OtherPolicyError, match=f"its parts hold policy {sent.hash} of 'safe'"):
+            policy_of(pack("safe", SPEC, WORDS), name, digest)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({**SPEC, "rules": []}, "no rule says what follows from what it finds"),
+        ({**SPEC, "rules": 7}, "its spec is not that of a Guardrail: TypeError"),
+    ],
+)
+def test_parts_that_are_no_policy_are_no_error_of_another_kind(spec: dict[str, Any], says: str) -> None:
+    with pytest.raises(ShardError, match=says):
+        policy_of(pack("safe", spec, WORDS), "safe", "0" * 64)
 
 
 def test_what_arrives_compiles_to_the_same_policy() -> None:

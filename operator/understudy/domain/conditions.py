@@ -25,6 +25,12 @@ def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Mapping[str, Any
     return next((c for c in conditions if c.get("type") == kind), None)
 
 
+def is_ready(obj: Mapping[str, Any]) -> bool:
+    """Whether an object, a pod or a node for example, has the condition Ready and it is True."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return (find(conditions, "Ready") or {}).get("status") == "True"
+
+
 def transition(
     observed: Iterable[Mapping[str, Any]], wanted: Iterable[Condition], generation: int, wall: float
 ) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import aiohttp
 import orjson
 
-from understudy.domain.conditions import find
+from understudy.domain.conditions import is_ready
 from understudy.domain.key import Key
 from understudy.domain.names import ENGINE_PORT, LABEL_REVISION, child_name, service_host
 from understudy.engine.bounded import read_bounded
@@ -72,7 +72,7 @@ def seat(cache: Cache, settings: Settings, key: Key) -> Probe | None:
     """A pod of what serves of a ModelDeployment, as it is asked; None if there is none."""
     deployment = cache.get(MODEL_DEPLOYMENT, key.namespace, key.name) or {}
     revision = str((deployment.get("status") or {}).get("stable") or "")
-    ready = [pod for pod in cache.children(POD, key) if _revision(pod) == revision and _is_ready(pod)]
+    ready = [pod for pod in cache.children(POD, key) if _revision(pod) == revision and _answers(pod)]
     if not revision or not ready:
         return None
     snapshot = cache.get(MODEL_SNAPSHOT, key.namespace, child_name(key.name, revision))
@@ -158,7 +158,5 @@ def _revision(pod: Object) -> Any:
     return (pod["metadata"].get("labels") or {}).get(LABEL_REVISION)
 
 
-def _is_ready(pod: Object) -> bool:
-    status = pod.get("status") or {}
-    ready = (find(status.get("conditions") or (), "Ready") or {}).get("status") == "True"
-    return ready and bool(status.get("podIP")) and "deletionTimestamp" not in pod["metadata"]
+def _answers(pod: Object) -> bool:
+    return is_ready(pod) and bool(pod["status"].get("podIP")) and "deletionTimestamp" not in pod["metadata"]

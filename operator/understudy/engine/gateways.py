@@ -18,7 +18,7 @@ from typing import Protocol
 import aiohttp
 import orjson
 
-from understudy.domain.conditions import find
+from understudy.domain.conditions import is_ready
 from understudy.domain.key import Key
 from understudy.domain.names import GATEWAY_ADMIN_PORT, LABEL_COMPONENT
 from understudy.domain.state import GatewayState, parse_state
@@ -124,7 +124,7 @@ class GatewayPoller:
     def pods_changed(self) -> None:
         """A gateway pod came, went or moved: ask those that are there, and tell whoever counts them."""
         pods = [pod for pod in self._cache.all(POD, self._namespace) if is_gateway(pod)]
-        self._pods = tuple(sorted((pod["metadata"]["name"], pod["metadata"]["uid"], _is_ready(pod)) for pod in pods))
+        self._pods = tuple(sorted((pod["metadata"]["name"], pod["metadata"]["uid"], is_ready(pod)) for pod in pods))
         live = {pod["metadata"]["uid"]: pod["status"].get("podIP", "") for pod in pods}
         for uid, (address, task) in list(self._tasks.items()):
             if live.get(uid) != address:
@@ -246,10 +246,6 @@ def is_gateway(pod: Object) -> bool:
     """Whether a pod is a gateway that may still serve: by label, and neither Succeeded nor Failed."""
     labels = pod["metadata"].get("labels") or {}
     return labels.get(LABEL_COMPONENT) == "gateway" and pod["status"].get("phase") not in ("Succeeded", "Failed")
-
-
-def _is_ready(pod: Object) -> bool:
-    return (find(pod["status"].get("conditions") or (), "Ready") or {}).get("status") == "True"
 
 
 def _changed(before: GatewayState | None, after: GatewayState) -> set[Key]:

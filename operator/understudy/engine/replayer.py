@@ -22,9 +22,9 @@ from understudy.engine.asking import Detectors
 from understudy.engine.contents import ConfigMapContents
 from understudy.engine.jury import Jury
 from understudy.engine.prober import Engine
-from understudy.guard.policy import Policy, PolicyError, compile_policy
+from understudy.guard.policy import Policy
 from understudy.guard.probeset import ProbePrompt, ProbeSetError, probe_set_hash, read_probe_set
-from understudy.guard.shards import ShardError, unpack
+from understudy.guard.shards import OtherPolicyError, ShardError, policy_of
 from understudy.kube.errors import ApiError
 from understudy.plan.actions import Probe
 from understudy.plan.replay import ProbeSet, Replay, ReplayReport, SetReport, Spoken, compares
@@ -234,11 +234,11 @@ class Replayer:
         found = await self.contents.read(namespace, {("ConfigMap", name) for name in guard.shards})
         try:
             parts = [base64.b64decode(found[name]["binaryData"]["policy"]) for name in guard.shards]
-            policy = await aside(compile_policy, *unpack(parts))
-        except (KeyError, ValueError, ShardError, PolicyError) as error:
+            policy, _ = await aside(policy_of, parts, guard.name, guard.policy)
+        except OtherPolicyError as error:
+            raise _UnreadyError(f"the parts of the policy of Guardrail {guard.name} are those of another") from error
+        except (KeyError, ValueError, ShardError) as error:
             raise _UnreadyError(f"the policy of Guardrail {guard.name} cannot be loaded") from error
-        if policy.hash != guard.policy:
-            raise _UnreadyError(f"the parts of the policy of Guardrail {guard.name} are those of another")
         return policy
 
     async def _prompts(self, namespace: str, probe_set: ProbeSet) -> Sequence[ProbePrompt]:

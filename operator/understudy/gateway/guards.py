@@ -19,10 +19,10 @@ from understudy.gateway.databases import Databases
 from understudy.gateway.policy.guarding import PINNED, Guarding, guarding_of
 from understudy.guard.engines import Engine, UnusableError
 from understudy.guard.needles import Needle, PatternError
-from understudy.guard.policy import Policy, PolicyError, compile_policy
+from understudy.guard.policy import Policy
 from understudy.guard.portable_engine import PortableEngine
 from understudy.guard.second import Second, second_of
-from understudy.guard.shards import ShardError, unpack
+from understudy.guard.shards import ShardError, policy_of
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -346,15 +346,9 @@ class Loader:
 
 def _read(parts: Sequence[bytes], guard: Guard) -> tuple[Policy, Mapping[str, Any]] | str:
     try:
-        name, spec, sources = unpack(parts)
-        policy = compile_policy(name, spec, sources)
-    except (ShardError, PolicyError) as error:
+        return policy_of(parts, guard.name, guard.policy)
+    except ShardError as error:
         return str(error)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return f"its spec is not that of a Guardrail: {type(error).__name__}: {error}"
-    if (name, policy.hash) != (guard.name, guard.policy):
-        return f"its parts hold policy {policy.hash} of {name!r}"
-    return policy, spec
 
 
 def _second(policies: Sequence[Policy]) -> Second | None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from understudy.guard.policy import enforced
+from understudy.guard.policy import Policy, PolicyError, compile_policy, enforced
 
 # A ConfigMap holds 1 MiB, of which what cannot be compressed takes all.
 PIECE: Final = 900 * 1024
@@ -25,6 +25,10 @@ Source = tuple[str, Mapping[str, Any], Mapping[str, str]]
 
 class ShardError(Exception):
     """A policy that does not fit, or parts that are not those of one."""
+
+
+class OtherPolicyError(ShardError):
+    """Parts that hold another policy than the one that was to be in them."""
 
 
 def pack(name: str, spec: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[bytes, ...]:
@@ -62,6 +66,23 @@ def unpack(parts: Sequence[bytes]) -> Source:
     if not isinstance(name, str) or not isinstance(spec, dict) or not _are_texts(sources):
         raise ShardError("the document has a name, a spec or sources of the wrong kind")
     return name, spec, sources
+
+
+def policy_of(parts: Sequence[bytes], name: str, digest: str) -> tuple[Policy, Mapping[str, Any]]:
+    """The policy that a table names by its Guardrail and its hash, and its spec. To compile it may take seconds.
+
+    Raises ShardError, OtherPolicyError for parts of another one.
+    """
+    found, spec, sources = unpack(parts)
+    try:
+        policy = compile_policy(found, spec, sources)
+    except PolicyError as error:
+        raise ShardError(str(error)) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ShardError(f"its spec is not that of a Guardrail: {type(error).__name__}: {error}") from error
+    if (found, policy.hash) != (name, digest):
+        raise OtherPolicyError(f"its parts hold policy {policy.hash} of {found!r}")
+    return policy, spec
 
 
 def _inflated(number: int, part: bytes) -> bytes:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from understudy.domain.conditions import is_ready
 from understudy.domain.quantity import parse_quantity
 from understudy.plan.desired.accelerator import PRODUCT_LABEL
-from understudy.plan.faults import condition
 from understudy.plan.observed import Object
 from understudy.plan.selectors import meets
 
@@ -123,7 +123,7 @@ def _called(spec: Mapping[str, Any], resource: str) -> str:
 def _takes(node: Object, spec: Mapping[str, Any]) -> bool:
     """The node is ready, and labels and taints let such a pod in."""
     node_spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
-    if node_spec.get("unschedulable") or condition(node.get("status") or {}, "Ready").get("status") != "True":
+    if node_spec.get("unschedulable") or not is_ready(node):
         return False
     if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from understudy.domain.conditions import is_ready
 from understudy.domain.duration import instant, seconds
 from understudy.domain.names import ANNOTATION_REPLICAS, LABEL_REVISION
 from understudy.plan import clocks, guards, trial
@@ -162,7 +163,7 @@ def _stamps(
 
 def _ready_since(pod: Object) -> dict[str, float | None]:
     """Since when a pod could be asked who it is, if it can."""
-    if not _is_ready(pod):
+    if not is_ready(pod):
         return {}
     return {f"ready:{pod['metadata']['uid']}": _instant(condition(pod["status"], "Ready").get("lastTransitionTime"))}
 
@@ -199,7 +200,7 @@ def _short_since(pods: Sequence[Object], need: int) -> float | None:
         _instant(condition(pod.get("status") or {}, "Ready").get("lastTransitionTime"))
         or instant(pod["metadata"]["creationTimestamp"])
         for pod in there
-        if not _is_ready(pod)
+        if not is_ready(pod)
     )
     spare = len(there) - need
     return since[spare] if 0 <= spare < len(since) else None
@@ -207,7 +208,7 @@ def _short_since(pods: Sequence[Object], need: int) -> float | None:
 
 def _pod_stamps(pod: Object) -> dict[str, float | None]:
     uid, status = pod["metadata"]["uid"], pod.get("status") or {}
-    if _is_ready(pod):
+    if is_ready(pod):
         return {}
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") != "True":
@@ -314,10 +315,7 @@ def _pod(
 
 def _lost_nodes(observed: Observed) -> Any:
     """A function of a pod: whether its node is known to be gone or not ready."""
-    ready = {
-        node["metadata"]["name"]: condition(node.get("status") or {}, "Ready").get("status") == "True"
-        for node in observed.nodes
-    }
+    ready = {node["metadata"]["name"]: is_ready(node) for node in observed.nodes}
 
     def lost(pod: Object) -> bool:
         node = (pod.get("spec") or {}).get("nodeName")
@@ -326,12 +324,8 @@ def _lost_nodes(observed: Observed) -> Any:
     return lost
 
 
-def _is_ready(pod: Object) -> bool:
-    return condition(pod.get("status") or {}, "Ready").get("status") == "True"
-
-
 def _is_serving(pod: Object) -> bool:
-    return _is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+    return is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
 
 
 def _answers(report: ProbeReport) -> bool:

@@ -366,6 +366,8 @@ async def test_findings_at_several_gateways_count_together_and_hold_at_all_until
             assert not await switched(other)
             await one.sins(1)
             await until(lambda: switched(other))
+            # Its own count would hold too, so that its answers do not tell whether it has heard of it yet.
+            await until(lambda: told_to_hold(one))
         # Who starts anew knows of it from the disk, before the records have said a word.
         players, outbox = alone(tmp_path / "1")
         async with gateway(made, players=players) as g:
@@ -377,6 +379,12 @@ async def test_findings_at_several_gateways_count_together_and_hold_at_all_until
 async def lifts(s: Stage, kind: str) -> int:
     body = {"session": "evening", "events": [{"event_id": "l", "kind": kind, "at": now()}]}
     return (await ask(s.g.port, body, path=EVENTS)).status
+
+
+def told_to_hold(s: Stage) -> bool:
+    """Whether the records have told this gateway that somebody whom nobody has let off is to be held."""
+    states = s.g.plane.players._states.values()  # type: ignore[union-attr]
+    return any(hold.since > state.lifted for state in states for hold in state.holds)
 
 
 async def known(r: Records, number: int) -> bool:

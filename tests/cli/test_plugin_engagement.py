@@ -70,6 +70,10 @@ def test_what_a_ladder_had_done_is_told_with_its_rung() -> None:
     assert shown({**FOUND, "interventions": [done]}, Screen(), 1060.0)[-1] == (
         "CoolDown by ladder[1] of games/calm, 60s ago"
     )
+    del done["rung"]
+    assert shown({**FOUND, "interventions": [{**done, "ruleNumber": 2}]}, Screen(), 1060.0)[-1] == (
+        "CoolDown by rules[2] of games/calm, 60s ago"
+    )
 
 
 def test_one_who_is_well_has_nothing_held_against_them() -> None:

@@ -280,6 +280,48 @@ async def test_an_application_hears_of_hooks_and_a_session_is_reminded_once(tmp_
         assert (event["session"], event["player"]) == ("evening", None)
 
 
+def asking(severity: str, *actions: str, **more: Any) -> dict[str, Any]:
+    """A Guardrail whose rule asks for these from the first finding on."""
+    return policy_spec("Log", rules=[{"category": "rude", "actions": {severity: list(actions)}}], **more)
+
+
+@pytest.mark.parametrize("who", ["anna", "evening"])
+async def test_a_rule_may_ask_for_a_break_at_once(tmp_path: Path, who: str) -> None:
+    spec = asking("low", "Block", "CoolDown", engagement={"coolDown": {"initial": "5m"}})
+    async with stage(tmp_path, spec) as s:
+        assert (await s.says("darn", who=who)).code == "content_filter"
+        answer = await s.says(who=who)
+        assert (answer.status, answer.code) == (429, "cool_down")
+        assert 200 < int(answer.fields["retry-after"]) <= 300
+        assert (await s.says(who="nobody")).text == "once upon a time"
+        (line,) = s.lines()
+        LINE.validate_python(line)
+        assert [(rung["per"], rung["terms"]["number"], rung["terms"]["rule"]) for rung in line["ladder"]] == [
+            ("player", 0, True)
+        ]
+        assert s.g.plane.players is not None
+        s.g.plane.players.tell(ANNA, Event("s", "crisis_sign", time.time()))
+        assert (await s.says(who="anna")).text == "once upon a time"
+
+
+async def test_a_rule_may_ask_for_a_reminder_and_have_hooks_left_out(tmp_path: Path) -> None:
+    async with stage(tmp_path, asking("low", "Log", "SuppressHooks")) as s:
+        await s.sins(1)
+        assert (await s.says()).fields["x-understudy-suppress-hooks"] == "true"
+    async with stage(tmp_path / "remind", asking("low", "Remind")) as s:
+        assert (await s.says("darn")).text.startswith("once upon a time\n\n[This has come to")
+        assert (await s.says()).text == "once upon a time"
+
+
+async def test_a_rule_asks_at_its_severity_alone_and_not_in_monitor_mode(tmp_path: Path) -> None:
+    milder = policy_spec("Log", rules=[{"category": "rude", "actions": {"low": ["CoolDown"], "high": ["Log"]}}])
+    async with stage(tmp_path, milder, asking("low", "CoolDown", mode="monitor")) as s:
+        await s.sins(1)
+        (line, _) = s.lines()
+        assert line["severity"] == 6
+        assert (await s.says()).text == "once upon a time"
+
+
 async def test_a_guardrail_that_only_counts_has_nothing_done(tmp_path: Path) -> None:
     async with stage(tmp_path, ladder(SWITCH, mode="monitor")) as s:
         await s.sins()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy.guard.actions import Session
 from understudy.guard.engagement.policy import CoolDown
 from understudy.guard.ladder import (
     NOTHING,
@@ -54,6 +55,47 @@ def test_breaks_are_as_long_as_the_guardrail_has_them() -> None:
 def test_a_guardrail_that_only_counts_has_it_told_alone() -> None:
     (rung,) = rungs(RAW, mode="monitor")
     assert (rung.terms.action, rung.to) == ("Notify", "")
+
+
+def asks(category: str = "hate", **actions: list[str]) -> dict[str, Any]:
+    return {"category": category, "actions": actions}
+
+
+def test_what_rules_ask_of_the_session_are_rungs_of_one_finding() -> None:
+    rules = [asks(low=["Log"], high=["Block", "CoolDown"]), asks("pii", low=["SuppressHooks"], medium=["Remind"])]
+    found = rungs(rules=rules, engagement={"coolDown": {"initial": "1m"}})
+    assert [(r.category, r.asked, r.terms.action, r.terms.number) for r in found] == [
+        ("hate", Session.COOL_DOWN, "CoolDown", 0),
+        ("pii", Session.REMIND, "Remind", 1),
+        ("pii", Session.SUPPRESS_HOOKS, "SuppressHooks", 1),
+    ]
+    assert {(r.terms.guardrail, r.per, r.terms.count, r.terms.rule) for r in found} == {
+        ("default/calm", "player", 1, True)
+    }
+    assert [lasts(r.terms, 0) for r in found] == [60, 900, 3600]
+    (told,) = rungs(rules=rules[:1], mode="monitor")
+    assert (told.terms.action, told.asked) == ("Notify", Session.COOL_DOWN)
+
+
+def test_a_rung_of_a_rule_counts_what_the_rule_asks_it_for_and_no_other_does() -> None:
+    cool, climbed = rungs(RAW, rules=[asks(low=["CoolDown"])])[::-1]
+    assert cool.counts("calm", "hate", 2, Session.COOL_DOWN)
+    assert not cool.counts("calm", "hate", 6, Session.REMIND)
+    assert not cool.counts("calm", "hate", 6)
+    assert not cool.counts("calm", "pii", 6, Session.COOL_DOWN)
+    assert not cool.counts("other", "hate", 6, Session.COOL_DOWN)
+    assert climbed.counts("calm", "hate", 4, Session.COOL_DOWN)
+    assert not climbed.counts("calm", "hate", 2, Session.COOL_DOWN)
+
+
+def test_of_rules_of_one_category_the_first_that_asks_is_named_and_its_place_changes_nothing() -> None:
+    rules = [asks(low=["Log"]), asks(high=["CoolDown"]), asks(low=["CoolDown"])]
+    (one,) = rungs(rules=rules)
+    assert one.terms.number == 1
+    (moved,) = rungs(rules=rules[1:])
+    assert (moved.terms.number, moved.terms.rung) == (0, one.terms.rung)
+    (other,) = rungs(rules=[asks(low=["Remind"])])
+    assert other.terms.rung != one.terms.rung
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from understudy.domain.conditions import find
 from understudy.domain.key import Key
 from understudy.domain.names import guard_shard
-from understudy.domain.state import LOADED, DeploymentState, GatewayState
+from understudy.domain.state import LOADED, DeploymentState, DetectorState, GatewayState, policy_key
 from understudy.domain.table import Guard, Table, table_spec
 from understudy.plan.actions import Apply, Delete
 from understudy.plan.guardrail import (
@@ -209,13 +209,22 @@ def test_the_two_minutes_begin_when_it_is_missing_and_not_with_something_else() 
     assert said(waiting(300, compiling or {}), "Reconciling") == ("True", "ConfigMapNotFound")
 
 
-@pytest.mark.parametrize("kinds", [("chat-guard",), ("moderations", "fms"), ("linear",)])
-def test_of_detectors_outside_of_the_gateways_nothing_is_known(kinds: tuple[str, ...]) -> None:
-    detectors = [PII, *({"name": f"a-{kind}", "type": kind} for kind in kinds)]
-    plan = plan_guardrail(seen(guardrail=guardrail(detectors=detectors)))
-    assert said(plan, "DetectorsHealthy") == ("Unknown", "NotTold")
-    named = ", ".join(f"a-{kind}" for kind in kinds)
-    assert message(plan, "DetectorsHealthy") == f"gateways do not tell yet of {named}"
+def test_of_detectors_outside_of_the_gateways_gateways_tell() -> None:
+    served = guardrail(detectors=[PII, {"name": "judge", "type": "chat-guard"}])
+    assert said(plan_guardrail(seen(guardrail=served)), "DetectorsHealthy") == ("Unknown", "NotUsed")
+    well = GatewayState("s", 9.0, detectors={f"{policy_key('tales', 'safe', NEW)}/judge": DetectorState("", 1.0)})
+    gateways = (GatewayPod("g", "g", well, 0.0),)
+    plan = plan_guardrail(seen(guardrail=served, users=(User(STORY, table(NEW)),), gateways=gateways))
+    assert said(plan, "DetectorsHealthy") == ("True", "Well")
+
+
+def test_detectors_are_judged_by_the_policy_that_holds() -> None:
+    served = guardrail(detectors=[{"name": "judge", "type": "chat-guard"}])
+    first = plan_guardrail(seen(guardrail=served, verdict=None))
+    assert said(first, "DetectorsHealthy") == ("Unknown", "NoPolicy")
+    ill = {f"{policy_key('tales', 'safe', NEW)}/judge": DetectorState("it finds nothing", 1.0)}
+    gateways = (GatewayPod("g", "g", GatewayState("s", 9.0, detectors=ill), 0.0),)
+    assert said(plan_guardrail(seen(guardrail=served, gateways=gateways)), "DetectorsHealthy") == ("False", "Unwell")
 
 
 @pytest.mark.parametrize("detectors", [[PII], None])

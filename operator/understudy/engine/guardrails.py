@@ -13,11 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from understudy.domain.conditions import transition
 from understudy.domain.key import Key
 from understudy.engine.cache import Cache
 from understudy.engine.contents import ConfigMapContents
-from understudy.engine.detectors import judged, replaced
 from understudy.engine.executor import Executor
 from understudy.engine.findings import Findings, added
 from understudy.engine.observe import Sources
@@ -99,8 +97,7 @@ class Guardrails:
         writes = [*decided.actions]
         if decided.status is not None and observed.guardrail is not None:
             kind, told = GUARDRAIL, self._counters(observed, observed.guardrail)
-            status = {**decided.status, "conditions": _with_detectors(decided.status, observed), **told}
-            writes.append(apply_status(kind.api_version, kind.kind, observed.guardrail, status))
+            writes.append(apply_status(kind.api_version, kind.kind, observed.guardrail, {**decided.status, **told}))
         else:
             self._findings.forget(key)
             self._told.pop(key, None)
@@ -117,16 +114,6 @@ class Guardrails:
             new = self._findings.since(observed.key, deployments, observed.gateways, now)
             before = added(before, new)
         return {"counters": dict(before)} if before else {}
-
-
-def _with_detectors(decided: Mapping[str, Any], observed: ObservedGuardrail) -> list[Mapping[str, Any]]:
-    """The conditions that were decided, and how detectors do."""
-    guardrail: Object = observed.guardrail or {}
-    policy, used = str(decided.get("policyHash", "")), bool(observed.users)
-    said = judged(observed.key, guardrail, policy, observed.gateways, used=used)
-    before = (guardrail.get("status") or {}).get("conditions") or ()
-    (written,) = transition(before, [said], int(decided["observedGeneration"]), observed.now.wall)
-    return replaced(decided["conditions"], written)
 
 
 def configmaps_of(spec: Mapping[str, Any]) -> set[Reference]:

@@ -4,23 +4,28 @@ A rung falls due with `count` findings within `within`; they are used up then, a
 What it asks for holds until an end that is known when it begins, so nothing has to be taken back. Who counts needs only
 the rung's *terms*, which travel with each finding: it does not matter who has heard of which edit of a Guardrail.
 
+An action of this kind that a rule names (`rules[].actions`) is a rung too: of one finding of which the rule says so.
+
 What holds is said by the key of its rung, a hash of all that the rung counts and does. Whoever acts looks the key up
 among the rungs of the deployment that is asked: one that was edited or deleted has nothing held any more.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from understudy.domain.duration import seconds
-from understudy.guard.actions import SESSION
+from understudy.guard.actions import SESSION, Session
 from understudy.guard.engagement.policy import USUAL, CoolDown, cool_down_of
 
 Per = Literal["session", "player"]
 RungAction = Literal["Remind", "SuppressHooks", "CoolDown", "SwitchModel", "Notify"]
 # A reminder that was not shown by then is of no use.
 REMIND_STAYS: Final = 15 * 60.0
+# For so long holds what a rule asks for, which says of no time.
+RULE_STAYS: Final = 3600.0
+_ASKED: Final[tuple[RungAction, ...]] = ("Remind", "SuppressHooks", "CoolDown")
 _NEVER: Final = float("-inf")
 _KEY_DIGITS: Final = 16
 # Of a namespace, a slash and a name.
@@ -29,7 +34,10 @@ _LONGEST_NAME: Final = 320
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What of a rung one must know to count. `guardrail` is `<namespace>/<name>`, `number` its place in the ladder."""
+    """What of a rung one must know to count.
+
+    `guardrail` is `<namespace>/<name>`, `number` its place in the ladder; of one that a `rule` asks for, among rules.
+    """
 
     rung: str
     guardrail: str
@@ -38,6 +46,7 @@ class Terms:
     within: float
     action: RungAction
     cool_down: CoolDown = USUAL
+    rule: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Rung:
     """One of a Guardrail's. It counts findings of `category` ("" for all) from `severity` on, by session or player.
 
     `to` is the served name for SwitchModel, and `passes` says whether somebody is served without where nobody has it.
+    `asked`: of a rule; it counts what the rule asks that for, whatever its severity.
     """
 
     terms: Terms
@@ -53,11 +63,12 @@ class Rung:
     severity: int
     to: str = ""
     passes: bool = False
+    asked: Session = Session.NOTHING
 
-    def counts(self, guardrail: str, category: str, severity: int) -> bool:
-        """Whether it counts a finding of a Guardrail of its namespace."""
+    def counts(self, guardrail: str, category: str, severity: int, asked: Session = Session.NOTHING) -> bool:
+        """Whether it counts a finding of a Guardrail of its namespace; `asked` is what its rule says of the session."""
         mine = self.terms.guardrail.partition("/")[2] == guardrail and severity >= self.severity
-        return mine and (not self.category or self.category == category)
+        return mine and (not self.category or self.category == category) and self.asked in (Session.NOTHING, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +97,15 @@ class Tally:
 
 def rungs_of(namespace: str, guardrail: str, spec: Mapping[str, Any]) -> tuple[Rung, ...]:
     """The rungs for sessions and players of a Guardrail, as stored; one that only counts has them told of alone."""
-    acts = spec.get("mode", "enforce") == "enforce"
+    name, acts = f"{namespace}/{guardrail}", spec.get("mode", "enforce") == "enforce"
     passes = spec.get("failurePolicy", "Closed") == "Open"
     cool_down = cool_down_of((spec.get("engagement") or {}).get("coolDown") or {})
-    return tuple(
-        _rung(f"{namespace}/{guardrail}", number, raw, cool_down, acts=acts, passes=passes)
+    climbed = (
+        _rung(name, number, raw, cool_down, acts=acts, passes=passes)
         for number, raw in enumerate(spec.get("ladder") or ())
         if raw["per"] != "revision"
     )
+    return (*climbed, *_asked(name, spec.get("rules") or (), cool_down, acts=acts))
 
 
 def _rung(
@@ -102,10 +114,29 @@ def _rung(
     action: RungAction = raw["action"] if acts else "Notify"
     count, within, to = int(raw["count"]), seconds(raw["within"]), raw.get("to", "") if acts else ""
     category, severity = raw.get("category") or "", int(raw.get("severityAtLeast", 2))
-    what = (guardrail, raw["per"], category, severity, count, within, action, to)
-    key = hashlib.sha256(repr(what).encode()).hexdigest()[:_KEY_DIGITS]
+    key = _key((guardrail, raw["per"], category, severity, count, within, action, to))
     terms = Terms(key, guardrail, number, count, within, action, cool_down)
     return Rung(terms, raw["per"], category, severity, to, passes)
+
+
+def _asked(guardrail: str, rules: Iterable[Mapping[str, Any]], cool_down: CoolDown, *, acts: bool) -> Iterator[Rung]:
+    """What rules ask for, once for each category: the first that asks for it is named."""
+    found: set[tuple[str, str]] = set()
+    for number, rule in enumerate(rules):
+        named = {name for actions in rule["actions"].values() for name in actions}
+        for name in _ASKED:
+            if name in named and (rule["category"], name) not in found:
+                found.add((rule["category"], name))
+                action: RungAction = name if acts else "Notify"
+                terms = Terms(
+                    _key((guardrail, "rules", rule["category"], name, action)),
+                    guardrail, number, 1, RULE_STAYS, action, cool_down, rule=True,
+                )  # fmt: skip
+                yield Rung(terms, "player", rule["category"], 0, asked=SESSION[name])
+
+
+def _key(what: tuple[Any, ...]) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def counted(tally: Tally, terms: Terms, at: float) -> tuple[Tally, bool]:
@@ -184,6 +215,7 @@ def dump_terms(terms: Terms) -> dict[str, Any]:
         "within": terms.within,
         "action": terms.action,
         **({"coolDown": [breaks.initial, breaks.factor, breaks.longest]} if terms.action == "CoolDown" else {}),
+        **({"rule": True} if terms.rule else {}),
     }
 
 
@@ -200,4 +232,5 @@ def parse_terms(document: Mapping[str, Any]) -> Terms:
             f"rung, guardrail: write a key of {_KEY_DIGITS} digits, and at most {_LONGEST_NAME} characters"
         )
     cool_down = CoolDown(*(float(part) for part in document.get("coolDown", ())))
-    return Terms(rung, guardrail, int(document["number"]), count, within, action, cool_down)
+    rule = document.get("rule") is True
+    return Terms(rung, guardrail, int(document["number"]), count, within, action, cool_down, rule)

@@ -19,6 +19,7 @@ from understudy.domain.names import guard_shard
 from understudy.domain.state import DeploymentState
 from understudy.domain.table import Guard
 from understudy.guard.policy import is_open
+from understudy.plan import detectors
 from understudy.plan.actions import Action, Apply, Delete
 from understudy.plan.decision import PATIENCE
 from understudy.plan.desired.shards import shard_manifest
@@ -31,7 +32,6 @@ LINGER: Final = 3600.0
 # Seconds until the next look: while gateways have yet to load something, and when nothing is expected.
 SOON: Final = 2.0
 CALM: Final = 30.0
-_ELSEWHERE: Final = ("linear", "moderations", "chat-guard", "fms")
 _UNKNOWN: Final = DeploymentState()
 
 
@@ -231,22 +231,14 @@ def _conditions(
         ready = Condition("Ready", "True", "Compiled", f"policy {observed.policy[:8]} is written for gateways to load")
     waits: Final = "True" if judged.reason and judged.passing else "False"
     stuck: Final = "True" if judged.reason and not judged.passing else "False"
-    reason = judged.reason or "Compiled"
+    reason, policy = judged.reason or "Compiled", guard.policy if guard is not None else ""
     return [
         ready,
         Condition("Reconciling", waits, reason, judged.message if judged.passing else ""),
         Condition("Stalled", stuck, reason, judged.message + kept if stuck == "True" else ""),
-        _detectors(guardrail),
+        detectors.judged(observed.key, guardrail, policy, observed.gateways, used=bool(observed.users)),
         _enforcing(observed, guardrail, guard),
     ]
-
-
-def _detectors(guardrail: Object) -> Condition:
-    """Whether what finds things works, as far as anybody knows."""
-    asked = [d["name"] for d in guardrail["spec"].get("detectors") or () if d["type"] in _ELSEWHERE]
-    if asked:
-        return Condition("DetectorsHealthy", "Unknown", "NotTold", f"gateways do not tell yet of {', '.join(asked)}")
-    return Condition("DetectorsHealthy", "True", "InGateways", "all of them run in the gateways themselves")
 
 
 def _enforcing(observed: ObservedGuardrail, guardrail: Object, guard: Guard | None) -> Condition:

@@ -139,7 +139,7 @@ class InterventionFilters(OfSomebody):
 
     rule: Word = ""
     guardrail: Word = ""
-    """Whose ladder asked for it, as `<namespace>/<name>`."""
+    """Whose ladder or rule asked for it, as `<namespace>/<name>`."""
 
 
 class HistoryFilters(OfDeployments):

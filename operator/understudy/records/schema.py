@@ -265,7 +265,7 @@ PLAYERS: Final = Table(
 )
 
 # What was done once: `once` is what it is done under, `window` what it is due once in. Where a rung of a ladder asks
-# for it and no level: whose `guardrail` it is, and its number (`rung`) there.
+# for it and no level: whose `guardrail` it is, and its number (`rung`) there; or that of the rule (`rule_number`).
 INTERVENTIONS: Final = Table(
     "interventions",
     METADATA,
@@ -279,6 +279,7 @@ INTERVENTIONS: Final = Table(
     Column("until_ms", BigInteger, nullable=False),
     Column("guardrail", String(320)),
     Column("rung", Integer),
+    Column("rule_number", Integer),
     UniqueConstraint("once"),
     Index("interventions_subject_index", "subject", "until_ms"),
     Index("interventions_at_ms_index", "at_ms"),

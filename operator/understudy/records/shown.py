@@ -115,7 +115,7 @@ class EngagementRecord(Shown):
 
 
 class InterventionRecord(Shown):
-    """What was done for a player or a session: asked for by a level, or by a rung of a guardrail's ladder."""
+    """What was done for a player or a session: asked for by a level, or by a rung or a rule of a guardrail."""
 
     until: datetime
     """To when it held, or is of use."""
@@ -124,9 +124,11 @@ class InterventionRecord(Shown):
     level: int
     """At which the player was."""
     guardrail: str | None
-    """Whose rung asked for it, as `<namespace>/<name>`; nothing where the level did."""
+    """Whose rung or rule asked for it, as `<namespace>/<name>`; nothing where the level did."""
     rung: int | None
-    """Its place in the guardrail's ladder, from 0 on."""
+    """The rung's place in the guardrail's ladder, from 0 on."""
+    rule_number: int | None
+    """The rule's place among the guardrail's rules, from 0 on."""
     once: str
     """A hash of rule, subject and window: under it this is done once."""
     subject: str

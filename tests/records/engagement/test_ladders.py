@@ -146,10 +146,19 @@ def test_another_policy_takes_away_nothing_that_a_ladder_asked_for(book: Book) -
         assert state.holds == (Hold(SWITCH.rung, START + 120, START + 720),)
 
 
+def test_what_a_rule_asks_for_is_on_record_with_the_rules_place(book: Book) -> None:
+    asked = Terms("c" * 16, "default/calm", 3, 1, 3600.0, "CoolDown", rule=True)
+    book.found(finding(1, 0, ("player", asked)))
+    (row,) = rows(book.engine, INTERVENTIONS)
+    assert (row["rule"], row["guardrail"], row["rung"], row["rule_number"]) == ("CoolDown", "default/calm", None, 3)
+
+
 @pytest.mark.slow
 async def test_what_was_done_can_be_read(tmp_path: Path) -> None:
     async with records(tmp_path, lambda: START + 600, keys=OLD) as r:
         lines = [finding(n, n, ("session", SWITCH)) for n in (1, 2)]
+        asked = Terms("c" * 16, "default/calm", 3, 1, 3600.0, "Remind", rule=True)
+        lines.append(finding(3, 3, ("session", asked), session="morning"))
         assert (await r.ask("POST", f"/v1/ingest/{SEGMENT}", {"first": 0, "records": lines}))[0] == 200
         found: dict[str, Any] = {"items": []}
         while not found["items"]:
@@ -159,9 +168,16 @@ async def test_what_was_done_can_be_read(tmp_path: Path) -> None:
         assert item.pop("cursor").startswith(f"{int(START + 120) * 1000}.")
         assert item == {
             "time": stamp(120), "until": stamp(720), "rule": "SwitchModel", "level": 0, "guardrail": "default/calm",
-            "rung": 0,
+            "rung": 0, "ruleNumber": None,
         }  # fmt: skip
-        assert (await r.ask("GET", "/v1/interventions?rule=Remind"))[1]["items"] == []
+        found = {"items": []}
+        while not found["items"]:
+            found = (await r.ask("GET", "/v1/interventions?rule=Remind"))[1]
+        assert [(one["rung"], one["ruleNumber"]) for one in found["items"]] == [(None, 3)]
+        assert (await r.ask("GET", "/v1/interventions?rule=CoolDown"))[1]["items"] == []
+        other = {"kind": "session", "tenant": "team-a", "identifier": "morning"}
+        (done,) = (await r.ask("POST", "/v1/engagement/show", other))[1]["interventions"]
+        assert (done["guardrail"], done["ruleNumber"], "rung" in done) == ("default/calm", 3, False)
         whom = {"kind": "session", "tenant": "team-a", "identifier": "evening"}
         (done,) = (await r.ask("POST", "/v1/engagement/show", whom))[1]["interventions"]
         assert (done["guardrail"], done["rung"], done["rule"]) == ("default/calm", 0, "SwitchModel")

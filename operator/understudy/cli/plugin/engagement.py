@@ -86,9 +86,15 @@ def shown(found: Mapping[str, Any], screen: Screen, now: float) -> list[str]:
         rows.append([sign, what, ", ".join(values), "a sign" if sign in found["signs"] else ""])
     lines += screen.columns(rows)
     for done in found["interventions"]:
-        why = f"by ladder[{done['rung']}] of {done['guardrail']}" if "rung" in done else f"at L{done['level']}"
-        lines.append(f"{done['rule']} {why}, {age(now - done['at'])} ago")
+        lines.append(f"{done['rule']} {_why(done)}, {age(now - done['at'])} ago")
     return lines
+
+
+def _why(done: dict[str, Any]) -> str:
+    for field, of in (("ladder", "rung"), ("rules", "ruleNumber")):
+        if of in done:
+            return f"by {field}[{done[of]}] of {done['guardrail']}"
+    return f"at L{done['level']}"
 
 
 def _value(value: Any) -> str:

@@ -45,8 +45,8 @@ class Findings:
             self.failures[f"{namespace}/{failure.detector or 'tier0'} {failure.status} {failure.policy}"] += 1
         for each in noted[:MOST]:
             category = each.judged.finding.category
-            rungs = [rung for rung in guarding.ladder.values() if rung.counts(each.guardrail, category, each.severity)]
-            rungs = rungs if about.counts else []
+            said = (each.guardrail, category, each.severity, each.judged.decision.session)
+            rungs = [rung for rung in guarding.ladder.values() if about.counts and rung.counts(*said)]
             if log is not None:
                 policy = guarding.policies.get(each.guardrail, "")
                 rule = guarding.rules.get(f"{each.guardrail}/{category}", 0)

@@ -22,7 +22,7 @@ from understudy.guard.engagement.player import LATENESS, Player, advance
 from understudy.guard.engagement.policy import Level, Policy, policy_of
 from understudy.guard.engagement.standing import Standing
 from understudy.guard.engagement.state import Reminder, State, dump, parse
-from understudy.guard.ladder import parse_terms
+from understudy.guard.ladder import Terms, parse_terms
 from understudy.records.database import insert_missing
 from understudy.records.policy.subjects import Pseudonym
 from understudy.records.schema import ENGAGEMENT, INTERVENTIONS, PLAYERS, POLICIES, PROGRESS, SUBJECTS
@@ -199,8 +199,13 @@ def hand_out(connection: Connection, subject: str, interventions: Iterable[Inter
     for one in interventions:
         row = {"once": one.key(subject), "subject": subject, "rule": one.rule, "level": one.level, "window": one.window}
         times = {"at_ms": int(one.at * 1000), "until_ms": int(one.until * 1000)}
-        of = {} if one.terms is None else {"guardrail": one.terms.guardrail, "rung": one.terms.number}
-        insert_missing(connection, INTERVENTIONS, {**row, **times, **of})
+        insert_missing(connection, INTERVENTIONS, {**row, **times, **_asked_by(one.terms)})
+
+
+def _asked_by(terms: Terms | None) -> dict[str, Any]:
+    if terms is None:
+        return {}
+    return {"guardrail": terms.guardrail, "rule_number" if terms.rule else "rung": terms.number}
 
 
 def revise(connection: Connection, subject: str, due: Iterable[Intervention]) -> None:

@@ -168,7 +168,9 @@ def _shown(found: Shown) -> dict[str, Any]:
 
 def _done(one: Intervention) -> dict[str, Any]:
     done = {"rule": one.rule, "level": one.level, "at": one.at, "until": one.until}
-    return done if one.terms is None else {**done, "guardrail": one.terms.guardrail, "rung": one.terms.number}
+    if one.terms is None:
+        return done
+    return {**done, "guardrail": one.terms.guardrail, "ruleNumber" if one.terms.rule else "rung": one.terms.number}
 
 
 def _changes(engine: Engine, after: int) -> list[players.Change]:

@@ -6,7 +6,7 @@ import pytest
 
 from understudy.domain.key import Key
 from understudy.domain.state import DetectorState, GatewayState, policy_key
-from understudy.engine.detectors import RECENT, judged, replaced
+from understudy.plan.detectors import RECENT, judged
 from understudy.plan.observed import GatewayPod
 
 KEY = Key("stories", "safety")
@@ -91,9 +91,3 @@ def test_what_was_said_long_ago_or_never_does_not_count() -> None:
     assert of(rail("guard"), pod("g", age=RECENT, guard=ILL))[0] == "False"
     assert of(rail("guard"), pod("g", age=RECENT + 1, guard=ILL))[:2] == ("Unknown", "NotTold")
     assert of(rail("guard"), GatewayPod("g", "g", None, float("inf")))[:2] == ("Unknown", "NotTold")
-
-
-def test_a_condition_takes_the_place_of_its_like() -> None:
-    kinds = [{"type": "Ready", "status": "True"}, {"type": "DetectorsHealthy", "status": "Unknown"}, {"type": "Else"}]
-    other = {"type": "DetectorsHealthy", "status": "True"}
-    assert replaced(kinds, other) == [kinds[0], other, kinds[2]]

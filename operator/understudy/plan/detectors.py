@@ -1,11 +1,10 @@
 """Whether the detectors of a Guardrail do what they are there for: what gateways say of them, as a condition.
 
-Gateways try each detector that is served twice a minute. A plan speaks of what is written and which policy is
-enforced; how well somebody's server does is no part of what it decides.
+Gateways try each detector that is served twice a minute, and tell of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from understudy.domain.conditions import Condition
 from understudy.domain.duration import stamp
@@ -69,8 +68,3 @@ def _unwell(served: Iterable[str], said: Sequence[Mapping[str, DetectorState]]) 
 
 def _gateways(some: int, count: int) -> str:
     return f"on {some} of {count} gateway{'s' if count > 1 else ''}"
-
-
-def replaced(conditions: Iterable[Mapping[str, Any]], other: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The conditions, with `other` in the place of the one of its type."""
-    return [other if each["type"] == other["type"] else each for each in conditions]

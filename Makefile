@@ -10,6 +10,8 @@ CODE   := operator local tests
 LOCAL  := python3 -m local
 PYTEST := $(BIN)/pytest -q
 ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
+# Where it is set to anything, each worker and each process that a test starts compiles all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
 # A new clone need not look at everything anew: mypy knows files by their content.
 export MYPY_CACHE_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/understudy/mypy
 # The tests of the rooms that decide, as tests/conftest.py names them.

@@ -44,7 +44,7 @@ class Stage:
     def __init__(self) -> None:
         metrics = OperatorMetrics()
         self.cache = Cache(metrics, lambda: 0.0)
-        waker = Waker(self.cache, lambda _work: None)
+        waker = Waker(self.cache)
         self.cache.listen(waker.changed)
         poller = GatewayPoller(
             self.cache, "system", Fleet(), interval=1, monotonic=lambda: 0.0, metrics=metrics, wake=_nobody

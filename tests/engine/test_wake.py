@@ -36,7 +36,8 @@ class Stage:
     def __init__(self) -> None:
         self.cache = Cache(OperatorMetrics(), lambda: 0.0)
         self._woken: list[Work] = []
-        self.waker = Waker(self.cache, self._woken.append)
+        self.waker = Waker(self.cache)
+        self.waker.begin(self._woken.append)
         self.cache.listen(self.waker.changed)
 
     def put(self, resource: Resource, obj: dict[str, Any]) -> set[str]:
@@ -330,3 +331,15 @@ def test_a_retired_table_serves_nothing() -> None:
 
 def test_a_deployment_without_a_model_names_none() -> None:
     assert model_name({"metadata": {"name": "x"}}) == ""
+
+
+def test_before_it_is_told_whom_to_tell_it_only_learns_who_uses_what() -> None:
+    cache = Cache(OperatorMetrics(), lambda: 0.0)
+    waker = Waker(cache)
+    cache.listen(waker.changed)
+    cache.upsert(scope(MODEL_DEPLOYMENT), deployment("a", {"modelRef": {"name": "weights"}}))
+    assert waker.users_of(Key(SPACE, "weights")) == {Key(SPACE, "a")}
+    woken: list[Work] = []
+    waker.begin(woken.append)
+    cache.upsert(scope(MODEL), made(MODEL, "weights", spec={"a": 1}))
+    assert Work("ModelDeployment", Key(SPACE, "a")) in woken

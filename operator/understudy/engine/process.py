@@ -116,7 +116,7 @@ class OperatorProcess:
         self.clock = clock
         self.queue: WorkQueue[Work] = WorkQueue(self.metrics)
         self.cache = Cache(self.metrics, self.clock.monotonic)
-        self.waker = Waker(self.cache, self.queue.add)
+        self.waker = Waker(self.cache)
         self.reflectors = [
             Reflector(client, scope, self.cache, monotonic=self.clock.monotonic) for scope in scopes(options)
         ]
@@ -254,6 +254,7 @@ class OperatorProcess:
 
     def _work(self, reconciler: Reconciler) -> list[asyncio.Task[Any]]:
         """Everything that a leader does beside holding its Lease."""
+        self.waker.begin(self.queue.add)
         for work in self.waker.everything():  # before any is taken up, so that each is looked at once
             self.queue.add(work)
         settings, namespace = reconciler.sources.settings, self.options.namespace

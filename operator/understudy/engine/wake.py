@@ -79,22 +79,30 @@ class _Index:
 
 
 class Waker:
-    """Listens to the cache and adds keys; also answers who claims a served name."""
+    """Listens to the cache and adds keys; also answers who claims a served name.
 
-    def __init__(self, cache: Cache, add: Callable[[Work], None]) -> None:
+    It adds none before it is told where to: who is about to look at everything need not be told of each object.
+    """
+
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._add = add
+        self._add: Callable[[Work], None] | None = None
         self._deployments = _Index()  # ModelDeployment → Model, ConfigMap, Secret, served name
         self._snapshots = _Index()  # ModelSnapshot → ConfigMap, Secret
         self._models = _Index()  # Model → Secret
         self._guardrails = _Index()  # Guardrail → ConfigMap
         self._pods = _Index()  # Pod of a deployment → Node, "" while it has none
 
+    def begin(self, add: Callable[[Work], None]) -> None:
+        """From now on have `add` called with every key that a change concerns."""
+        self._add = add
+
     def changed(self, change: Change) -> None:
         """Add every key that the change concerns."""
         self._reindex(change)
-        for work in set(self._concerned(change)):
-            self._add(work)
+        if self._add is not None:
+            for work in set(self._concerned(change)):
+                self._add(work)
 
     def claimants(self, name: str) -> set[Key]:
         """Deployments, anywhere, whose spec asks for the served name."""

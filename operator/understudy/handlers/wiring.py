@@ -39,6 +39,20 @@ class EndlessBackoffs:
             yield _LONGEST
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """Nothing to compare: who is told of events asks for no differences, and each object would be copied for them."""
+
+    def build(self, **_: Any) -> Any:
+        """What of an object differences would be looked for in."""
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        """What was kept of it."""
+
+    def store(self, **_: Any) -> None:
+        """Keep it."""
+
+
 def registry(enqueue: Enqueue) -> kopf.OperatorRegistry:
     """All handlers; `enqueue` must be safe to call from Kopf's thread."""
     handlers = kopf.OperatorRegistry()
@@ -54,6 +68,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     """Settings found on a real API server; each one answers to a way in which Kopf stops without it."""
     settings.posting.enabled = False
     settings.scanning.disabled = True  # no watch on CRDs and namespaces, nor the permissions for it
+    settings.persistence.diffbase_storage = NoDifferences()
     settings.persistence.finalizer = f"{GROUP}/finalizer"  # unused unless a high-level handler slips in
     settings.watching.server_timeout = 300  # whole seconds: the API server refuses fractions
     settings.watching.connect_timeout = 10

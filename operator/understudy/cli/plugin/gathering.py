@@ -121,7 +121,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.cache = Cache(OperatorMetrics(), self.clock.monotonic)
-        self.waker = Waker(self.cache, lambda _work: None)
+        self.waker = Waker(self.cache)
         self.cache.listen(self.waker.changed)
 
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import orjson
+import pytest
 
-from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, NODE, POD, SECRET
+from understudy.kube.resources import CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, NODE, POD, SECRET, SERVICE, Resource
 from understudy.kube.trim import CONTENT_HASH, FOREIGN, content_hash, foreign_managers, trim
 
 
@@ -16,6 +17,13 @@ def entry(manager: str, operation: str = "Apply", subresource: str = "", fields:
 def obj(kind: str = "Deployment", **fields: Any) -> dict[str, Any]:
     meta = {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1", **fields.pop("metadata", {})}
     return {"apiVersion": "v1", "kind": kind, "metadata": meta, **fields}
+
+
+@pytest.mark.parametrize("resource", [SERVICE, NETWORK_POLICY])
+def test_of_what_a_plan_reads_whether_it_is_there_nothing_else_is_kept(resource: Resource) -> None:
+    foreign = [entry("kubectl", "Update")]
+    trimmed = trim(resource, obj(resource.kind, metadata={"managedFields": foreign}, spec={"ports": []}, status={}))
+    assert trimmed.keys() == {"apiVersion", "kind", "metadata", FOREIGN}
 
 
 def test_managed_fields_go() -> None:

@@ -3,6 +3,7 @@
 - managedFields go, but for a mark of foreign field managers: a child that somebody else touched is
   applied again even though the hash of what we applied still matches.
 - Secrets and ConfigMaps keep the SHA-256 of their content, never the content.
+- Of Services and NetworkPolicies a plan reads whether they are there, and whose.
 - Pods and Nodes keep what placement, readiness and failure classification read.
 """
 
@@ -14,7 +15,7 @@ import orjson
 
 from understudy.domain.names import MANAGER_CHILDREN, MANAGER_STATUS
 from understudy.kube.client import Object
-from understudy.kube.resources import CONFIG_MAP, NODE, POD, SECRET, Resource
+from understudy.kube.resources import CONFIG_MAP, NETWORK_POLICY, NODE, POD, SECRET, SERVICE, Resource
 
 # Keys that the reflector adds beside the object's own fields; no Kubernetes object has them at its root.
 FOREIGN: Final = "understudyForeignManagers"
@@ -106,6 +107,11 @@ def _content(obj: Object) -> dict[str, Any]:
     return kept
 
 
+def _presence(_obj: Object) -> dict[str, Any]:
+    """Nothing but that it is there: whether it is as it was applied is told by its annotation and its managers."""
+    return {}
+
+
 def _pod(obj: Object) -> dict[str, Any]:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     containers = [{key: c[key] for key in _CONTAINER if key in c} for c in spec.get("containers") or ()]
@@ -128,6 +134,8 @@ def _node(obj: Object) -> dict[str, Any]:
 _TRIMMERS: Final[Mapping[Resource, Callable[[Object], dict[str, Any]]]] = {
     SECRET: _content,
     CONFIG_MAP: _content,
+    SERVICE: _presence,
+    NETWORK_POLICY: _presence,
     POD: _pod,
     NODE: _node,
 }

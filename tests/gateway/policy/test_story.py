@@ -108,3 +108,12 @@ def test_texts_are_listened_to_and_told_only_where_they_are_kept() -> None:
     assert told(kept, status=502, code="engine_lost")["text"]["answer"] == ""
     kept.first_token = 0.5
     assert told(kept, status=200, code="engine_lost")["text"]["answer"] == "hello"
+
+
+def test_a_request_that_a_guardrail_forbids_is_not_told_and_one_whose_answer_it_forbids_is() -> None:
+    kept = story()
+    kept.texts = Texts(Logging("released", max_bytes=100), {"prompt": "hi"}, "")
+    assert told(kept, status=400, code="content_filter")["text"]["request"] == ""
+    assert told(kept, status=404, code="model_not_found")["text"]["request"] == '{"prompt":"hi"}'
+    kept.attempts = 1
+    assert told(kept, status=400, code="content_filter")["text"]["request"] == '{"prompt":"hi"}'

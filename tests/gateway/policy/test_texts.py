@@ -57,6 +57,12 @@ def test_what_an_engine_said_is_not_told_unless_the_client_got_it() -> None:
     assert (line["answer"], line["answerCut"], line["toolNames"]) == ("", False, [])
 
 
+@pytest.mark.parametrize(("kind", "told"), [("released", ("", True)), ("raw", ('{"prompt":"hi"}', False))])
+def test_what_a_guardrail_forbids_is_told_by_raw_alone(kind: Any, told: tuple[str, bool]) -> None:
+    line = texts(text=kind).line(answered=False, forbidden=True)
+    assert (line["request"], line["requestCut"]) == told
+
+
 def test_what_came_of_a_try_before_the_last_one_is_forgotten() -> None:
     of = heard(heard(texts(), "first"), "second")
     assert of.line(answered=True)["answer"] == "second"

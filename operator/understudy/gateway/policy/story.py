@@ -20,6 +20,8 @@ KEY_DIGITS: Final = 8
 # How a request ended, by status and code: as it should, or because nobody waited for its answer any more.
 ANSWERED: Final = (200, "")
 CLIENT_GONE: Final = (499, "client_gone")
+# What a guardrail lets through to nobody; with no attempt before it, it was the request.
+_FORBIDDEN: Final = "content_filter"
 
 
 class Story:
@@ -62,6 +64,7 @@ class Story:
         """The whole story as one JSON object, once it is over; `wall` is now in seconds since 1970."""
         seconds = now - self.began
         answered = self.first_token is not None or (status, code) == ANSWERED
+        forbidden = code == _FORBIDDEN and not self.attempts
         return {
             "time": _time(wall - seconds),
             "requestId": self.request_id,
@@ -84,7 +87,7 @@ class Story:
             "conversation": self.source or None,
             "sampled": self.sampled,
             "key": self.key or None,
-            "text": None if self.texts is None else self.texts.line(answered=answered),
+            "text": None if self.texts is None else self.texts.line(answered=answered, forbidden=forbidden),
         }
 
 

@@ -44,11 +44,16 @@ class Texts:
         self._half = half or Half(stream=stream, room=self.room)
         return self._half
 
-    def line(self, *, answered: bool) -> dict[str, Any]:
-        """As the log tells them. Unless it was `answered`, the client got none of what an engine may have said."""
+    def line(self, *, answered: bool, forbidden: bool = False) -> dict[str, Any]:
+        """As the log tells them. Unless it was `answered`, the client got none of what an engine may have said.
+
+        A request that is `forbidden` by a guardrail is released to no engine, nor to whoever reads the log.
+        """
         document = {name: value for name, value in self._document.items() if name not in _LEFT_OUT}
         half = self._half if answered else None
         request, request_cut = self._told(orjson.dumps(document).decode())
+        if forbidden and self._logging.text == "released":
+            request, request_cut = "", True
         answer, answer_cut = self._told("" if half is None else half.text)
         return {
             "kind": self._logging.text,

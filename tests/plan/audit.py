@@ -294,7 +294,7 @@ class Audit:
 
     def _check_replay(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """I17: whoever is heard has answered every probe set, and is no worse than stable by what was judged."""
-        if before["phase"] != "Preparing" or now["phase"] not in ("Shadow", "Canary") or not now["stable"]:
+        if before["phase"] != "Preparing" or now["phase"] not in ("Shadow", "Canary") or not now.get("stable"):
             return
         cluster, own = self.cluster, now["rollout"]
         if now["candidate"] == now.get("pinnedRevision") or cluster.true_time - self._stable_seen >= 25:

@@ -34,7 +34,7 @@ _MAX_RUNNING = 8  # runs of one pod at a time
 _SPREAD = 10.0  # seconds over which a new process asks the pods at rest, thousands perhaps, for the first time
 # Thousands of deployments are asked more rarely, so that it takes about a quarter of a core: when thousands begin
 # at once, questions would leave no time for passes. Who moves waits only for others that move.
-_EACH = 0.004  # seconds between two of them
+_EACH = 0.007  # seconds between two of them
 _RAREST = 30.0  # seconds: what has not answered for a minute is not known to answer
 _MAX_ANSWER = 2**20
 _FAILURES = (OSError, TimeoutError, ValueError, KeyError, TypeError, IndexError, aiohttp.ClientError)

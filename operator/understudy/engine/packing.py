@@ -19,7 +19,7 @@ _FASTEST: Final = 1
 # What is shorter would save less than it costs.
 _WORTHWHILE: Final = 256
 # A pass reads the same objects several times, and some dozens of passes are under way at once.
-_RECENT: Final = 128
+_RECENT: Final = 32
 
 
 class Packing:

@@ -31,10 +31,12 @@ from tests.e2e.installation import (
     settled,
 )
 from tests.e2e.stage import Reply, Stage
+from tests.gateway.worlds import noon
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
 
 BUDGET = 4000
+ZONE = f"--budget-time-zone={noon()}"
 # In dollars, at a cent for each request.
 MONEY = "0.25"
 PRICING = {"inputPerMillion": "0", "outputPerMillion": "0", "perRequest": "0.01"}
@@ -74,8 +76,8 @@ def budgeted(stage: Stage) -> Iterator[tuple[str, str]]:
     # What is spent of a budget is remembered by the key's name.
     name = f"e2e-budgeted-{uuid.uuid4().hex[:8]}"
     yield (
-        create_key(stage.cluster, f"{name}-tokens", f"--budget={BUDGET}"),
-        create_key(stage.cluster, f"{name}-money", f"--budget-money={MONEY}", "--budget-currency=USD"),
+        create_key(stage.cluster, f"{name}-tokens", f"--budget={BUDGET}", ZONE),
+        create_key(stage.cluster, f"{name}-money", f"--budget-money={MONEY}", "--budget-currency=USD", ZONE),
     )
     for kind in ("tokens", "money"):
         stage.cluster.delete("secret", f"{name}-{kind}", SYSTEM)
@@ -88,7 +90,7 @@ def players(stage: Stage) -> Iterator[tuple[str, str]]:
     tenant = (f"--tenant={name}", "--asserts-players")
     yield (
         create_key(stage.cluster, f"{name}-rich", *tenant),
-        create_key(stage.cluster, f"{name}-poor", *tenant, "--budget=100", "--crisis-requests=0"),
+        create_key(stage.cluster, f"{name}-poor", *tenant, "--budget=100", ZONE, "--crisis-requests=0"),
     )
     for kind in ("rich", "poor"):
         stage.cluster.delete("secret", f"{name}-{kind}", SYSTEM)

@@ -48,10 +48,12 @@ class Counted:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.begun = threading.Event()
         self.may = threading.Event()
 
     def __call__(self, *_of: object) -> Verdict:
         self.calls += 1
+        self.begun.set()
         assert self.may.wait(120.0)
         return Verdict(guarantees={"words": "exact"})
 
@@ -102,6 +104,7 @@ def test_one_is_compiled_at_a_time(counted: Counted) -> None:
         asked = Policies(woken.put_nowait)
         assert await asked.verdict(KEY, SPEC, {}) is None
         assert await asked.verdict(Key("shop", "other"), SPEC, {}) is None
+        assert await asyncio.to_thread(counted.begun.wait, 120.0)
         assert counted.calls == 1
         counted.may.set()
         await asyncio.wait_for(woken.get(), 120.0)

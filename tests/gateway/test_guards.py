@@ -296,7 +296,7 @@ async def test_what_a_snapshot_has_wrong_is_not_looked_for_again() -> None:
     world.guards.shards[("default", said["shards"][0])] = b"junk"
     loads = Loader(world.guards, InProcess(Path()), world.wanted, world.guarded)
     running = asyncio.ensure_future(loads.run())
-    await asyncio.wait_for(loads.settle(), 10)
+    await asyncio.wait_for(loads.settle(), 60)
     assert world.guards.shards[("default", said["shards"][0])] == b"junk"
     running.cancel()
 

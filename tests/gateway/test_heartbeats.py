@@ -98,6 +98,7 @@ async def test_a_stream_that_is_long_in_coming_is_kept_alive_and_says_who_answer
         assert len(answer.fields["x-request-id"]) == 26
         # The connection goes on.
         e.script = answers_well()
+        g.change(one(e.port, timeouts={"heartbeatAfterSeconds": 60}, generation=2))
         assert (await c.ask(ASKED)).fields["x-understudy-revision"] == STABLE
         assert (g.plane.answered, g.plane.refused) == (2, {})
 

@@ -99,7 +99,7 @@ async def test_a_price_that_changes_while_a_stream_goes_on_is_for_the_next_reque
         await e.request()
         g.change(world(e.port, prices={**PRICES, "inputPerMillion": "100", "perRequest": "0"}))
         second = asyncio.ensure_future(ask(g.port, chat(max_tokens=500)))
-        await e.request()
+        await e.request(2)
         go.set()
         assert {(await first).status, (await second).status} == {200}
         # A cent, a tenth of a cent and a tenth of a cent; then ten cents and a tenth of one.

@@ -342,11 +342,15 @@ async def test_a_body_that_does_not_come_is_a_408(framing: dict[str, str]) -> No
 async def test_a_slow_body_that_keeps_coming_is_waited_for() -> None:
     async with engine() as e:
         document = snapshot([table()], [endpoints(STABLE, [e.port])])
-        async with gateway(document, body_seconds=0.1, body_rate=10.0) as g, client(g.port) as c:
+        async with gateway(document, body_seconds=30, body_rate=0.05) as g, client(g.port) as c:
             await c.send(head_only())
-            for byte in BODY:
+            for number, byte in enumerate(BODY[:-1], 1):
                 await c.send(bytes([byte]))
-                await asyncio.sleep(0.004)
+                await until(lambda number=number: [len(one._body) for one in g.plane.connections] == [number])  # type: ignore[misc]
+                # Eleven seconds for each: it is looked at now and then, and there is always something new.
+                g.later(11)
+                g.plane.sweep()
+            await c.send(BODY[-1:])
             assert (await c.answer()).status == 200
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.gateway.clients import ask, chat, client, request
 from tests.gateway.engines import Asked, answers_well, chunk, completion, delta, engine, hangs, holds_streams
-from tests.gateway.gateways import gateway, until
+from tests.gateway.gateways import Gateway, gateway, until
 from tests.gateway.worlds import CANARY, KEY, STABLE, endpoints, snapshot, table
 from understudy.gateway.wire.exchange import Exchange
 
@@ -76,6 +76,10 @@ async def test_a_client_that_goes_while_its_connection_to_the_engine_is_made() -
             filler.close()
 
 
+async def _served(g: Gateway) -> bool:
+    return (await ask(g.port)).status == 200
+
+
 async def test_a_connection_that_does_not_come_is_given_up() -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -86,10 +90,11 @@ async def test_a_connection_that_does_not_come_is_given_up() -> None:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
         async with engine() as good:
-            document = snapshot(
-                [table({STABLE: 0, CANARY: 100})], [endpoints(STABLE, [good.port]), endpoints(CANARY, [port])]
-            )
-            async with gateway(document, connect_seconds=0.1) as g:
+            slices = [endpoints(STABLE, [good.port]), endpoints(CANARY, [port])]
+            async with gateway(snapshot([table({STABLE: 100, CANARY: 0})], slices), connect_seconds=0.1) as g:
+                # The good one is connected to while nothing presses: a busy machine may be too slow even for that.
+                await until(lambda: _served(g))
+                g.change(snapshot([table({STABLE: 0, CANARY: 100}, generation=2)], slices))
                 assert (await ask(g.port)).fields["x-understudy-revision"] == STABLE
                 assert g.state(CANARY).errors["connect"] == 1
         for filler in fillers:

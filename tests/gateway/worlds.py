@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from understudy.gateway.snapshot import load
@@ -78,6 +79,11 @@ def endpoints(
     }
 
 
+def noon() -> str:
+    """A time zone in which it is about noon now: there no budget begins anew in the middle of a test."""
+    return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+
+
 def access_key(
     text: str = KEY,
     *,
@@ -91,7 +97,9 @@ def access_key(
     """A key as its Secret tells of it, with `limits` and a budget; `chooses`: it may ask for the candidate."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     scopes = {"namespaces": namespaces.split(","), "names": names.split(",")}
-    return {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses, "priority": priority, **limits}
+    zone = {"budgetTimeZone": noon()} if "budgetPeriod" in limits else {}
+    made = {"secret": source, "hash": digest, **scopes, "choosesVariant": chooses, "priority": priority}
+    return {**made, **zone, **limits}
 
 
 def snapshot(

@@ -17,6 +17,7 @@ import uvicorn
 
 from local.ports import free_port
 from tests.gateway.certificates import NAME
+from tests.gateway.worlds import noon
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.reviews import Reviews
 from understudy.records.access import Access
@@ -39,7 +40,7 @@ OPERATOR = str(Path(__file__).parents[2] / "operator")
 def question(**changed: Any) -> dict[str, Any]:
     """What a gateway asks first, but for what the test says."""
     return {
-        "holder": "gateway-1", "account": ACCOUNT, "unit": "tokens", "amount": 100_000, "period": "day", "tz": "UTC",
+        "holder": "gateway-1", "account": ACCOUNT, "unit": "tokens", "amount": 100_000, "period": "day", "tz": noon(),
         "fence": 0, "spent": 0, "held": 0, "keep": 0, "need": 0, "want": 1_000, **changed,
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ import pytest
 
 from bench.players import START
 from tests.gateway.fakeapi import fake_api
+from tests.gateway.gateways import until
 from tests.records.engagement.test_folding import cues, line, turn
 from tests.records.serving import GATEWAY, Records, process, records
 from tests.records.test_ingest import OTHER, SEGMENT
@@ -135,9 +136,13 @@ async def test_as_a_process_it_ends_though_somebody_listens(url: str, tmp_path: 
         await gateway.next("HELLO")
         await tell(r, 0, turn(1, 0))
         await gateway.next()
-        metrics = (await r.ask("GET", "/metrics"))[1]
-        assert "understudy_engagement_streams 1.0" in metrics
-        assert "understudy_engagement_events_total 1.0" in metrics
+
+        async def counted() -> bool:
+            metrics = (await r.ask("GET", "/metrics"))[1]
+            assert "understudy_engagement_streams 1.0" in metrics
+            return "understudy_engagement_events_total 1.0" in metrics
+
+        await until(counted)
         assert r.child is not None
         r.child.send_signal(signal.SIGTERM)
         with pytest.raises((EOFError, ConnectionError)):

@@ -1,8 +1,10 @@
 """What every test may ask for. A test that needs the cluster gets it or fails; nothing is skipped."""
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,21 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes 
 
     def _split_scope(self, nodeid: str) -> str:
         return next((shared for shared in SHARED if nodeid.startswith(shared)), nodeid)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What collecting makes stays to the end: the garbage collector need not look for garbage in it, now or later.
+
+    With the interpreter's own thresholds it took three quarters of the time of collecting, and a seventh of the tests'.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 10)
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.plan.parts import routing
 from tests.plan.world import NAME, Cluster
 from understudy.domain.duration import seconds
 from understudy.domain.names import LABEL_REVISION
 from understudy.domain.state import LOADED
-from understudy.domain.table import parse_table
 from understudy.plan.actions import Action, Apply, Delete, Plan
 from understudy.plan.replay import ReplayReport, bad, probe_sets
 
@@ -126,7 +126,7 @@ class Audit:
         routed = set()
         for gateway in self.cluster.gateways:
             if gateway.table is not None:
-                variants = parse_table(NAME, gateway.table["spec"]).variants
+                variants = routing(gateway.table).variants
                 # A candidate without a share can be asked by name, or gets copies.
                 routed |= {v.revision for v in variants if v.weight > 0 or v.track != "stable"}
         return routed
@@ -136,7 +136,7 @@ class Audit:
         cluster = self.cluster
         keys = set()
         for gateway in cluster.gateways:
-            variants = parse_table(NAME, gateway.table["spec"]).variants if gateway.table else ()
+            variants = routing(gateway.table).variants if gateway.table else ()
             keys.add(next(((v.revision, v.weight) for v in variants if v.track == "canary"), None))
         key = keys.pop() if len(keys) == 1 else None
         then, was, attempts = self._looked

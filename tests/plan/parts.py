@@ -6,10 +6,13 @@ from typing import Any
 from understudy.domain.duration import stamp
 from understudy.domain.names import LABEL_DEPLOYMENT, LABEL_REVISION
 from understudy.domain.state import GatewayState
+from understudy.domain.table import Table, parse_table
 from understudy.plan.observed import Object
 from understudy.plan.replay import Spoken
 
 DEPLOYMENT = "story"
+
+_READ: dict[int, tuple[Object, Table]] = {}
 
 
 class ApiConflictError(Exception):
@@ -115,3 +118,14 @@ def pod_object(pod: Pod, behaviour: Behaviour, capacity: int, now: float) -> Obj
     elif pod.scheduled is not None:
         status |= {"containerStatuses": [engine]}
     return {"metadata": meta, "spec": {"nodeName": pod.node} if pod.node else {}, "status": status}
+
+
+def routing(table: Object) -> Table:
+    """What a stored RoutingTable says; it is replaced and never changed, so that it need be read only once."""
+    spec = table["spec"]
+    known = _READ.get(id(spec))
+    if known is None or known[0] is not spec:
+        if len(_READ) > 100:
+            _READ.clear()
+        known = _READ[id(spec)] = (spec, parse_table(DEPLOYMENT, spec))
+    return known[1]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.plan.parts import DEPLOYMENT, ApiConflictError, Behaviour, Gateway, Pod, pod_object
+from tests.plan.parts import DEPLOYMENT, ApiConflictError, Behaviour, Gateway, Pod, pod_object, routing
 from understudy.domain.duration import stamp
 from understudy.domain.key import Key
 from understudy.domain.names import API_VERSION, LABEL_REVISION, policy_name
@@ -27,7 +27,7 @@ from understudy.domain.state import (
     RevisionState,
     Sample,
 )
-from understudy.domain.table import Table, parse_table
+from understudy.domain.table import Table
 from understudy.plan.actions import Action, Apply, Delete, Emit, Plan, Probe, apply_status
 from understudy.plan.memory import Memory
 from understudy.plan.observed import GatewayPod, Now, Object, Observed, ProbeReport, PromptResult, Settings
@@ -141,7 +141,7 @@ class Cluster:
     def table(self) -> Table | None:
         """The routing table as it is stored."""
         found = self.objects.get(("RoutingTable", NAME))
-        return parse_table(NAME, found["spec"]) if found is not None else None
+        return routing(found) if found is not None else None
 
     def weights(self) -> dict[str, int]:
         """Shares by image, as stored."""
@@ -543,7 +543,7 @@ class Cluster:
         for gateway in self.gateways:
             if gateway.pending and self.true_time >= gateway.pending[0] and not gateway.silent:
                 gateway.table, gateway.pending = gateway.pending[1], None
-                cut = parse_table(NAME, gateway.table["spec"]).cut if gateway.table and gateway.cuts else ()
+                cut = routing(gateway.table).cut if gateway.table and gateway.cuts else ()
                 gateway.cut += sum(gateway.open.pop(revision, 0) for revision in cut)
             self._serve(gateway, seconds)
             if not gateway.silent:
@@ -554,7 +554,7 @@ class Cluster:
         return sum(1 for p in self.pods.values() if p.revision == revision and p.ready and p.deleted is None)
 
     def _serve(self, gateway: Gateway, seconds: float) -> None:
-        table = parse_table(NAME, gateway.table["spec"]) if gateway.table else None
+        table = routing(gateway.table) if gateway.table else None
         variants = table.variants if table is not None else ()
         if not self.long_streams:
             gateway.open = {}
@@ -647,7 +647,7 @@ class Cluster:
             epoch=table["spec"]["epoch"] if table else 0,
             revisions=revisions,
         )
-        named = parse_table(NAME, table["spec"]).guards if table else ()
+        named = routing(table).guards if table else ()
         guards = {guard.policy: gateway.refuses or LOADED for guard in named}
         served = {str(KEY): state} if table else {}
         return GatewayState(gateway.start_id, self.true_time - gateway.began, served, guards)

@@ -10,11 +10,10 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from tests.plan.explore.fork import Node
-from tests.plan.parts import Gateway, Pod
+from tests.plan.parts import Gateway, Pod, routing
 from tests.plan.world import GRACE, NAME, Cluster, Ref
 from understudy.domain.duration import instant
 from understudy.domain.names import ANNOTATION_REPLICAS
-from understudy.domain.table import parse_table
 from understudy.plan.capacity import LATE_TO_LEND, LATE_TO_RECALL, REST
 from understudy.plan.evidence import read_record
 from understudy.plan.load import SPAN, load, part
@@ -109,7 +108,7 @@ def _since(cluster: Cluster, status: Mapping[str, Any]) -> Hashable:
 def _table(table: Object | None) -> Hashable:
     if table is None:
         return None
-    parsed = parse_table(NAME, table["spec"])
+    parsed = routing(table)
     return tuple((v.revision, v.track, v.weight) for v in parsed.variants), parsed.salt, parsed.cut
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.records.postgres import Server, start
-from understudy.records.database import open_database
+from tests.records.ready import ready
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +38,6 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
     """An empty database of each kind, opened."""
-    made = open_database(url)
+    made = ready(url)
     yield made
     made.dispose()

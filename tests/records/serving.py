@@ -17,12 +17,13 @@ import uvicorn
 
 from local.ports import free_port
 from tests.gateway.certificates import NAME
+from tests.gateway.gateways import until
 from tests.gateway.worlds import noon
+from tests.records.ready import ready
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.reviews import Reviews
 from understudy.records.access import Access
 from understudy.records.app import make_app
-from understudy.records.database import open_database
 from understudy.records.engagement.folding import Folding
 from understudy.records.engagement.routes import Hub, engagement_router, fold_forever
 from understudy.records.ingest import Ingest
@@ -87,7 +88,7 @@ async def records(
 
     With `keys` it stores who is spoken of, and `admins` may have somebody erased.
     """
-    engine = open_database(where if isinstance(where, str) else f"sqlite:///{where}/records.db")
+    engine = ready(where if isinstance(where, str) else f"sqlite:///{where}/records.db")
     ledger = Ledger(engine, clock)
     reviews = Reviews(ApiServer(api_url), (GATEWAY,)) if api_url else None
     metrics = Reviews(ApiServer(api_url), (GATEWAY, *readers)) if api_url else None
@@ -102,19 +103,37 @@ async def records(
         folder = asyncio.ensure_future(fold_forever(folding, hub, news))
     reads = read_router(engine, ingest, Access(ApiServer(api_url), time.monotonic) if api_url else None)
     app = make_app(ledger, own, reviews, metrics, ingest, erasing, engagement, reads)
-    config = uvicorn.Config(app, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
+    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None))
     listener = socket.create_server(("127.0.0.1", free_port()))
-    running = asyncio.ensure_future(server._serve(sockets=[listener]))
+    await server.begin(listener)
     try:
         yield Records(f"http://127.0.0.1:{listener.getsockname()[1]}", ledger, ingest)
     finally:
         hub.leave()
         if folder is not None:
             folder.cancel()
-        server.should_exit = True
-        await running
+        await server.end(listener)
         engine.dispose()
+
+
+class _Server(uvicorn.Server):
+    """Ends as soon as nothing is open: uvicorn's own looks for that only ten times a second, and sleeps in between."""
+
+    async def begin(self, listener: socket.socket) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=[listener])
+        await self.on_tick(0)
+
+    async def end(self, listener: socket.socket) -> None:
+        for server in self.servers:
+            server.close()
+        listener.close()
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()
+        await until(lambda: not (self.server_state.connections or self.server_state.tasks))
+        for server in self.servers:
+            await server.wait_closed()
 
 
 @asynccontextmanager

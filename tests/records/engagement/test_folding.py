@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import Engine, update
 
 from bench.players import DAY, START, Laws, player
+from tests.records.ready import ready
 from tests.records.test_ingest import SEGMENT
 from tests.records.test_subjects import BOTH, OLD, rows
 from understudy.guard.engagement.events import CUES, Event
 from understudy.guard.engagement.policy import policy_of
 from understudy.guard.engagement.standing import stand
 from understudy.guard.engagement.state import State, told
-from understudy.records.database import open_database
 from understudy.records.engagement import players
 from understudy.records.engagement.folding import Folding
 from understudy.records.ingest import Ingest
@@ -103,7 +103,7 @@ def cues(minutes: float, first: int = 0) -> list[Event]:
 
 @pytest.fixture
 def world(url: str) -> Iterator[World]:
-    engine = open_database(url)
+    engine = ready(url)
     yield World(engine)
     engine.dispose()
 

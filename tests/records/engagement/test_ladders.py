@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from bench.players import START
 from tests.records.engagement.test_folding import World
+from tests.records.ready import ready
 from tests.records.serving import records
 from tests.records.test_ingest import SEGMENT
 from tests.records.test_subjects import OLD, rows
@@ -18,7 +19,6 @@ from understudy.guard.engagement.events import Event
 from understudy.guard.engagement.state import State
 from understudy.guard.ladder import Hold, Terms, dump_terms
 from understudy.guard.pseudonyms import SubjectKind
-from understudy.records.database import open_database
 from understudy.records.engagement import players
 from understudy.records.ingest import Ingest
 from understudy.records.schema import ENGAGEMENT, INTERVENTIONS, VIOLATIONS
@@ -54,7 +54,7 @@ class Book(World):
 
 @pytest.fixture
 def book(url: str) -> Iterator[Book]:
-    engine = open_database(url)
+    engine = ready(url)
     yield Book(engine)
     engine.dispose()
 

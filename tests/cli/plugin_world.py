@@ -1,5 +1,7 @@
 """Deployments in the middle of their lives, as the planner's simulated cluster brings them there."""
 
+import copy
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +36,11 @@ BORN = 1_799_990_000.0  # Unix seconds; some hours before the simulated clusters
 
 def rolling(weight: int = 50, turns: int = 20) -> Cluster:
     """A canary of v2 at `weight` percent, `turns` seconds after it got there; each step takes a minute."""
+    return copy.deepcopy(_rolled(weight, turns))
+
+
+@functools.cache
+def _rolled(weight: int, turns: int) -> Cluster:
     steps = [{"weight": 10, "soak": "1m"}, {"weight": 50, "soak": "1m"}, {"weight": 100, "soak": "1m"}]
     cluster = Cluster()
     cluster.apply_model()

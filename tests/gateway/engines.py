@@ -30,6 +30,8 @@ class Asked:
 
     async def send(self, data: bytes) -> None:
         """Bytes to the gateway."""
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 

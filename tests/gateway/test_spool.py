@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,6 +52,28 @@ async def test_what_is_waiting_when_the_gateway_leaves_is_written(tmp_path: Path
         await asyncio.sleep(0)
         spool.put(b"last\n")
     assert ((tmp_path / "lines").read_bytes(), spool.written) == (b"last\n", 1)
+
+
+async def test_what_is_being_written_when_the_gateway_leaves_comes_before_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "lines", 1000)
+    begun, go_on = threading.Event(), threading.Event()
+    write = spool._write
+
+    def slowly(lines: list[bytes]) -> None:
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(60)
+        write(lines)
+
+    monkeypatch.setattr(spool, "_write", slowly)
+    async with writing(spool):
+        spool.put(b"first\n")
+        await until(begun.is_set)
+        spool.put(b"last\n")
+        asyncio.get_running_loop().call_later(0.02, go_on.set)
+    assert ((tmp_path / "lines").read_bytes(), spool.written, spool.dropped) == (b"first\nlast\n", 2, 0)
 
 
 async def test_a_full_file_takes_nothing_more_until_it_is_moved_away(tmp_path: Path) -> None:

@@ -53,14 +53,18 @@ class Spool:
         self._news.set()
 
     async def run(self) -> None:
-        """Write what comes until cancelled, in a thread, and what is left then."""
+        """Write what comes until cancelled, in a thread, and what is left then; when it ends all of it is written."""
+        writing: asyncio.Future[None] | None = None
         try:
             while True:
                 await self._news.wait()
                 self._news.clear()
                 await asyncio.sleep(_GATHER_SECONDS)
-                await asyncio.shield(asyncio.to_thread(self._write, self._take()))
+                writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._take()))
+                await asyncio.shield(writing)
         finally:
+            if writing is not None:
+                await asyncio.wait([writing])
             self._write(self._take())
 
     def _take(self) -> list[bytes]:

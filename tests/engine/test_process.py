@@ -231,6 +231,7 @@ async def test_at_rest_nothing_is_written(cluster: Cluster) -> None:
     await operator.kill()
 
 
+@pytest.mark.slow
 @on_a_cluster
 async def test_the_resync_does_not_put_everything_before_what_has_just_changed(cluster: Cluster) -> None:
     for number in range(30):
@@ -284,6 +285,7 @@ async def test_a_restart_over_what_is_unchanged_writes_nothing(cluster: Cluster)
     await second.kill()
 
 
+@pytest.mark.slow
 @on_a_cluster
 async def test_kopf_begins_when_every_deployment_has_been_looked_at_once(cluster: Cluster) -> None:
     for number in range(40):
@@ -297,6 +299,7 @@ async def test_kopf_begins_when_every_deployment_has_been_looked_at_once(cluster
     await operator.kill()
 
 
+@pytest.mark.slow
 @on_a_cluster
 async def test_a_new_leader_looks_at_each_deployment_once_before_all_else(cluster: Cluster) -> None:
     first = Operator(cluster, "op-1")

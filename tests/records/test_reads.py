@@ -270,6 +270,7 @@ async def test_who_may_read_what_is_asked_of_the_api_server(tmp_path: Path) -> N
         assert (await r.ask("POST", f"/v1/ingest/{OTHER}", {"first": 0, "records": [line(1)]}, "reader"))[0] == 403
 
 
+@pytest.mark.slow
 async def test_the_api_server_is_told_all_that_it_knows_of_the_caller_and_asked_again_after_seconds() -> None:
     now = [0.0]
     async with fake_api() as api:

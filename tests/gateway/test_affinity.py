@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from tests.gateway.clients import chat, client
-from tests.gateway.engines import engine
+from tests.gateway.engines import Asked, answers_well, engine
 from tests.gateway.gateways import gateway, until
 from tests.gateway.worlds import CANARY, STABLE, endpoints, shadowed_table, snapshot, table
 
@@ -43,7 +43,15 @@ async def test_all_turns_of_a_long_conversation_go_to_one_engine_and_short_ones_
 
 
 async def test_many_at_once_are_shared_out() -> None:
-    async with engine() as a, engine() as b:
+    all_there = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        if len(a.asked) + len(b.asked) == 20:
+            all_there.set()
+        await all_there.wait()
+        await answers_well()(asked)
+
+    async with engine(script) as a, engine(script) as b:
         document = snapshot([table()], [endpoints(STABLE, [a.port, b.port])])
         async with gateway(document) as g:
 

@@ -348,6 +348,7 @@ async def test_a_half_open_breaker_lets_one_request_through_and_the_others_go_el
         bad.script = hangs
         g.plane.clock = _later(g, 1.1)
         asking = [asyncio.ensure_future(ask(g.port)) for _ in range(40)]
+        await bad.request(2)
         await until(lambda: sum(task.done() for task in asking) == 39)
         assert len(bad.asked) == 2
         for task in asking:

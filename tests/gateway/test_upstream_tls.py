@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -189,6 +190,26 @@ async def test_an_engine_that_does_not_take_the_gateways_certificate_is_out_and_
             assert g.state(STABLE).errors["connect"] == 2
             assert tls.failed == {"untrusted": 0, "refused": 2}
             assert "does it speak TLS, and take the gateway's certificate (tls.crt)?" in caplog.text
+
+
+async def test_an_engine_that_says_no_before_it_is_asked_anything_has_refused_too(
+    tmp_path: Path, papers: Papers, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = shown(papers.of("good"), papers.ca, ssl.TLSVersion.TLSv1_3)
+    tls = trust(tmp_path, papers.ca)
+    async with engine(tls=good) as e, gateway(one(e.port), engine_tls=tls) as g:
+        loop = asyncio.get_running_loop()
+
+        async def late(*where: Any, **how: Any) -> tuple[Any, Any]:
+            made = await loop.create_connection(*where, **how)
+            await until(lambda: made[1].transport is None)
+            return made
+
+        g.plane.pool._loop = SimpleNamespace(create_task=loop.create_task, create_connection=late)  # type: ignore[assignment]
+        assert (await ask(g.port)).code == "no_capacity"
+        assert (e.asked, g.state(STABLE).errors["connect"]) == ([], 1)
+        assert tls.failed == {"untrusted": 0, "refused": 1}
+        assert "does it speak TLS, and take the gateway's certificate (tls.crt)?" in caplog.text
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -24,13 +24,14 @@ _MAX_SILENT: Final = 64 * 1024
 class Upstream(asyncio.Protocol):
     """One connection to an engine. `reused` is whether it has answered before; `started` whether this answer has begun.
 
-    `made_by` is the TLS context that it was made with, None for plain HTTP.
+    `made_by` is the TLS context that it was made with, None for plain HTTP. `refusal` is how it ended, if that was
+    before it was asked anything and TLS may not have come about.
     What arrives is told to `attempt`; with None there, nobody is to hear more and the connection ends.
     """
 
     __slots__ = (
         "_content_type", "_encoding", "_ended", "_fields", "_kept", "_overread", "_parser", "_paused", "_pool",
-        "_silent", "attempt", "endpoint", "idle_since", "made_by", "reused", "started", "transport",
+        "_silent", "attempt", "endpoint", "idle_since", "made_by", "refusal", "reused", "started", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", endpoint: Endpoint, made_by: ssl.SSLContext | None) -> None:
@@ -46,6 +47,7 @@ class Upstream(asyncio.Protocol):
         self.made_by = made_by
         self.attempt: Attempt | None = None
         self.transport: asyncio.Transport | None = None
+        self.refusal: Exception | None = None
         self.reused = False
         self.started = False
         self._content_type = b""
@@ -98,6 +100,7 @@ class Upstream(asyncio.Protocol):
         attempt = self.attempt
         if attempt is None:
             # An engine that speaks without being asked cannot be trusted with the next request.
+            self.started = True
             self._pool.discard(self)
             self.abort()
             return
@@ -118,9 +121,11 @@ class Upstream(asyncio.Protocol):
         """Asyncio's."""
         transport, self.transport = self.transport, None
         attempt, self.attempt = self.attempt, None
+        refused = transport is not None and not self.reused and not self.started and _unsettled(transport)
         if attempt is None:
             self._pool.discard(self)
-        elif transport is not None and not self.reused and not self.started and _unsettled(transport):
+            self.refusal = (exc or ConnectionResetError()) if refused else None
+        elif refused:
             self._pool.refused(self.endpoint, exc)
             attempt.connect_failed()
         else:
@@ -237,6 +242,8 @@ class Pool:
             attempt.connect_failed()
             return
         if upstream.transport is None:
+            if upstream.refusal is not None:
+                self.refused(endpoint, upstream.refusal)
             attempt.connect_failed()
         else:
             attempt.connected(upstream)

@@ -388,6 +388,7 @@ async def test_beyond_its_room_a_copy_is_dropped_and_counted() -> None:
         for number in range(5):
             assert (await ask(g.port, STREAM, **{"x-session-id": f"s{number}"})).done
         await until(lambda: pairs(g).dropped == 3)
+        await shadow.request(2)
         assert (len(shadow.asked), pairs(g).count, g.plane.shadows.room.copies) == (2, 0, 2)
         await shadow.kill()
         await compared(g, 2)

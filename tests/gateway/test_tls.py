@@ -145,6 +145,8 @@ async def test_what_follows_a_request_that_ended_the_connection_is_not_heard(tmp
 async def test_every_byte_may_come_alone(tmp_path: Path) -> None:
     trust = certify(tmp_path, "story")
     async with engine() as e, gateway(snapshot([table()], [endpoints(STABLE, [e.port])]), pair=Pair(tmp_path)) as g:
+        over = asyncio.Event()
+
         # A relay that cuts what the client says into single bytes.
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             up, down = await asyncio.open_connection("127.0.0.1", g.port)
@@ -154,17 +156,22 @@ async def test_every_byte_may_come_alone(tmp_path: Path) -> None:
                     writer.write(data)
 
             going_back = asyncio.ensure_future(back())
-            while data := await reader.read(65536):
-                for byte in data:
-                    down.write(bytes([byte]))
-                    await asyncio.sleep(0)
-            down.close()
-            await going_back
-            writer.close()
+            try:
+                while data := await reader.read(65536):
+                    for byte in data:
+                        down.write(bytes([byte]))
+                        await asyncio.sleep(0)
+            finally:
+                down.close()
+                await asyncio.wait([going_back])
+                writer.close()
+                over.set()
 
-        server = await asyncio.start_server(relay, "127.0.0.1", 0)
-        async with server, client(server.sockets[0].getsockname()[1], trust) as c:
-            assert (await c.ask()).text == "once upon a time"
+        async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+            async with client(server.sockets[0].getsockname()[1], trust) as c:
+                assert (await c.ask()).text == "once upon a time"
+            # Who goes on after the test is cut off in the middle, and then its loop cannot be closed.
+            await over.wait()
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from understudy.guard.gate import Gate, Release
 from understudy.guard.merge import merge
 from understudy.guard.policy import Policy
 from understudy.guard.portable_engine import PortableEngine
+from understudy.guard.served.codec import Question
 from understudy.guard.windows import Window
 
 NAME = "default/g/d"
@@ -73,7 +74,7 @@ async def test_the_same_window_has_the_same_findings(language: Language) -> None
         assert await seated.judge("hash", "g/d", Window(0, len(CLEAR), CLEAR), "output") == ((), "ok")
         await tried(seated)
         assert seated.health() == {NAME: ""}
-        seated.close()
+        await left(seated)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -86,7 +87,14 @@ async def test_a_failure_is_never_an_answer(language: Language, fault: str) -> N
         await tried(seated)
         assert (count(seated, "ok"), count(seated, expected)) == (0, 1)
         assert seated.health()[NAME].startswith("no answer to the canary: ")
-        seated.close()
+        await left(seated)
+
+
+async def left(seated: Panel) -> None:
+    """Nobody is asked any more, and whoever was about to be has been let go: a connection may be in the making."""
+    trying = [*seated._canaries.values()]
+    seated.close()
+    await asyncio.gather(*trying, return_exceptions=True)
 
 
 async def through(gate: Gate, seated: Panel, text: str) -> list[Release]:
@@ -116,7 +124,7 @@ async def test_every_fault_comes_to_what_the_failure_policy_says(fault: str, fai
         assert failures == [("g/d", expected, failure)]
         assert (out, ends) == (("", ["failed"]) if failure == "Closed" else (text, []))
         assert not [each for release in releases for each in release.judged]
-        seated.close()
+        await left(seated)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -128,7 +136,7 @@ async def test_what_a_detector_finds_never_comes_out(language: Language) -> None
         releases = await through(gate, seated, f"{CLEAR} {FOUND} And so on.")
         assert "".join(release.text for release in releases) == f"{CLEAR} "
         assert [release.end.why for release in releases if release.end] == ["blocked"]
-        seated.close()
+        await left(seated)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +168,7 @@ async def test_a_detector_that_cannot_tell_the_canarys_texts_apart_is_not_well(s
         server.script = answers_status(500, SORRY)
         await until(lambda: bool(seated.health()[NAME]))
         assert count(seated, "canary_failed") >= before + 2
-        seated.close()
+        await left(seated)
 
 
 async def test_what_a_server_says_of_itself_is_passed_on_in_one_short_line() -> None:
@@ -171,7 +179,7 @@ async def test_what_a_server_says_of_itself_is_passed_on_in_one_short_line() -> 
         seat.health = "a\nb\x1b[2J" + "c" * 1000
         why = seated.told({"hash"})["hash/d"].why
         assert (why[:8], len(why)) == ("a b [2Jc", 256)
-        seated.close()
+        await left(seated)
 
 
 async def test_a_gateway_tells_of_the_detectors_of_those_policies_that_tables_name() -> None:
@@ -206,7 +214,38 @@ async def test_so_many_are_asked_at_once_some_wait_and_the_rest_fail() -> None:
         go.set()
         assert [status for _, status in await asyncio.gather(*asked)] == ["ok"] * 5 + ["error"] * 3
         assert (count(seated, "overflow"), count(seated, "ok")) == (3, 5)
+        await left(seated)
+
+
+class Stubborn:
+    """A server a question to which fails as it is cancelled."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def ask(self, question: Question, seconds: float) -> bytes:
+        del question, seconds
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionResetError from None
+        return b""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+async def test_a_detector_that_is_let_go_while_a_question_fails_is_asked_no_more() -> None:
+    async with gateway(snapshot()) as made:
+        seated = panel(made, policy("http://127.0.0.1:9"))
+        (seat,) = seated._seats["hash"].values()
+        seat._server = server = Stubborn()
+        await server.asked.wait()
+        (trying,) = seated._canaries.values()
         seated.close()
+        await asyncio.wait([trying], timeout=60)
+        assert trying.cancelled()
 
 
 async def test_whoever_waits_for_too_long_has_no_answer() -> None:
@@ -214,7 +253,7 @@ async def test_whoever_waits_for_too_long_has_no_answer() -> None:
         seated = panel(made, policy(f"http://127.0.0.1:{server.port}", timeout="50ms"), at_once=1)
         asked = [seated.judge("hash", "g/d", WINDOW, "output") for _ in range(3)]
         assert await asyncio.gather(*asked) == [((), "timeout")] * 3
-        seated.close()
+        await left(seated)
 
 
 async def test_cancelling_ends_the_question_and_gives_its_place_back() -> None:
@@ -228,7 +267,7 @@ async def test_cancelling_ends_the_question_and_gives_its_place_back() -> None:
         await last.closed.wait()
         server.script = judges_well
         assert (await seated.judge("hash", "g/d", WINDOW, "output"))[1] == "ok"
-        seated.close()
+        await left(seated)
 
 
 async def test_detectors_come_and_go_with_policies() -> None:
@@ -244,7 +283,7 @@ async def test_detectors_come_and_go_with_policies() -> None:
         assert count(seated, "ok") == 2
         assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), "error")
         assert await seated.judge("other", "g/unknown", WINDOW, "output") == ((), "error")
-        seated.close()
+        await left(seated)
         assert seated.health() == {}
         assert seated.gauges()["understudy_detector_seconds_total"][1][NAME] > 0
 
@@ -256,7 +295,7 @@ async def test_an_authority_that_is_no_certificate_is_a_failure() -> None:
         assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), "error")
         await tried(seated)
         assert seated.health() == {NAME: "no answer to the canary: its caRef holds no certificate: want PEM"}
-        seated.close()
+        await left(seated)
 
 
 def test_a_detector_is_well_where_it_is_in_every_worker() -> None:
@@ -284,7 +323,7 @@ async def test_a_deployment_of_ours_is_asked_at_its_pods_as_by_a_client() -> Non
         await made.quiet()
         state = made.state(STABLE, "default/guard")
         assert (state.attempts, sum(state.errors.values())) == (3, 0)
-        seated.close()
+        await left(seated)
 
 
 async def test_a_deployment_that_does_not_serve_is_a_failure() -> None:
@@ -293,12 +332,12 @@ async def test_a_deployment_that_does_not_serve_is_a_failure() -> None:
         await tried(seated)
         assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), "error")
         assert seated.health() == {NAME: "no answer to the canary: ModelDeployment default/guard does not serve"}
-        seated.close()
+        await left(seated)
     async with gateway(guards([])) as made:
         seated = panel(made, of_ours())
         await tried(seated)
         assert seated.health() == {NAME: "no answer to the canary: no pod is there to answer"}
-        seated.close()
+        await left(seated)
 
 
 async def test_a_pod_that_fails_is_charged_and_another_is_asked_once() -> None:
@@ -318,7 +357,7 @@ async def test_a_pod_that_fails_is_charged_and_another_is_asked_once() -> None:
         assert made.plane.retries == len(bad.asked)
         good.script = answers_status(500, SORRY)
         assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), "error")
-        seated.close()
+        await left(seated)
 
 
 async def answers_late(server: Engine, seated: Panel, made: Gateway) -> None:
@@ -334,7 +373,7 @@ async def test_a_pod_that_is_too_slow_is_charged() -> None:
         before = made.state(STABLE, "default/guard").errors["firstToken"]
         await answers_late(server, seated, made)
         assert made.state(STABLE, "default/guard").errors["firstToken"] == before + 1
-        seated.close()
+        await left(seated)
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - {"drips", "hangs"}))
@@ -345,7 +384,7 @@ async def test_no_fault_of_a_pod_is_an_answer(fault: str) -> None:
         (found, status) = await seated.judge("hash", "g/d", WINDOW, "output")
         assert (found, status in ("error", "unparseable")) == ((), True)
         await made.quiet()
-        seated.close()
+        await left(seated)
 
 
 async def test_a_kept_connection_that_has_ended_is_no_failure_of_a_pod() -> None:
@@ -361,4 +400,4 @@ async def test_a_kept_connection_that_has_ended_is_no_failure_of_a_pod() -> None
             assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), "ok")
         await made.quiet()
         assert sum(made.state(STABLE, "default/guard").errors.values()) == 0
-        seated.close()
+        await left(seated)

@@ -133,24 +133,27 @@ class Seat:
                 await self._free.acquire()
             try:
                 questions = self._judge.codec.questions(window, where, before)
-                async with asyncio.TaskGroup() as group:
-                    left = until - loop.time()
-                    asked = [group.create_task(self._server.ask(question, left)) for question in questions]
+                left = until - loop.time()
+                # Not a group of tasks: one of whose tasks fails as it is cancelled forgets that it was.
+                said = await asyncio.gather(
+                    *(self._server.ask(question, left) for question in questions), return_exceptions=True
+                )
             finally:
                 self._free.release()
-            return self._judge.codec.read([each.result() for each in asked], window, where), "ok", ""
+            answers = [each for each in said if isinstance(each, bytes)]
+            failures = [each for each in said if isinstance(each, BaseException)]
+            if failures:
+                return self._failed(failures[0])
+            return self._judge.codec.read(answers, window, where), "ok", ""
         except TimeoutError:
             return (), "timeout", "others were before it for too long"
         except UnreadableError as error:
             return (), "unparseable", str(error)
-        except ExceptionGroup as errors:
-            return self._failed(errors)
         except Exception:
             LOG.exception("detector %s could not be asked", self.name)
             return (), "error", "a mistake of the gateway's"
 
-    def _failed(self, errors: ExceptionGroup[Exception]) -> tuple[tuple[Finding, ...], Status, str]:
-        first = errors.exceptions[0]
+    def _failed(self, first: BaseException) -> tuple[tuple[Finding, ...], Status, str]:
         if isinstance(first, TimeoutError):
             return (), "timeout", f"nothing within {self._judge.timeout:g} s"
         if not isinstance(first, AskError | OSError):

@@ -347,6 +347,7 @@ def said(cluster: Cluster, kind: str) -> tuple[str, str] | None:
     return next(((c["reason"], c["message"]) for c in conditions if c["type"] == kind), None)
 
 
+@pytest.mark.slow
 @on_a_cluster
 async def test_under_another_master_key_revisions_keep_their_keys_and_new_ones_get_new_keys(cluster: Cluster) -> None:
     operator = Operator(cluster)
@@ -480,6 +481,7 @@ async def test_asked_to_stop_while_the_api_server_is_away_it_does_not_wait_for_i
     assert virtual.now() - asked_at < 10
 
 
+@pytest.mark.slow
 @on_a_cluster
 async def test_of_two_one_works_and_after_a_kill_the_other_takes_over(cluster: Cluster) -> None:
     one, two = Operator(cluster, "op-1"), Operator(cluster, "op-2")
@@ -592,6 +594,7 @@ async def test_what_was_deleted_while_nobody_watched_is_noticed(cluster: Cluster
     await one.kill()
 
 
+@pytest.mark.slow
 @on_a_cluster
 async def test_the_api_server_away_for_half_a_minute_in_mid_rollout_changes_nothing_about_its_end(
     cluster: Cluster,

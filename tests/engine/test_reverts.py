@@ -57,6 +57,7 @@ def test_steps_forward_are_none() -> None:
     assert revert_reason(status("Canary", 10), Plan()) == ""
 
 
+@pytest.mark.slow
 @on_a_cluster
 async def test_a_rollout_that_goes_back_is_counted_once(cluster: Cluster) -> None:
     operator = Operator(cluster)

@@ -89,6 +89,7 @@ async def test_a_budget_that_is_used_up_refuses_for_good(tmp_path: Path) -> None
         assert await settled(g, r) == 11
 
 
+@pytest.mark.slow
 async def test_those_who_wait_for_the_ledger_go_in_turn(tmp_path: Path) -> None:
     async with engine() as e, kept(tmp_path) as (r, ledger), gateway(world(e.port), ledger=ledger) as g:
         answers = await asyncio.gather(*(ask(g.port, chat(str(n), max_tokens=900)) for n in range(20)))

@@ -116,6 +116,7 @@ async def test_a_response_in_a_form_that_something_parses_has_no_notice(tmp_path
         assert ("notice_shown", "") not in told(outbox)
 
 
+@pytest.mark.slow
 async def test_official_clients_read_a_response_with_a_notice_as_one_text(tmp_path: Path) -> None:
     async with ruled(tmp_path, hours(), script=responds("once", " upon")) as (g, _), talking(g) as client:
         playing = client.with_options(default_headers={"x-player-id": "anna"})

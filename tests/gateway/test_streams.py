@@ -274,6 +274,7 @@ async def test_a_thousand_tables_under_load_and_no_request_fails() -> None:
                 assert g.state(revision).open_requests == 0
 
 
+@pytest.mark.slow
 async def test_conversations_keep_to_their_variant_and_the_shares_are_as_written() -> None:
     async with engine() as stable, engine() as candidate:
         slices = [endpoints(STABLE, [stable.port]), endpoints(CANARY, [candidate.port])]

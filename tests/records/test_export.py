@@ -48,6 +48,7 @@ def table(path: Path, question: str) -> list[tuple[Any, ...]]:
         return connection.execute(question).fetchall()
 
 
+@pytest.mark.slow
 async def test_both_formats_have_the_same_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with records(tmp_path, time.time, keys=OLD) as r:
         for first in (0, 1000, 2000):
@@ -92,6 +93,7 @@ async def test_what_is_exported_is_what_was_asked_for_and_goes_on_from_where_it_
         assert table(tmp_path / "none.parquet", "SELECT count(*) FROM t") == [(0,)]
 
 
+@pytest.mark.slow
 async def test_rollouts_are_exported_with_their_lists(tmp_path: Path) -> None:
     async with records(tmp_path, time.time) as r:
         assert r.ingest is not None

@@ -241,3 +241,13 @@ def test_names_of_a_kind_can_be_narrowed_to_a_namespace() -> None:
     assert stage.cache.names(MODEL) == [Key(SPACE, "a"), Key("other", "b")]
     assert stage.cache.names(MODEL, "other") == [Key("other", "b")]
     assert stage.cache.names(SERVICE) == []
+
+
+def test_what_a_reader_does_to_an_object_does_not_reach_the_cache() -> None:
+    stage = Stage()
+    stage.put(made(DEPLOYMENT, "pool", spec={"replicas": 1}), DEPLOYMENT)
+    found: Any = stage.cache.get(DEPLOYMENT, SPACE, "pool")
+    found["spec"]["replicas"] = 7
+    again = stage.cache.get(DEPLOYMENT, SPACE, "pool")
+    assert again is not None
+    assert again["spec"] == {"replicas": 1}

@@ -15,7 +15,6 @@ from understudy.domain.conditions import find
 from understudy.domain.names import API_VERSION, MASTER_KEY_SECRET, engine_key, master_id
 from understudy.engine import jury, policies, replayer
 from understudy.engine.options import Options
-from understudy.engine.packing import Packing
 from understudy.engine.process import scopes
 from understudy.engine.startup import CannotStartError
 from understudy.engine.wake import Work
@@ -32,18 +31,6 @@ from understudy.kube.resources import (
     ROUTING_TABLE,
     SECRET,
 )
-
-
-@pytest.fixture(autouse=True)
-def nobody_changes_what_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers of the cache share its objects: one that was changed is found when it is read again."""
-    unpack = Packing.unpack
-
-    def checked(packing: Packing, packed: bytes) -> Any:
-        assert packing._recent.get(packed) in (None, packing._read(packed))
-        return unpack(packing, packed)
-
-    monkeypatch.setattr(Packing, "unpack", checked)
 
 
 def on_a_cluster(test: Callable[[Cluster], Awaitable[None]]) -> Callable[[], None]:

@@ -32,7 +32,7 @@ _DEFAULT_NAMESPACE = "understudy-system"
 # New containers before the collector looks at them, and looks before it goes on to older ones. Thousands of deployments
 # are millions of dicts that live long, and each answer that is read makes a few hundred thousand that do not: with
 # Python's own 700 and 10 the operator spends half of its time to find that nothing can go.
-_COLLECT_AFTER = (20_000, 20, 50)
+_COLLECT_AFTER = (50_000, 20, 100)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

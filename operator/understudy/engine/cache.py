@@ -9,7 +9,7 @@ counted and forgotten, so that nothing waits for ever.
 
 Most kinds are kept packed and read when somebody asks: thousands of deployments with their children
 take a fraction of the memory, and give the garbage collector nothing to walk through. A pass reads a
-dozen of them, in a tenth of a millisecond. Readers share what they read, and none may change it.
+dozen of them, in a tenth of a millisecond.
 """
 
 import sys

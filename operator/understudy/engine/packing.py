@@ -5,7 +5,6 @@ kind as the dictionary they take a tenth of their JSON, for microseconds each wa
 """
 
 import zlib
-from collections import OrderedDict
 from typing import Any, Final
 
 import orjson
@@ -14,12 +13,10 @@ from understudy.kube.client import Object
 
 # Deflate looks back so far at most, in powers of two: 16 KiB, which is more than most objects have.
 _WINDOW: Final = 14
-_MEMORY: Final = 5
+_MEMORY: Final = 7
 _FASTEST: Final = 1
 # What is shorter would save less than it costs.
 _WORTHWHILE: Final = 256
-# A pass reads the same objects several times, and some dozens of passes are under way at once.
-_RECENT: Final = 32
 
 
 class Packing:
@@ -27,7 +24,6 @@ class Packing:
 
     def __init__(self) -> None:
         self._model = b""
-        self._recent: OrderedDict[bytes, Object] = OrderedDict()
 
     def pack(self, obj: Object) -> bytes:
         """The object in few bytes."""
@@ -41,15 +37,7 @@ class Packing:
         return packer.compress(plain) + packer.flush()
 
     def unpack(self, packed: bytes) -> Object:
-        """The object, to be read alone: who asks for it soon after is given the same."""
-        found = self._recent.get(packed)
-        if found is None:
-            found = self._recent[packed] = self._read(packed)
-            if len(self._recent) > _RECENT:
-                self._recent.popitem(last=False)
-        return found
-
-    def _read(self, packed: bytes) -> Object:
+        """The object, made anew: what becomes of it does not reach what is packed."""
         # No compressed stream begins as a JSON object does: its first byte names the method and the window.
         if packed[:1] != b"{":
             packed = zlib.decompressobj(_WINDOW, zdict=self._model).decompress(packed)

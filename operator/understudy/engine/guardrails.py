@@ -5,7 +5,7 @@
  its parts, tables of those it   ├─► ObservedGuardrail ─► needs_verdict? ─► compile ─► plan_guardrail ─► execute
  holds for, gateways' answers   ─┘                                                         │             ▲
                                       since when parts are named by nobody ◄───────────────┘             │
- gateways' answers ─► how detectors do, what was found ──────────────────────────────────────────────────┘
+ gateways' answers ─► what was found ────────────────────────────────────────────────────────────────────┘
 ```
 """
 

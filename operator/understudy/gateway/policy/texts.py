@@ -49,11 +49,9 @@ class Texts:
 
         A request that is `forbidden` by a guardrail is released to no engine, nor to whoever reads the log.
         """
-        document = {name: value for name, value in self._document.items() if name not in _LEFT_OUT}
         half = self._half if answered else None
-        request, request_cut = self._told(orjson.dumps(document).decode())
-        if forbidden and self._logging.text == "released":
-            request, request_cut = "", True
+        withheld = forbidden and self._logging.text == "released"
+        request, request_cut = ("", True) if withheld else self._told(self._request())
         answer, answer_cut = self._told("" if half is None else half.text)
         return {
             "kind": self._logging.text,
@@ -64,6 +62,9 @@ class Texts:
             "answerCut": answer_cut,
             "toolNames": [] if half is None else [self._told(name)[0] for name in half.tools],
         }
+
+    def _request(self) -> str:
+        return orjson.dumps({name: said for name, said in self._document.items() if name not in _LEFT_OUT}).decode()
 
     def _told(self, text: str) -> tuple[str, bool]:
         """A text without keys, of at most so many bytes, and whether that is not all of it."""

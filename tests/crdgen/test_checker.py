@@ -32,6 +32,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"type": "object", "properties": {}, "required": ["x"]}, ": x is required but unknown"),
     ({"type": "array"}, ": type array and items go together"),
     ({"type": "string", "items": {"type": "string"}}, ": type array and items go together"),
+    ({"type": "string", "x-kubernetes-map-type": "atomic"}, ": x-kubernetes-map-type needs type object"),
     ({"type": "string", "x-kubernetes-list-type": "set"}, ": x-kubernetes-list-type needs type array"),
     ({"type": "array", "items": ITEM, "x-kubernetes-list-type": "map"}, ": list type map and its keys go together"),
     (

@@ -21,6 +21,8 @@ from understudy.kube.resources import Resource
 Path = tuple[str, ...]
 Name = tuple[Resource, str, str]
 _READS = ("get", "list", "watch", "plurals")
+# Objects of our own kinds that are owned as a whole, as their CRDs say; statuses are, too.
+_WHOLE = {"RoutingTable": ("spec",), "ModelSnapshot": ("spec",)}
 _SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "deletionTimestamp")
 
 
@@ -69,6 +71,8 @@ class FakeApi:
         self._silent = False
         self.watches = 0
         self.down = False
+        self.breaks_off = 0  # so many beginnings end before they have been told; -1 falls silent instead
+        self.tells_beginnings = True  # as API servers do whose gate WatchList is on
 
     # What tests do to the server.
 
@@ -166,10 +170,7 @@ class FakeApi:
             start, version = int(offset), int(at)
             if version < self._oldest:
                 raise status_error(410, "Expired", "the continue token is too old")
-        found = sorted(
-            (obj for name, obj in self._objects.items() if name[0] == scope.resource and _in_scope(scope, obj)),
-            key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]),
-        )
+        found = self._found(scope)
         page = tuple(copy.deepcopy(obj) for obj in found[start : start + limit])
         more = start + limit < len(found)
         return Page(page, str(version), f"{version}/{start + limit}" if more else "")
@@ -177,13 +178,22 @@ class FakeApi:
     async def watch(
         self, scope: Scope, *, resource_version: str, timeout_seconds: int
     ) -> AsyncGenerator[WatchEvent, None]:
-        await self._receive(Call("watch", scope.resource, scope.namespace, ""))
-        seen, cut = int(resource_version), self._cut
+        # Without a version it is a list, to whoever counts calls or lets them fail.
+        await self._receive(Call("watch" if resource_version else "list", scope.resource, scope.namespace, ""))
+        if not resource_version and not self.tells_beginnings:
+            raise status_error(422, "Invalid", "sendInitialEvents is forbidden for watch")
+        seen, cut = int(resource_version or self._version), self._cut
         if seen < self._oldest:
             raise status_error(410, "Expired", "too old resource version")
         ends = asyncio.get_running_loop().time() + timeout_seconds
         self.watches += 1
         try:
+            for told in () if resource_version else self._beginning(scope):
+                if self.breaks_off and told.type == "BOOKMARK":
+                    self.breaks_off -= 1
+                    await asyncio.sleep(0 if self.breaks_off >= 0 else timeout_seconds)
+                    return
+                yield told
             while True:
                 for logged in list(self._log.setdefault(scope.resource, [])):
                     if logged.version > seen and not self._silent:
@@ -215,7 +225,7 @@ class FakeApi:
         _check(meta, stored)
         stored["status"] = copy.deepcopy(dict(obj["status"]))
         stored["metadata"]["managedFields"] = [e for e in _entries(stored) if e.get("subresource") != "status"]
-        _take(stored, manager, "Update", "status", {path for path, _ in _leaves({"status": stored["status"]})}, set())
+        _take(stored, manager, "Update", "status", {("status",)}, set())
         return copy.deepcopy(self._store(name, stored))
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
@@ -265,6 +275,18 @@ class FakeApi:
 
     # Inside.
 
+    def _found(self, scope: Scope) -> list[dict[str, Any]]:
+        return sorted(
+            (obj for name, obj in self._objects.items() if name[0] == scope.resource and _in_scope(scope, obj)),
+            key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]),
+        )
+
+    def _beginning(self, scope: Scope) -> list[WatchEvent]:
+        """All there is, and that this was all."""
+        end = {"resourceVersion": str(self._version), "annotations": {"k8s.io/initial-events-end": "true"}}
+        there = [WatchEvent("ADDED", copy.deepcopy(obj)) for obj in self._found(scope)]
+        return [*there, WatchEvent("BOOKMARK", {"metadata": end})]
+
     async def _tried(self, write: Callable[["FakeApi"], Awaitable[Object]], dry_run: bool) -> Object:
         """The write; a dry run is one on a server of the same content that nobody watches."""
         if not dry_run:
@@ -305,7 +327,8 @@ class FakeApi:
         else:
             _check(meta, stored)
         merged = copy.deepcopy(dict(stored))
-        wanted = dict(_leaves(_appliable(obj)))
+        whole = _WHOLE.get(resource.kind, ())
+        wanted = dict(_leaves(_appliable(obj), whole=whole))
         owned = _owned(merged, manager)
         for path in owned - wanted.keys():
             if not _owned_by_others(merged, manager, path):
@@ -329,7 +352,8 @@ class FakeApi:
         body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata", "status")}
         fresh.update(copy.deepcopy(body))
         fresh["metadata"].update(copy.deepcopy(meta))
-        _take(fresh, manager, "Update", "", {path for path, _ in _leaves(_appliable(fresh))}, set())
+        whole = _WHOLE.get(resource.kind, ())
+        _take(fresh, manager, "Update", "", {path for path, _ in _leaves(_appliable(fresh), whole=whole)}, set())
         return self._store((resource, meta.get("namespace", ""), meta["name"]), fresh)
 
     def _stub(self, resource: Resource, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -382,10 +406,10 @@ def _appliable(obj: Object) -> Object:
     return {**({"metadata": meta} if meta else {}), **body}
 
 
-def _leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    if isinstance(node, Mapping) and (node or not path):
+def _leaves(node: Any, path: Path = (), whole: tuple[str, ...] = ()) -> Iterator[tuple[Path, Any]]:
+    if isinstance(node, Mapping) and (node or not path) and not (path and path[0] in whole):
         for key, value in node.items():
-            yield from _leaves(value, (*path, key))
+            yield from _leaves(value, (*path, key), whole)
     elif path:
         yield path, list(node) if isinstance(node, tuple) else node
 

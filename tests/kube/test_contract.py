@@ -16,7 +16,7 @@ from tests.engine.fake_api import FakeApi
 from understudy.kube.aio import connect
 from understudy.kube.client import KubeClient, Object, Scope, WatchEvent
 from understudy.kube.errors import ApiError, Conflict, Gone, NotFound
-from understudy.kube.resources import CONFIG_MAP, LEASE, MODEL, NAMESPACE, SERVICE
+from understudy.kube.resources import CONFIG_MAP, LEASE, MODEL, NAMESPACE, ROUTING_TABLE, SERVICE
 from understudy.kube.trim import FOREIGN, trim
 
 
@@ -112,6 +112,18 @@ async def test_a_foreign_field_beside_ours_keeps_one_and_the_same_mark(world: Wo
     before = trim(CONFIG_MAP, await world.api.get(CONFIG_MAP, world.namespace, "settings"))[FOREIGN]
     after = trim(CONFIG_MAP, await world.apply(world.config_map(data={"a": "3"})))[FOREIGN]
     assert before == after
+
+
+async def test_what_somebody_writes_into_a_table_goes_with_the_next_apply_of_ours(world: World) -> None:
+    def table(**spec: Any) -> dict[str, Any]:
+        meta = {"name": "talk", "namespace": world.namespace}
+        return {"apiVersion": ROUTING_TABLE.api_version, "kind": "RoutingTable", "metadata": meta, "spec": spec}
+
+    ours = await world.api.apply(ROUTING_TABLE, table(epoch=1), manager="understudy")
+    await world.api.apply(ROUTING_TABLE, table(epoch=1, retired=True), manager="somebody")
+    taken_back = await world.api.apply(ROUTING_TABLE, table(epoch=1), manager="understudy")
+    assert taken_back["spec"] == ours["spec"]
+    assert FOREIGN not in trim(ROUTING_TABLE, taken_back)
 
 
 async def test_an_outdated_version_is_a_conflict(world: World) -> None:
@@ -283,6 +295,25 @@ async def _take(events: AsyncGenerator[WatchEvent, None], count: int) -> list[tu
             if event.type != "BOOKMARK":
                 found.append((event.type, event.object["metadata"]["name"]))
     return found
+
+
+async def test_a_watch_from_the_beginning_tells_what_there_is_where_that_ends_and_what_happens(world: World) -> None:
+    scope = Scope(CONFIG_MAP, world.namespace, label_selector="mine")
+    for name in ("a", "b"):
+        await world.apply(world.config_map(name, labels={"mine": "1"}))
+    await world.apply(world.config_map("other"))
+    events = world.api.watch(scope, resource_version="", timeout_seconds=60)
+    async with aclosing(events), asyncio.timeout(120):
+        told = [await anext(events) for _ in range(3)]
+        assert [event.type for event in told] == ["ADDED", "ADDED", "BOOKMARK"]
+        assert {(event.object["kind"], event.object["metadata"]["name"]) for event in told[:2]} == {
+            ("ConfigMap", "a"),
+            ("ConfigMap", "b"),
+        }
+        assert [event.ends_beginning for event in told] == [False, False, True]
+        stored = await world.apply(world.config_map("c", labels={"mine": "1"}))
+        assert int(stored["metadata"]["resourceVersion"]) > int(told[2].object["metadata"]["resourceVersion"])
+        assert await _take(events, 1) == [("ADDED", "c")]
 
 
 async def test_a_watch_tells_what_happened_after_a_list(world: World) -> None:

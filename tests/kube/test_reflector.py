@@ -1,7 +1,7 @@
 """The reflector against everything that happens to a watch, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,12 +9,13 @@ import pytest
 
 from tests.engine import virtual
 from tests.engine.fake_api import FakeApi, status_error
-from understudy.kube.client import Scope
+from understudy.kube.client import Scope, WatchEvent
 from understudy.kube.errors import ApiError, Retry
-from understudy.kube.reflector import SILENCE, Reflector
+from understudy.kube.reflector import PAGE, SILENCE, Reflector
 from understudy.kube.resources import CONFIG_MAP
 
 SCOPE = Scope(CONFIG_MAP, "n")
+END = {"k8s.io/initial-events-end": "true"}
 
 
 class Mirror:
@@ -44,10 +45,12 @@ def put(api: FakeApi, name: str, value: str = "1") -> None:
 class Stage:
     """A server, a mirror, and the reflector between them."""
 
-    def __init__(self, page_size: int = 500) -> None:
+    def __init__(self, page_size: int = 0) -> None:
+        """With a page size the server tells no beginnings."""
         self.api = FakeApi()
+        self.api.tells_beginnings = not page_size
         self.mirror = Mirror()
-        self.reflector = Reflector(self.api, SCOPE, self.mirror, monotonic=virtual.now, page_size=page_size)
+        self.reflector = Reflector(self.api, SCOPE, self.mirror, monotonic=virtual.now, page_size=page_size or PAGE)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -63,7 +66,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def following(*names: str, page_size: int = 500) -> AsyncIterator[Stage]:
+async def following(*names: str, page_size: int = 0) -> AsyncIterator[Stage]:
     """A stage on which the named objects have been listed and the watch goes on."""
     stage = Stage(page_size)
     for name in names:
@@ -90,7 +93,72 @@ def test_a_list_of_many_pages_is_delivered_as_it_comes_and_says_at_its_end_what_
         async with following(*"abcde", page_size=2) as stage:
             pass
         assert stage.mirror.diary == [*(f"upsert {name}" for name in "abcde"), "retain 5"]
+        assert stage.count("list") == 1 + 3
+
+    virtual.run(main())
+
+
+def test_a_server_that_tells_no_beginnings_is_asked_for_them_once() -> None:
+    async def main() -> None:
+        async with following("a", page_size=2) as stage:
+            await asyncio.sleep(5)
+            stage.api.fail(status_error(410, "Expired"), verb="watch")
+            stage.api.cut_watches()
+            await asyncio.sleep(5)
+        assert stage.mirror.diary == ["upsert a", "retain 1"] * 2
+        assert stage.count("list") == 1 + 2
+
+    virtual.run(main())
+
+
+def test_a_beginning_that_breaks_off_is_told_anew() -> None:
+    async def main() -> None:
+        stage = Stage()
+        put(stage.api, "a")
+        stage.api.breaks_off = 2
+        async with stage.running():
+            await stage.reflector.synced.wait()
+        assert stage.mirror.diary == ["upsert a", "upsert a", "upsert a", "retain 1"]
         assert stage.count("list") == 3
+
+    virtual.run(main())
+
+
+def test_what_changes_or_goes_while_a_beginning_is_told_is_not_taken_for_what_is_there() -> None:
+    def event(kind: Any, name: str, version: int) -> WatchEvent:
+        meta = {"name": name, "namespace": "n", "resourceVersion": str(version)}
+        return WatchEvent(kind, {"metadata": meta, "data": {}})
+
+    async def events(*_: Any, **__: Any) -> AsyncGenerator[WatchEvent, None]:
+        yield event("ADDED", "goes", 1)
+        yield event("ADDED", "stays", 2)
+        yield WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "3"}})
+        yield event("DELETED", "goes", 4)
+        yield event("MODIFIED", "comes", 5)
+        yield WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "6", "annotations": END}})
+        await asyncio.sleep(1000)
+
+    async def main() -> None:
+        stage = Stage()
+        stage.api.watch = events  # type: ignore[method-assign]
+        async with stage.running():
+            await stage.reflector.synced.wait()
+        assert sorted(stage.mirror.objects) == ["comes", "stays"]
+        told = ["upsert goes", "upsert stays", "remove goes", "upsert comes", "retain 2"]
+        assert stage.mirror.diary == told
+
+    virtual.run(main())
+
+
+def test_a_beginning_that_falls_silent_is_listed_instead() -> None:
+    async def main() -> None:
+        stage = Stage()
+        put(stage.api, "a")
+        stage.api.breaks_off = -1
+        async with stage.running():
+            await asyncio.sleep(SILENCE + 1)
+            assert stage.reflector.synced.is_set()
+        assert stage.count("list") == 2
 
     virtual.run(main())
 
@@ -150,12 +218,13 @@ def test_after_gone_what_vanished_meanwhile_is_gone() -> None:
 def test_a_gone_in_the_middle_of_a_paged_list_starts_the_list_again() -> None:
     async def main() -> None:
         stage = Stage(page_size=2)
+        asked = 1  # for the beginning, in vain
         for name in "abc":
             put(stage.api, name)
         real = stage.api.list_page
 
         async def once(scope: Scope, *, limit: int = 500, continue_token: str = "") -> Any:
-            if continue_token and stage.count("list") == 1:
+            if continue_token and stage.count("list") == asked + 1:
                 put(stage.api, "d")
                 stage.api.compact()
             return await real(scope, limit=limit, continue_token=continue_token)

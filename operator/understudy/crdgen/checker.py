@@ -129,6 +129,8 @@ def _list_problems(schema: Schema, path: str) -> Iterator[str]:
     items = schema.get("items", {})
     if kind is not None and schema.get("type") != "array":
         yield f"{path}: x-kubernetes-list-type needs type array"
+    if "x-kubernetes-map-type" in schema and schema.get("type") != "object":
+        yield f"{path}: x-kubernetes-map-type needs type object"
     if (kind == "map") != bool(keys):
         yield f"{path}: list type map and its keys go together"
     for key in keys:

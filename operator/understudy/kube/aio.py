@@ -27,6 +27,8 @@ _CONNECT_TIMEOUT = 3.0
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
+# "Not older" than what there is as the question comes, since no version is named.
+_FROM_THE_BEGINNING = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -96,12 +98,13 @@ class AioClient:
     async def watch(
         self, scope: Scope, *, resource_version: str, timeout_seconds: int
     ) -> AsyncGenerator[WatchEvent, None]:
-        """Stream what happened after `resource_version`."""
+        """Stream what happened after `resource_version`, or what there is and what happens."""
+        since = [("resourceVersion", resource_version)] if resource_version else _FROM_THE_BEGINNING
         query = [
             *_selectors(scope),
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
-            ("resourceVersion", resource_version),
+            *since,
             ("timeoutSeconds", str(timeout_seconds)),
         ]
         timeout = aiohttp.ClientTimeout(total=timeout_seconds + 30, sock_connect=_CONNECT_TIMEOUT)

@@ -6,11 +6,13 @@ the same words. Every call raises `ApiError` and nothing else.
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from understudy.kube.resources import Resource
 
 Object = Mapping[str, Any]
+
+_BEGINNING_ENDS: Final = "k8s.io/initial-events-end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One event of a watch; a BOOKMARK carries only `metadata.resourceVersion`."""
+    """One event of a watch; a BOOKMARK carries only `metadata.resourceVersion`, and whether it ends the beginning."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Object
+
+    @property
+    def ends_beginning(self) -> bool:
+        """All that there was when the watch began has been told."""
+        return (self.object["metadata"].get("annotations") or {}).get(_BEGINNING_ENDS) == "true"
 
 
 class KubeClient(Protocol):
@@ -53,6 +60,9 @@ class KubeClient(Protocol):
 
     def watch(self, scope: Scope, *, resource_version: str, timeout_seconds: int) -> AsyncGenerator[WatchEvent, None]:
         """Stream what happened after `resource_version`.
+
+        Without one, what there is comes first, as ADDED, and a BOOKMARK that `ends_beginning` after it; a server that
+        knows no such watch answers ApiError(Terminal).
 
         Ends without an error when the server closes the stream, at the latest after
         `timeout_seconds`; raises ApiError(Gone) when the version is too old.

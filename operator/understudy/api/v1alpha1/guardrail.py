@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from understudy.api.v1alpha1.detectors import ConfigMapReference, Detector
 from understudy.api.v1alpha1.guardrailrules import Engagement, FailurePolicy, Referral, Rule, Rung
-from understudy.api.v1alpha1.markers import ATOMIC, STORED_DEFAULT, Cel, list_map, max_properties, stored_as
+from understudy.api.v1alpha1.markers import ATOMIC, STORED_DEFAULT, WHOLE, Cel, list_map, max_properties, stored_as
 from understudy.api.v1alpha1.metadata import UNOBSERVED, ApiVersion, Conditions, ObjectMeta
 from understudy.api.v1alpha1.scalars import DataKey, Retention, Sha256, Shard
 from understudy.api.v1alpha1.shape import shape
@@ -204,5 +204,5 @@ class Guardrail(BaseModel):
     metadata: ObjectMeta
     spec: GuardrailSpec
     """What is wanted."""
-    status: Annotated[GuardrailStatus | None, stored_as(UNOBSERVED)] = None
+    status: Annotated[GuardrailStatus | None, stored_as(UNOBSERVED), WHOLE] = None
     """What is."""

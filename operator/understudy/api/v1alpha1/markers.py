@@ -61,6 +61,12 @@ LIST_SET: Final = _Extension((("x-kubernetes-list-type", "set"),))
 ATOMIC: Final = _Extension((("x-kubernetes-list-type", "atomic"),))
 """A list that is replaced as a whole."""
 
+WHOLE: Final = _Extension((("x-kubernetes-map-type", "atomic"),))
+"""An object that one writer replaces as a whole: the API server notes its owner once, not for each of its fields.
+
+Where only the operator writes, the fields' owners were a third of each object that the API server stored and sent.
+"""
+
 INT_OR_STRING: Final = _Extension((("x-kubernetes-int-or-string", True),))
 """A whole number or a string, as quantities are."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from understudy.api.v1alpha1.markers import LIST_SET, Cel, list_map, stored_as
+from understudy.api.v1alpha1.markers import LIST_SET, WHOLE, Cel, list_map, stored_as
 from understudy.api.v1alpha1.metadata import (
     UNOBSERVED,
     ApiVersion,
@@ -189,5 +189,5 @@ class Model(BaseModel):
     metadata: ObjectMeta
     spec: ModelSpec
     """What is wanted."""
-    status: Annotated[ModelStatus | None, stored_as(UNOBSERVED)] = None
+    status: Annotated[ModelStatus | None, stored_as(UNOBSERVED), WHOLE] = None
     """What is."""

@@ -10,6 +10,7 @@ from understudy.api.v1alpha1.markers import (
     LIST_SET,
     PRESERVE_UNKNOWN,
     STORED_DEFAULT,
+    WHOLE,
     Cel,
     list_map,
     max_properties,
@@ -93,5 +94,5 @@ class ModelDeployment(BaseModel):
     metadata: ObjectMeta
     spec: ModelDeploymentSpec
     """What is wanted."""
-    status: Annotated[ModelDeploymentStatus | None, stored_as(UNOBSERVED)] = None
+    status: Annotated[ModelDeploymentStatus | None, stored_as(UNOBSERVED), WHOLE] = None
     """What is."""

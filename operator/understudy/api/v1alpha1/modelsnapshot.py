@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from understudy.api.v1alpha1.markers import ATOMIC, LIST_SET, PRESERVE_UNKNOWN, Cel, list_map, max_properties
+from understudy.api.v1alpha1.markers import ATOMIC, LIST_SET, PRESERVE_UNKNOWN, WHOLE, Cel, list_map, max_properties
 from understudy.api.v1alpha1.metadata import ApiVersion, Conditions, ObjectMeta
 from understudy.api.v1alpha1.scalars import LongText, ResourceName, Revision, Sha256, Text, Timestamp
 from understudy.api.v1alpha1.shape import shape
@@ -173,7 +173,8 @@ class ModelSnapshot(BaseModel):
     spec: Annotated[
         ModelSnapshotSpec,
         Cel("self == oldSelf", "a snapshot cannot be changed: edit the ModelDeployment, which makes another revision"),
+        WHOLE,
     ]
     """The revision."""
-    status: ModelSnapshotStatus | None = None
+    status: Annotated[ModelSnapshotStatus | None, WHOLE] = None
     """What became of it."""

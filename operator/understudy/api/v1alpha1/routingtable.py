@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from understudy.api.v1alpha1.markers import ATOMIC, Cel, list_map
+from understudy.api.v1alpha1.markers import ATOMIC, WHOLE, Cel, list_map
 from understudy.api.v1alpha1.metadata import ApiVersion, ObjectMeta
 from understudy.api.v1alpha1.scalars import ResourceName, Revision, ServedName, Sha256, Shard
 from understudy.api.v1alpha1.serving import ExtraFields, MediaHosts, Pricing
@@ -173,5 +173,5 @@ class RoutingTable(BaseModel):
     api_version: ApiVersion = "understudy.dev/v1alpha1"
     kind: Literal["RoutingTable"] = "RoutingTable"
     metadata: ObjectMeta
-    spec: RoutingTableSpec
+    spec: Annotated[RoutingTableSpec, WHOLE]
     """What gateways serve by."""

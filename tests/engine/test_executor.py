@@ -98,6 +98,18 @@ async def test_an_apply_stores_the_object_with_the_hash_of_what_was_applied(stag
 
 
 @tried
+async def test_what_a_pass_has_seen_is_not_read_again_before_the_first_write(stage: Stage) -> None:
+    await stage.run(Apply(pool()), Apply(pool(name="talk-2")))
+    stage.catch_up()
+    seen = {("Deployment", name): stage.cache.get(DEPLOYMENT, SPACE, name) or {} for name in ("talk-1", "talk-2")}
+    stage.cache.retain(Scope(DEPLOYMENT), set())
+    assert await stage.executor.run(TALK, [Apply(pool()), Apply(pool(name="talk-2"))], seen) == Result(written=0)
+    # What was seen before a write may be another by now.
+    actions = [Apply(pool(2)), Apply(pool(name="talk-2"))]
+    assert await stage.executor.run(TALK, actions, seen) == Result(written=2)
+
+
+@tried
 async def test_annotations_of_the_object_stay_beside_the_hash(stage: Stage) -> None:
     await stage.run(Apply(pool(annotations={"mine": "yes"})))
     assert stage.stored(DEPLOYMENT, "talk-1")["metadata"]["annotations"]["mine"] == "yes"

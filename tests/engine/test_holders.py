@@ -14,7 +14,7 @@ from understudy.engine import holders
 from understudy.engine.cache import Cache
 from understudy.engine.holders import FRESH, Holders, Taken
 from understudy.kube.client import Scope
-from understudy.kube.resources import NODE, POD
+from understudy.kube.resources import MODEL_DEPLOYMENT, NODE, POD
 from understudy.kube.trim import trim
 from understudy.telemetry.operator import OperatorMetrics
 
@@ -35,6 +35,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.api = FakeApi()
+        self.version = 0
         self.cache = Cache(OperatorMetrics(), virtual.now)
         self.holders = Holders(self.api, self.cache, virtual.now)
         for name, gpus in (("a", "4"), ("b", "2"), ("plain", "0")):
@@ -63,7 +64,13 @@ class Stage:
             self.cache.upsert(Scope(POD), trim(POD, {**stored, "status": {"phase": phase}}))
 
     async def read(self, **fields: Any) -> Taken | None:
-        return await self.holders.read(KEY, deployment(**fields))
+        return await self.ask(deployment(**fields))
+
+    async def ask(self, asking: dict[str, Any]) -> Taken | None:
+        self.version += 1
+        asking["metadata"]["resourceVersion"] = str(self.version)
+        self.cache.upsert(Scope(MODEL_DEPLOYMENT), asking)
+        return await self.holders.read(KEY)
 
     @property
     def lists(self) -> int:
@@ -114,8 +121,8 @@ def test_nobody_is_asked_when_nobody_looks_for_places_of_that_kind(fields: dict[
 def test_a_deployment_that_is_gone_or_wants_no_accelerator_asks_nothing() -> None:
     async def main() -> None:
         stage = Stage()
-        assert await stage.holders.read(KEY, None) is None
-        assert await stage.holders.read(KEY, {**deployment(), "spec": {}}) is None
+        assert await stage.holders.read(KEY) is None
+        assert await stage.ask({**deployment(), "spec": {}}) is None
         assert stage.lists == 0
 
     virtual.run(main())

@@ -13,7 +13,9 @@ from tests.engine.fake_api import FakeApi, status_error
 from tests.engine.objects import SPACE, child, deployment, made
 from tests.engine.test_gateways import Fleet
 from tests.engine.test_prober import Pod, listed, probe
+from understudy.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from understudy.domain.key import Key
+from understudy.engine import reconcile
 from understudy.engine.asking import AskError, Detectors
 from understudy.engine.cache import Cache
 from understudy.engine.clock import Clock
@@ -45,6 +47,7 @@ from understudy.kube.resources import (
 from understudy.plan.actions import Apply, Plan
 from understudy.plan.memory import Memory
 from understudy.plan.observed import Observed, Settings
+from understudy.plan.wanted import Blocked, Reading
 from understudy.telemetry.operator import OperatorMetrics
 
 TALK = Key(SPACE, "talk")
@@ -269,6 +272,25 @@ def test_memory_goes_from_pass_to_pass_even_if_the_writes_failed() -> None:
             await asyncio.sleep(10)
         left = [0.0 if o.memory is None else o.memory.monotonic for o in stage.seen]
         assert left == [float(n) for n in range(len(left))]
+
+    virtual.run(main())
+
+
+def test_what_was_read_of_specs_is_kept_of_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "_READINGS", 2)
+    spec = ModelDeploymentSpec.model_validate({"modelRef": {"name": "m"}, "engine": {"type": "sim"}})
+    reading = Reading((), spec, Blocked("Waits", "for something", passing=True))
+
+    async def main() -> None:
+        stage = Stage(lambda _: Plan(status={}, memory=Memory("me", 0.0, reading=reading), requeue_after=1))
+        for name in "abcd":
+            stage.api.put(MODEL_DEPLOYMENT, deployment(name))
+        async with stage.running():
+            await asyncio.sleep(1.5)
+        first, second = stage.seen[:4], stage.seen[4:8]
+        assert [o.memory for o in first] == [None] * 4
+        kept = [o.memory.reading for o in second if o.memory is not None]
+        assert kept == [reading, reading, reading, None]
 
     virtual.run(main())
 

@@ -110,6 +110,10 @@ class Cache:
         """Whether there is such an object."""
         return (namespace, name) in self._objects.get(resource, {})
 
+    def any(self, resource: Resource) -> bool:
+        """Whether there is any object of a resource."""
+        return bool(self._objects.get(resource))
+
     def all(self, resource: Resource, namespace: str = "") -> Iterator[Object]:
         """Every object of a resource, of one namespace if it is given; read one by one, as they are asked for."""
         kept = self._objects.get(resource, {})

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -26,6 +27,8 @@ from understudy.plan.actions import Action, Apply, Delete
 from understudy.telemetry.operator import OperatorMetrics
 
 log = logging.getLogger(__name__)
+
+Seen = Mapping[tuple[str, str], Object]  # by kind and name, in the namespace of who writes
 
 _REFUSED_FOR = 30.0  # seconds after which even a refusal for ever is put to the test again
 
@@ -77,13 +80,16 @@ class Executor:
         self._settled: dict[tuple[Ref, str], _Settled] = {}
         self._refused: dict[tuple[Ref, str], _Refused] = {}
 
-    async def run(self, writer: Key, actions: Iterable[Action]) -> Result:
-        """Carry out `actions` of the deployment `writer`; the first failure ends it and is returned."""
+    async def run(self, writer: Key, actions: Iterable[Action], seen: Seen = MappingProxyType({})) -> Result:
+        """Carry out `actions` of the deployment `writer`; the first failure ends it and is returned.
+
+        `seen` are some of the objects as the cache has them at this moment: until the first write they are as good.
+        """
         written: dict[Ref, tuple[str, Object]] = {}  # by this run: version before, object after
         for action in actions:
             try:
                 if isinstance(action, Apply):
-                    await self._apply(writer, action, written)
+                    await self._apply(writer, action, written, {} if written else seen)
                 elif isinstance(action, Delete):
                     await self._delete(writer, action)
                     written[_ref_of_delete(action)] = ("", {})
@@ -106,14 +112,16 @@ class Executor:
             self._settled.pop((ref, subresource), None)
             self._refused.pop((ref, subresource), None)
 
-    async def _apply(self, writer: Key, action: Apply, written: dict[Ref, tuple[str, Object]]) -> None:
+    async def _apply(self, writer: Key, action: Apply, written: dict[Ref, tuple[str, Object]], seen: Seen) -> None:
         resource = resource_of(action.obj)
         meta = action.obj["metadata"]
         ref = Ref(resource, meta.get("namespace", ""), meta["name"])
+        if ref not in written:
+            found = seen.get((resource.kind, ref.name)) or self._cache.get(resource, ref.namespace, ref.name)
+            if found is not None and self._is_settled(ref, action, found):
+                self._metrics.writes.labels(resource.kind, "unchanged").inc()
+                return
         desired = _digest(action.obj)
-        if ref not in written and self._is_settled(ref, action, desired):
-            self._metrics.writes.labels(resource.kind, "unchanged").inc()
-            return
         body = self._body(ref, action, desired, written)
         stored = await self._send(ref, action, body, desired)
         kept = trim(resource, stored)
@@ -140,10 +148,12 @@ class Executor:
         self._refused.pop((ref, action.subresource), None)
         return stored
 
-    def _is_settled(self, ref: Ref, action: Apply, desired: str) -> bool:
-        cached = self._cache.get(ref.resource, ref.namespace, ref.name)
-        if cached is None or (action.uid and cached["metadata"]["uid"] != action.uid):
+    def _is_settled(self, ref: Ref, action: Apply, cached: Object) -> bool:
+        if action.uid and cached["metadata"]["uid"] != action.uid:
             return False
+        if action.subresource == "status" and cached.get("status") == action.obj["status"]:
+            return True
+        desired = _digest(action.obj)
         settled = self._settled.get((ref, action.subresource))
         as_we_left_it = (
             settled is not None
@@ -152,7 +162,7 @@ class Executor:
             and settled.outcome == _outcome(cached, action.subresource)
         )
         if action.subresource == "status":
-            return as_we_left_it or _digest(cached.get("status")) == _digest(action.obj.get("status"))
+            return as_we_left_it or _digest(cached.get("status")) == _digest(action.obj["status"])
         applied = (cached["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED_HASH)
         return applied == desired and (FOREIGN not in cached or as_we_left_it)
 

@@ -15,7 +15,7 @@ from understudy.domain.names import LABEL_REVISION
 from understudy.engine.cache import Cache
 from understudy.kube.client import KubeClient, Object, Scope
 from understudy.kube.errors import ApiError
-from understudy.kube.resources import NODE, POD
+from understudy.kube.resources import MODEL_DEPLOYMENT, NODE, POD
 from understudy.plan.fit import pieces, wanted_by
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,11 @@ class Holders:
     _known: dict[str, tuple[float, Taken | None]] = field(default_factory=dict)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def read(self, key: Key, deployment: Object | None) -> Taken | None:
+    async def read(self, key: Key) -> Taken | None:
         """Accelerators held on each node that has some; None if nobody needs to know, or it cannot be known."""
+        if not self.cache.any(NODE):
+            return None
+        deployment = self.cache.get(MODEL_DEPLOYMENT, key.namespace, key.name)
         resource = resource_of(deployment)
         if not resource or deployment is None or not self._looks_for_places(key, deployment):
             return None

@@ -102,7 +102,7 @@ def observe(
         taken=taken,
         references={
             reference: _hash(cache, key.namespace, reference)
-            for reference in sorted({found for obj in named for found in sources.waker.named_by(obj)})
+            for reference in sorted(frozenset().union(*(sources.waker.named_by(o["kind"], _key(o)) for o in named)))
         },
         # Copies made for a revision (by label) are immutable: their trimmed form is enough.
         configmaps={**{obj["metadata"]["name"]: obj for obj in cache.children(CONFIG_MAP, key)}, **configmaps},
@@ -115,6 +115,10 @@ def observe(
         memory=carried.memory,
         refused=carried.refused,
     )
+
+
+def _key(obj: Object) -> Key:
+    return Key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 
 def _by_revision(objects: Iterable[Object]) -> dict[str, Object]:

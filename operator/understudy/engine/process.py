@@ -25,6 +25,7 @@ from understudy.engine.events import EventRecorder
 from understudy.engine.executor import Executor
 from understudy.engine.gateways import GatewayPoller, StateSource, is_gateway
 from understudy.engine.health import Health, serve
+from understudy.engine.heap import give_back
 from understudy.engine.holders import Holders
 from understudy.engine.keys import kept_keys, publish, tend
 from understudy.engine.leader import Elector
@@ -232,6 +233,7 @@ class OperatorProcess:
         """Stand by, lead, work; returns why the term ended."""
         for reflector in self.reflectors:
             await reflector.synced.wait()
+        give_back()
         log.info("everything is listed; standing by")
         epoch = await self.elector.acquire()
         self.metrics.leader.set(1)
@@ -265,6 +267,7 @@ class OperatorProcess:
     async def _start_late(self, source: WakeSource) -> None:
         """What is not needed for the first look at every deployment must not delay it."""
         await self.queue.caught_up()
+        give_back()
         self.prober.unhurried.set()
         source.start()
 

@@ -16,11 +16,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from understudy.domain.key import Key
 from understudy.engine.contents import ConfigMapContents
-from understudy.engine.executor import Executor, Result
+from understudy.engine.executor import Executor, Result, Seen
 from understudy.engine.guardrails import Guardrails
 from understudy.engine.holders import Holders
 from understudy.engine.observe import Carried, Sources, observe
@@ -31,6 +31,7 @@ from understudy.engine.wake import Work
 from understudy.kube.errors import ApiError, Conflict, Failure, Retry, Terminal
 from understudy.kube.resources import MODEL, MODEL_DEPLOYMENT, MODEL_SNAPSHOT, ROUTING_TABLE
 from understudy.plan.actions import Apply, Plan, apply_status
+from understudy.plan.memory import Memory
 from understudy.plan.model import plan_model
 from understudy.plan.observed import Observed
 from understudy.plan.planner import plan
@@ -43,6 +44,7 @@ _AFTER_REFUSAL = 30.0
 # Looks by the clock alone may take about half of a core: what happens in the meantime comes as an event anyway.
 _RESTLESS = 10.0  # a plan that wants to be asked again within so many seconds counts
 _EACH = 0.002  # seconds between two such looks, of whichever deployments
+_READINGS = 500  # deployments on the move whose specs stay as they were read, 20 KB for each
 # Those of thousands that were looked at together after a start would ask for the next look together, for ever.
 _EARLIER = 0.25  # share of its time by which a look that is not early may come before it
 
@@ -132,10 +134,9 @@ class Reconciler:
 
     async def _deployment(self, work: Work) -> Failure | None:
         key = work.key
-        cached = self.sources.cache.get(MODEL_DEPLOYMENT, key.namespace, key.name)
-        named = self.sources.waker.named_by(cached) if cached is not None else ()
+        named = self.sources.waker.named_by(MODEL_DEPLOYMENT.kind, key)
         configmaps = await self.contents.read(key.namespace, named)
-        taken = await self.holders.read(key, cached)
+        taken = await self.holders.read(key)
         if self.sources.cache.behind(key):  # reading took time; another pass may not have, but be sure
             return Conflict()
         before = self._carried.get(key, Carried())
@@ -144,10 +145,11 @@ class Reconciler:
         self._say(key, decided)
         if decided.violated:
             self.metrics.invariant_violations.inc()
-        self._carried[key] = Carried(decided.memory, before.refused)
+        memory = self._kept(decided.memory)
+        self._carried[key] = Carried(memory, before.refused)
         result = await self._execute(observed, decided)
         refused = result.message if isinstance(result.failure, Terminal) else ""
-        self._carried[key] = Carried(decided.memory, refused)
+        self._carried[key] = Carried(memory, refused)
         self._follow_up(work, decided)
         if refused and refused != before.refused:
             return Retry(0.0)  # at once: the status has yet to say so
@@ -159,7 +161,7 @@ class Reconciler:
             kind = MODEL_DEPLOYMENT
             status.append(apply_status(kind.api_version, kind.kind, observed.deployment, decided.status))
         order = [*status, *decided.actions] if decided.status_first else [*decided.actions, *status]
-        result = await self.executor.run(observed.key, order)
+        result = await self.executor.run(observed.key, order, _seen(observed))
         if _status_may_follow(observed, result) and not decided.status_first:
             await self.executor.run(observed.key, status)
         if result.written and observed.deployment is not None:
@@ -184,6 +186,12 @@ class Reconciler:
             self._said.pop(work.key, None)
             self._restless.discard(work.key)
 
+    def _kept(self, memory: Memory | None) -> Memory | None:
+        """What the next pass is told; where too many move, not what this one has read, which would fill the memory."""
+        if memory is None or memory.reading is None or len(self._restless) <= _READINGS:
+            return memory
+        return replace(memory, reading=None)
+
     def _next_look(self, key: Key, wanted: float) -> float:
         """Seconds until the next look by the clock: as wanted, unless too many want the like."""
         if wanted > _RESTLESS:
@@ -197,6 +205,14 @@ class Reconciler:
         if self._said.get(key, ()) != decided.reasons:
             self._said[key] = decided.reasons
             log.info("%s: %s", key, "; ".join(decided.reasons) or "nothing to do")
+
+
+def _seen(observed: Observed) -> Seen:
+    """What an executor may find of a deployment's own objects as long as it has changed nothing."""
+    single = (observed.deployment, observed.table, observed.policy)
+    many = (observed.pools, observed.services, observed.engine_keys)
+    there = (*(obj for obj in single if obj is not None), *observed.snapshots, *(o for m in many for o in m.values()))
+    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in there}
 
 
 def _status_may_follow(observed: Observed, result: Result) -> bool:

@@ -52,6 +52,9 @@ class Work:
     key: Key
 
 
+Enqueue = Callable[[Work], None]
+
+
 class _Index:
     """Many-to-many between users (deployments, models) and what they use, replaced one user at a time."""
 
@@ -112,13 +115,15 @@ class Waker:
         """Deployments whose spec refers to the Model."""
         return self._deployments.users("Model", model.namespace, model.name)
 
-    def named_by(self, obj: Object) -> frozenset[Reference]:
+    def named_by(self, kind: str, key: Key) -> frozenset[Reference]:
         """ConfigMaps and Secrets that a cached ModelDeployment, Model or ModelSnapshot names in its namespace.
 
         Known from the object's arrival: walking every spec at every pass would cost more than the pass.
         """
-        index = {"ModelDeployment": self._deployments, "Model": self._models}.get(obj["kind"], self._snapshots)
-        found = index.uses(_key(obj))
+        index = {"ModelDeployment": self._deployments, "Model": self._models}.get(kind, self._snapshots)
+        found = index.uses(key)
+        if not found:
+            return frozenset()
         kinds: tuple[Literal["ConfigMap", "Secret"], ...] = ("ConfigMap", "Secret")
         return frozenset((kind, name) for kind in kinds for used, _, name in found if used == kind)
 
@@ -236,10 +241,6 @@ def table_names(table: Object) -> frozenset[str]:
 
 def _names(table: Object | None) -> frozenset[str]:
     return table_names(table) if table is not None else frozenset()
-
-
-def _key(obj: Object) -> Key:
-    return Key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 
 def _part(obj: Object | None, field: str) -> Any:

@@ -8,10 +8,9 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-import kopf
 import uvloop
 
-from understudy.handlers.wiring import Enqueue, operator_arguments, registry
+from understudy.engine.wake import Enqueue
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +47,11 @@ class KopfThread:
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        # Kopf and what it imports are a fifth of what the process takes to begin, and are needed last of all.
+        import kopf
+
+        from understudy.handlers.wiring import operator_arguments, registry
+
         try:
             uvloop.run(
                 kopf.operator(

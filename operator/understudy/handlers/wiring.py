@@ -14,9 +14,7 @@ import kopf
 
 from understudy.domain.key import Key
 from understudy.domain.names import GROUP, VERSION
-from understudy.engine.wake import Work, WorkKind
-
-Enqueue = Callable[[Work], None]
+from understudy.engine.wake import Enqueue, Work, WorkKind
 
 _KINDS: tuple[tuple[str, WorkKind], ...] = (
     ("modeldeployments", "ModelDeployment"),

@@ -131,7 +131,7 @@ async def test_a_panel_asks_a_head_and_tries_it() -> None:
         panel.follow({"hash": ("default", policy)})
         (found,), status = await panel.judge("hash", "g/screen", Window(3, 13, "You idiot!"), "output")
         assert (status, found.category, found.start, found.end) == ("ok", "harassment", 3, 13)
-        await until(lambda: panel.health() == {"default/g/screen": ""})
+        await until(lambda: panel.health() == {"default/g/screen hash": ""})
         (seat,) = panel._seats["hash"].values()
         panel.close()
         assert isinstance(seat._server, HeadProcess)

@@ -2,14 +2,16 @@
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
 
 from understudy.gateway.outbox import Outbox, Segment
+from understudy.gateway.policy.segments import LANES, Kind, Lane
 
 SMALL = 64 * 1024
 
@@ -99,6 +101,49 @@ def test_of_a_segment_that_makes_way_only_what_waits_is_dropped(box: Outbox) -> 
     for number in range(4):
         box.put("request", body(number, 1000))
     assert box.dropped["request"] == segment.lines - 2
+
+
+def issued(number: int) -> Kind:
+    """Of a hundred records: of most in common segments one is of a player, and ten must not be lost."""
+    return "sign" if number % 10 == 0 else "engagement" if number % 3 == 0 else "request"
+
+
+def stored(found: list[dict[str, Any]]) -> Counter[Kind]:
+    return Counter(line["kind"] for line in found if line["kind"] in LANES)
+
+
+def test_of_each_kind_what_was_issued_is_stored_or_counted(box: Outbox) -> None:
+    taken = [box.put(issued(number), body(number, 1000)) for number in range(200)]
+    assert all(taken)
+    found = stored(waiting(box))
+    assert box.dropped["engagement"] > 10 < box.dropped["request"]
+    assert box.written == Counter(map(issued, range(200))) == found + box.dropped
+
+
+def test_of_each_kind_it_holds_where_the_next_process_has_no_room_for_what_was_left(tmp_path: Path) -> None:
+    first = Outbox(tmp_path / "0", SMALL)
+    for number in range(40):
+        first.put(issued(number), body(number, 1000))
+    killed(first)
+    second = Outbox(tmp_path / "0", SMALL)
+    for number in range(40, 100):
+        second.put(issued(number), body(number, 1000))
+    assert Counter(map(issued, range(100))) == stored(waiting(second)) + first.dropped + second.dropped
+    assert second.dropped["engagement"] > 5
+    second.close()
+
+
+def test_of_each_kind_it_holds_where_somebody_deleted_files_or_a_record_is_too_long(box: Outbox) -> None:
+    for number in range(20):
+        box.put(issued(number), body(number))
+    assert not box.put("crisis", body(20, 70_000))
+    # Then there is room for what is told of that.
+    assert box.put("request", body(21))
+    for segment in [box._segments[lane][0] for lane in get_args(Lane)]:
+        box.gone(segment)
+    expected = Counter(map(issued, range(20))) + Counter({"crisis": 1, "request": 1})
+    assert stored(waiting(box)) + box.dropped == expected
+    assert box.dropped["engagement"] > 0 < box.dropped["sign"]
 
 
 def test_a_quarter_is_kept_free_of_requests(box: Outbox) -> None:

@@ -36,6 +36,7 @@ from understudy.guard.served.codec import Question
 from understudy.guard.windows import Window
 
 NAME = "default/g/d"
+OF_POLICY = f"{NAME} hash"
 WINDOW = Window(40, 40 + len(FOUND), FOUND)
 GUARD = table(name="guard", names=["guard"])
 
@@ -73,7 +74,7 @@ async def test_the_same_window_has_the_same_findings(language: Language) -> None
         assert others == [first] * 4
         assert await seated.judge("hash", "g/d", Window(0, len(CLEAR), CLEAR), "output") == ((), "ok")
         await tried(seated)
-        assert seated.health() == {NAME: ""}
+        assert seated.health() == {OF_POLICY: ""}
         await left(seated)
 
 
@@ -86,7 +87,7 @@ async def test_a_failure_is_never_an_answer(language: Language, fault: str) -> N
         assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), expected)
         await tried(seated)
         assert (count(seated, "ok"), count(seated, expected)) == (0, 1)
-        assert seated.health()[NAME].startswith("no answer to the canary: ")
+        assert seated.health()[OF_POLICY].startswith("no answer to the canary: ")
         await left(seated)
 
 
@@ -151,22 +152,22 @@ async def test_a_detector_that_cannot_tell_the_canarys_texts_apart_is_not_well(s
     async with engine(script) as server, gateway(snapshot()) as made:
         seated = Panel(made.plane, allowed=anywhere, canary_seconds=0.01)
         seated.follow({"hash": ("default", policy(f"http://127.0.0.1:{server.port}"))})
-        assert seated.health() == {NAME: NOT_TRIED}
+        assert seated.health() == {OF_POLICY: NOT_TRIED}
         assert seated.told({"hash"}) == {}, "nobody has tried it yet"
-        await until(lambda: seated.health()[NAME] != NOT_TRIED)
-        assert seated.health() == {NAME: why}
+        await until(lambda: seated.health()[OF_POLICY] != NOT_TRIED)
+        assert seated.health() == {OF_POLICY: why}
         since = seated.told({"hash"})["hash/d"].since
         assert seated.told({"hash", "other"}) == {"hash/d": DetectorState(why, since)}
         assert abs(time.time() - since) < 3600
-        assert seated.gauges()["understudy_detector_healthy"][1] == {NAME: 0.0}
+        assert seated.gauges()["understudy_detector_healthy"][1] == {OF_POLICY: 0.0}
         server.script = judges_well
-        await until(lambda: not seated.health()[NAME])
+        await until(lambda: not seated.health()[OF_POLICY])
         assert seated.told({"hash"})["hash/d"].since > since
-        assert seated.gauges()["understudy_detector_healthy"][1] == {NAME: 1.0}
+        assert seated.gauges()["understudy_detector_healthy"][1] == {OF_POLICY: 1.0}
         # Once is a busy moment; twice is an illness.
         before = count(seated, "canary_failed")
         server.script = answers_status(500, SORRY)
-        await until(lambda: bool(seated.health()[NAME]))
+        await until(lambda: bool(seated.health()[OF_POLICY]))
         assert count(seated, "canary_failed") >= before + 2
         await left(seated)
 
@@ -294,7 +295,22 @@ async def test_an_authority_that_is_no_certificate_is_a_failure() -> None:
         seated = panel(made, asked)
         assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), "error")
         await tried(seated)
-        assert seated.health() == {NAME: "no answer to the canary: its caRef holds no certificate: want PEM"}
+        assert seated.health() == {OF_POLICY: "no answer to the canary: its caRef holds no certificate: want PEM"}
+        await left(seated)
+
+
+async def test_two_policies_that_have_a_detector_of_one_name_are_told_apart() -> None:
+    """One of a Guardrail as it was before an edit, and as it is now."""
+    async with engine(judges_well) as well, engine(says_always(bad=False)) as unwell, gateway(snapshot()) as made:
+        seated = Panel(made.plane, allowed=anywhere, canary_seconds=10_000)
+        addresses = {
+            "default/g/one": f"http://127.0.0.1:{well.port}",
+            "default/g/other": f"http://127.0.0.1:{unwell.port}",
+        }
+        seated.follow({each: ("default", policy(address)) for each, address in addresses.items()})
+        await until(lambda: NOT_TRIED not in seated.health().values())
+        told = seated.gauges()["understudy_detector_healthy"][1]
+        assert told == {f"{NAME} one": 1.0, f"{NAME} other": 0.0}
         await left(seated)
 
 
@@ -331,12 +347,12 @@ async def test_a_deployment_that_does_not_serve_is_a_failure() -> None:
         seated = panel(made, of_ours())
         await tried(seated)
         assert await seated.judge("hash", "g/d", WINDOW, "output") == ((), "error")
-        assert seated.health() == {NAME: "no answer to the canary: ModelDeployment default/guard does not serve"}
+        assert seated.health() == {OF_POLICY: "no answer to the canary: ModelDeployment default/guard does not serve"}
         await left(seated)
     async with gateway(guards([])) as made:
         seated = panel(made, of_ours())
         await tried(seated)
-        assert seated.health() == {NAME: "no answer to the canary: no pod is there to answer"}
+        assert seated.health() == {OF_POLICY: "no answer to the canary: no pod is there to answer"}
         await left(seated)
 
 

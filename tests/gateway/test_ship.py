@@ -20,6 +20,7 @@ from tests.records.test_subjects import violation
 from understudy.gateway import ship
 from understudy.gateway.kubeapi import ApiServer
 from understudy.gateway.outbox import Outbox
+from understudy.gateway.policy.segments import LANES
 from understudy.gateway.policy.story import Story
 from understudy.gateway.ship import Shipper
 from understudy.records.ingest import Totals
@@ -131,7 +132,11 @@ async def test_what_made_way_is_known_to_the_records(tmp_path: Path) -> None:
         assert found.lost == shipper.outbox.dropped["request"] > 100
         assert found.stored + found.lost == 500
         shown = shipper.gauges()["understudy_outbox_records_total"][1]
-        assert shown == {"written": 500, "dropped_requests": found.lost, "dropped_others": 0}
+        assert shown == {
+            **{f"{kind} {outcome}": 0 for kind in LANES for outcome in ("written", "dropped")},
+            "request written": 500,
+            "request dropped": found.lost,
+        }
 
 
 async def test_what_there_was_room_for_comes_after_an_hour_and_of_the_rest_how_much_it_was(tmp_path: Path) -> None:
@@ -148,13 +153,13 @@ async def test_what_there_was_room_for_comes_after_an_hour_and_of_the_rest_how_m
     # Since the oldest that is left.
     assert 60 <= outbox.age() <= 3600
     shown = away.gauges()["understudy_outbox_records_total"][1]
-    assert (shown["dropped_requests"] > 100, shown["dropped_others"]) == (True, 0)
+    assert (shown["request dropped"] > 100, shown["violation dropped"]) == (True, 0)
     async with records(tmp_path, time.time) as r:
         back = Shipper(outbox, ApiServer(r.base))
         await all_sent(back)
         status, answer = await r.ask("GET", "/v1/violations?limit=1000")
         assert (status, len(answer["items"])) == (200, 60)
-        assert (totals(r).lost, totals(r).stored) == (shown["dropped_requests"], 660 - shown["dropped_requests"])
+        assert (totals(r).lost, totals(r).stored) == (shown["request dropped"], 660 - shown["request dropped"])
         assert back.gauges()["understudy_outbox_batches_total"][1]["late"] > 0
     outbox.close()
 

@@ -14,14 +14,15 @@ import yaml
 from tests.telemetry.exposed import families
 from understudy.api.v1alpha1.deploymentstatus import Phase
 from understudy.gateway.policy.balance import BREAKERS
+from understudy.gateway.policy.segments import LANES
 from understudy.gateway.wire.budgets import OUTCOMES
 from understudy.telemetry.deployments import CONDITIONS
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "charts" / "understudy" / "files"
 CASES = Path(__file__).parent / "alerts.test.yaml"
-# What becomes of records on a gateway, and of their batches.
-OUTBOX = ("written", "dropped_requests", "dropped_others", "sent", "late", "failed")
+# What becomes of batches of records.
+OUTBOX = ("sent", "late", "failed")
 # What scraping adds, and what every process shows.
 OF_TARGETS = {"namespace", "pod", "job"}
 OF_PROCESSES = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
@@ -106,7 +107,8 @@ def test_every_word_that_is_asked_for_is_one_of_ours() -> None:
         "result": {"crash"},
         "half": {"shadow", "stable", "both"},
         "status": {"5.."},
-        "kind": codes | {"dropped", *OUTCOMES, *OUTBOX},
+        "kind": codes | {"dropped", *OUTCOMES, *OUTBOX, *LANES},
+        "outcome": {"written", "dropped"},
     }
     for query in queries():
         for _, matchers in SELECTOR.findall(query.expr):

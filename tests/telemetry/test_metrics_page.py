@@ -10,7 +10,7 @@ from tests.telemetry.exposed import families
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\| (.+) \|$", re.MULTILINE)
 # Names of objects, and words of our own: what grows with the cluster, and what does not.
-OBJECTS = {"category", "deployment", "detector", "guardrail", "revision"}
+OBJECTS = {"category", "deployment", "detector", "guardrail", "hash", "revision"}
 WORDS = {
     "action", "check", "condition", "direction", "half", "kind", "level", "metric", "outcome", "phase", "policy",
     "reason", "resource", "result", "state", "status", "type", "why",

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +29,12 @@ from understudy.gateway.policy.segments import (
     aside_name,
     bounds,
     dropped_name,
+    kind_code,
     lane_of,
     makes_way,
     name_of,
     parse_dropped,
+    records_in,
 )
 
 LOG: Final = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ _PATIENCE: Final = 3.0
 class Segment:
     """A file of `lines` lines in `size` bytes, of which `told` lines, up to the byte `offset`, need not be sent again.
 
+    `kinds` has a byte for each line, as `kind_code` makes it: it may be all that is left of the file.
     No line that waits was written before `since`, in Unix seconds. Nothing is added to a `sealed` one; it is `torn` if
     its last line has no end. So often in a row it could not be read: `failures`.
     """
@@ -54,12 +57,17 @@ class Segment:
     lane: Lane
     since: float
     size: int = 0
-    lines: int = 0
+    kinds: bytearray = field(default_factory=bytearray)
     told: int = 0
     offset: int = 0
     sealed: bool = False
     torn: bool = False
     failures: int = 0
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are, the torn one included."""
+        return len(self.kinds)
 
 
 class Outbox:
@@ -79,8 +87,8 @@ class Outbox:
         Raises OSError if the folder cannot be used, or another process does.
         """
         self.unreadable = 0
-        self.written: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
+        self.written: Counter[Kind] = Counter()
+        self.dropped: Counter[Kind] = Counter()
         self._folder = folder
         self._bounds = bounds(max_bytes)
         self._wall = wall
@@ -102,16 +110,20 @@ class Outbox:
             self._take_over_from(other)
         self._take_over()
 
-    def put(self, kind: Kind, body: bytes) -> None:
-        """Take a record, a JSON object that is not empty; when this returns, it is with the kernel, or counted."""
+    def put(self, kind: Kind, body: bytes) -> bool:
+        """Take a record, a JSON object that is not empty; when this returns, it is with the kernel, or counted.
+
+        Whether there was room for it.
+        """
         line = b'{"kind":"' + kind.encode() + b'",' + body[1:] + b"\n"
         if self._ended or self._lost:
             self._tell()
         if len(line) <= MAX_LINE and self._write(LANES[kind], line):
             self.written[kind] += 1
-        else:
-            self.dropped[kind] += 1
-            self._lost[kind] += 1
+            return True
+        self.dropped[kind] += 1
+        self._lost[kind] += 1
+        return False
 
     def next(self) -> Segment | None:
         """The segment of which lines are to be sent first: of what must not be lost, and then the oldest."""
@@ -197,7 +209,7 @@ class Outbox:
         if segment.told == segment.lines:
             segment.since = self._wall()
         segment.size += len(line)
-        segment.lines += 1
+        segment.kinds.append(kind_code(line, lane))
         self._sizes[lane] += len(line)
         if segment.size >= self._bounds.segment:
             self._close(lane)
@@ -219,12 +231,10 @@ class Outbox:
             os.close(self._open.pop(segment.lane))
             segment.sealed = True
         self._sizes[segment.lane] -= segment.size
-        waiting = segment.lines - segment.told
-        if not waiting:
+        if segment.told == segment.lines:
             segment.path.unlink(missing_ok=True)
             return
-        # Of which kinds they were is not known any more: of each lane those that are there as a rule.
-        self.dropped["request" if segment.lane == "common" else "violation"] += waiting
+        self.dropped.update(records_in(segment.kinds[segment.told :]))
         self._ended[segment.name] = segment.lines
         self._mark_dropped(segment)
 
@@ -310,8 +320,9 @@ def _left(path: Path, lane: Lane) -> Segment:
     """A segment of a process that is not there any more; raises OSError."""
     data = path.read_bytes()
     torn = not data.endswith(b"\n") and bool(data)
-    lines = data.count(b"\n") + torn
-    return Segment(path.name, path, lane, path.stat().st_mtime, len(data), lines, sealed=True, torn=torn)
+    lines = data.split(b"\n")[: data.count(b"\n") + torn]
+    kinds = bytearray(kind_code(line, lane) for line in lines)
+    return Segment(path.name, path, lane, path.stat().st_mtime, len(data), kinds, sealed=True, torn=torn)
 
 
 def _locked(descriptor: int) -> bool:

@@ -144,9 +144,7 @@ class Players:
         kind: Literal["sign", "engagement"] = "engagement"
         if sign and self._signs.keeps(who.tenant, self.wall()):
             kind = "sign"
-        before = self._outbox.dropped[kind]
-        self._outbox.put(kind, orjson.dumps(line))
-        room = self._outbox.dropped[kind] == before
+        room = self._outbox.put(kind, orjson.dumps(line))
         told = "sign" if sign else "turn" if event.kind == "turn" else "posted"
         self._told[told if room else "dropped"] += 1
         self._hurry()

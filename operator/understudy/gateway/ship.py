@@ -13,6 +13,7 @@ import orjson
 from understudy.gateway import kubeapi
 from understudy.gateway.outbox import Outbox
 from understudy.gateway.policy.gauges import Gauges
+from understudy.gateway.policy.segments import LANES
 
 LOG: Final = logging.getLogger(__name__)
 # One question's worth: bytes and lines.
@@ -64,12 +65,15 @@ class Shipper:
         """What metrics show of it, as `Plane.gauges`."""
         outbox = self.outbox
         records: dict[str, float] = {
-            "written": outbox.written.total(),
-            "dropped_requests": outbox.dropped["request"],
-            "dropped_others": outbox.dropped.total() - outbox.dropped["request"],
+            f"{kind} {outcome}": counted[kind]
+            for kind in LANES
+            for outcome, counted in (("written", outbox.written), ("dropped", outbox.dropped))
         }
         return {
-            "understudy_outbox_records_total": ("Records for the records process, by what became of them", records),
+            "understudy_outbox_records_total": (
+                "Records for the records process, by kind and what became of them",
+                records,
+            ),
             "understudy_outbox_batches_total": ("Batches of records, by how they were taken", dict(self._batches)),
             "understudy_outbox_unreadable_total": (
                 "Files of records that could not be read and lie aside",

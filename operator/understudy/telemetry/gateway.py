@@ -17,12 +17,13 @@ _NOTHING: Final = Beside()
 _NO_REVISION: Final = BesideRevision()
 # What the kinds of a process' metric are, where that has a name of its own; of several, each a word of the kind.
 _KINDS: Final = {
-    "understudy_detector_healthy": ("detector",),
+    "understudy_detector_healthy": ("detector", "hash"),
     "understudy_detector_seconds_total": ("detector",),
     "understudy_detector_windows_total": ("detector", "outcome"),
     "understudy_guard_failures_total": ("detector", "status", "policy"),
     "understudy_guard_leaked_total": ("guardrail", "category"),
     "understudy_guard_findings_total": ("guardrail", "category", "direction", "action"),
+    "understudy_outbox_records_total": ("kind", "outcome"),
     "understudy_watch_age_seconds": ("resource",),
     REQUESTS: ("deployment", "status"),
 }

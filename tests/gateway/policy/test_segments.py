@@ -1,20 +1,26 @@
 """Names of segments, and which of them make way."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.gateway.policy.segments import (
+    ENDED,
     LANES,
+    LOST,
     Bounds,
     Lane,
     aside_name,
     bounds,
     dropped_name,
+    kind_code,
     lane_of,
     makes_way,
     name_of,
     parse_dropped,
+    records_in,
 )
 
 WITHIN = Bounds(common=75, whole=100, segment=10)
@@ -38,6 +44,18 @@ def test_what_is_no_segment_is_left_alone() -> None:
 
 def test_violations_and_crises_are_what_room_is_kept_for() -> None:
     assert {kind for kind, lane in LANES.items() if lane == "kept"} == {"violation", "crisis", "sign"}
+
+
+def test_of_lines_it_is_known_how_many_records_of_each_kind_they_are() -> None:
+    said = ["sign", "request", ENDED, "engagement", "sign", LOST, "crisis", "violation"]
+    codes = bytes(kind_code(b'{"kind":"%b","n":1}\n' % each.encode(), "kept") for each in said)
+    assert records_in(codes) == Counter(sign=2, request=1, engagement=1, crisis=1, violation=1)
+    assert sum(records_in(codes[3:]).values()) == 4
+
+
+@pytest.mark.parametrize("line", [b"", b'{"kind":"requ', b'{"kind":"of tomorrow"}\n', b"\0\0\n"])
+def test_a_line_whose_kind_cannot_be_read_is_what_there_is_most_of_in_its_lane(line: bytes) -> None:
+    assert records_in(bytes([kind_code(line, "common"), kind_code(line, "kept")])) == Counter(request=1, violation=1)
 
 
 def test_a_quarter_is_kept_and_segments_are_small_parts_of_the_rest() -> None:

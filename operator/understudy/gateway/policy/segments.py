@@ -5,6 +5,7 @@ way when there is no room; of what must not be lost a part of the room is kept f
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -23,6 +24,14 @@ ENDED: Final = "ended"
 LOST: Final = "lost"
 # In which a record is a line at most so long, with its line feed.
 MAX_LINE: Final = 65_536
+# What is taken for the kind of a line that a disk has damaged: what there is most of in its lane.
+_USUAL: Final[dict[Lane, Kind]] = {"common": "request", "kept": "violation"}
+_KINDS: Final = tuple(LANES)
+_NO_RECORD: Final = len(_KINDS)
+_CODES: Final[dict[bytes, int]] = {kind.encode(): code for code, kind in enumerate((*_KINDS, ENDED))} | {
+    LOST.encode(): _NO_RECORD
+}
+_KIND: Final = re.compile(rb'\{"kind":"([a-z]+)"')
 _LETTER: Final[dict[Lane, str]] = {"common": "c", "kept": "k"}
 _LANE: Final[dict[str, Lane]] = {letter: lane for lane, letter in _LETTER.items()}
 _NAME: Final = re.compile(r"[0-9a-f]{16}-([ck])[0-9]{8}")
@@ -71,6 +80,18 @@ def parse_dropped(name: str) -> tuple[str, int] | None:
 def aside_name(name: str) -> str:
     """What a segment is called that cannot be read: it is left to somebody who looks at the disk."""
     return f"{name}.unreadable"
+
+
+def kind_code(line: bytes, lane: Lane) -> int:
+    """The byte that stands for a line's kind: of each line that waits its kind has to be known when it makes way."""
+    found = _KIND.match(line)
+    code = _CODES.get(found[1]) if found is not None else None
+    return _CODES[_USUAL[lane].encode()] if code is None else code
+
+
+def records_in(codes: bytes | bytearray) -> Counter[Kind]:
+    """How many records of each kind there are among lines; those that tell of other lines are none."""
+    return Counter({kind: codes.count(code) for code, kind in enumerate(_KINDS)})
 
 
 def makes_way(sizes: Sequence[int], kept: int, adding: int, lane: Lane, within: Bounds) -> int | None:

@@ -206,8 +206,15 @@ class Panel:
         return await seat.judge(window, where, before)
 
     def health(self) -> dict[str, str]:
-        """By namespace/guardrail/detector, why it cannot be relied on; empty if nothing is known against it."""
-        return {seat.name: seat.health for seats in self._seats.values() for seat in seats.values()}
+        """By namespace/guardrail/detector and the policy's hash, why it cannot be relied on; empty if nothing is known.
+
+        Gateways have two policies of one Guardrail while it is being edited, and each may ask somebody else.
+        """
+        return {
+            f"{seat.name} {key.rpartition('/')[2]}": seat.health
+            for key, seats in self._seats.items()
+            for seat in seats.values()
+        }
 
     def told(self, policies: Collection[str]) -> dict[str, DetectorState]:
         """What `/state` says of the detectors of these policies; of those that have been tried.
@@ -244,7 +251,7 @@ class Panel:
             ),
             "understudy_detector_healthy": (
                 "Whether a detector tells its canary's texts from each other",
-                {name: float(not why) for name, why in self.health().items()} or {"none": 1},
+                {name: float(not why) for name, why in self.health().items()} or {"none none": 1},
             ),
         }
 

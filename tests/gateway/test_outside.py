@@ -159,6 +159,24 @@ async def test_whoever_gives_up_does_not_end_the_lookup_of_the_others() -> None:
         server.close()
 
 
+async def test_whoever_asks_one_that_is_let_go_while_its_name_is_looked_up_hears_so() -> None:
+    server = outside(1)
+
+    begun = asyncio.Event()
+
+    async def never() -> tuple[str, ...]:
+        begun.set()
+        await asyncio.Event().wait()
+        return ()
+
+    server._look_up = never  # type: ignore[method-assign]
+    asking = asyncio.ensure_future(server.ask(QUESTION, LONG))
+    await begun.wait()
+    server.close()
+    with pytest.raises(AskError, match="let go"):
+        await asking
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_redirects_are_not_followed(status: int) -> None:
     async with engine(echoes) as other:

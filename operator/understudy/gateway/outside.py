@@ -159,8 +159,12 @@ class Outside:
         now = self._loop.time()
         if self._lookup is None or (self._lookup.done() and now - self._looked_up >= _LOOKED_UP_FOR):
             self._lookup = self._loop.create_task(self._look_up())
-        # Whoever waits no longer must not end the lookup of the others.
-        addresses = await asyncio.shield(self._lookup)
+        lookup = self._lookup
+        # Whoever waits no longer does not end the lookup of the others, and who is waited for may have been let go.
+        await asyncio.wait((lookup,))
+        if lookup.cancelled():
+            raise AskError("it was let go while its name was looked up")
+        addresses = lookup.result()
         if not addresses:
             raise AskError("its name is not known")
         if not all(self._allowed(address) for address in addresses):

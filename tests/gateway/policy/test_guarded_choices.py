@@ -114,6 +114,64 @@ def test_what_is_redacted_is_so_in_every_channel(channel: str) -> None:
         assert finish(chunks) == ["stop"]
 
 
+NAMES = ("reasoning", "reasoning_content")
+
+
+def called(pieces: Sequence[str], *names: str) -> list[dict[str, Any]]:
+    """A stream in which what is thought is called by one name after the other."""
+    judge = guard()
+    chunks = [chunk({names[number % len(names)]: piece}) for number, piece in enumerate(pieces)]
+    return [out for each in (*chunks, chunk({}, "stop")) for out in judge.chunk(each)]
+
+
+def test_no_forbidden_word_is_thought_under_two_names() -> None:
+    for text, clear in (
+        ("so darn it", "so "),
+        ("so \U0001d41d\u0301\u200barn\u0301 it", "so "),
+        ("so dar n", "so dar n"),
+    ):
+        for pieces in cuts(text):
+            for first, second in (NAMES, NAMES[::-1]):
+                chunks = called(pieces, first, second)
+                assert said(chunks, first) == clear
+                assert said(chunks, second) == ""
+
+
+@pytest.mark.parametrize("between", ["x", " ", "darn't"])
+def test_what_is_thought_under_another_name_between_hides_nothing(between: str) -> None:
+    for at in range(1, 4):
+        judge = guard()
+        deltas = [{"reasoning": "darn"[:at]}, {"reasoning_content": between}, {"reasoning": "darn"[at:]}]
+        chunks = [out for delta in deltas for out in judge.chunk(chunk(delta))]
+        assert "darn" not in (said(chunks, "reasoning"), said(chunks, "reasoning_content"))
+
+
+def test_what_is_thought_under_both_names_at_once_is_one_text_and_leaves_under_both() -> None:
+    for pieces in cuts("so darn it"):
+        judge = guard(REDACTS)
+        chunks = [out for piece in pieces for out in judge.chunk(chunk(dict.fromkeys(NAMES, piece)))]
+        chunks += judge.chunk(chunk({}, "stop"))
+        assert [said(chunks, name) for name in NAMES] == ["so [rude] it"] * 2
+        assert len(judge.verdicts.found) == 1
+
+
+@pytest.mark.parametrize(
+    ("thought", "gets"),
+    [
+        ({"reasoning": "so darn it", "reasoning_content": "so darn it"}, ["so [rude] it"] * 2),
+        ({"reasoning": "so da", "reasoning_content": "rn it"}, ["so [rude] it", None]),
+        ({"reasoning": None, "reasoning_content": "a darn"}, [None, "a [rude]"]),
+    ],
+)
+def test_what_a_whole_answer_thinks_is_one_text(thought: dict[str, Any], gets: list[str | None]) -> None:
+    message = {"role": "assistant", "content": "well", **thought}
+    answer = {**HEAD, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    judge = guard(REDACTS)
+    out = judge.together(answer, whole(judge, answer))["choices"][0]["message"]
+    assert [out.get(name) for name in NAMES] == gets
+    assert out["content"] == "well"
+
+
 def test_halves_of_a_character_in_two_chunks_are_one() -> None:
     assert said(stream(guard(), ["é", "a\ud83d", "\ude00b\ude00", "c\ud83d"]), "content") == "éa😀b\ufffdc\ufffd"
 

@@ -16,7 +16,8 @@ from understudy.gateway.policy.verdicts import Passage, Question, Verdicts, cut
 from understudy.guard.findings import Finding, Status
 from understudy.guard.gate import End, Release
 
-_BESIDE: Final = ("reasoning", "reasoning_content", "refusal")
+# Two names of one thing: some engines say both, with the same text, and readers show either.
+_THOUGHTS: Final = ("reasoning", "reasoning_content")
 
 
 class GuardedChoices:
@@ -147,8 +148,8 @@ class _Choice:
     """
 
     __slots__ = (
-        "_called", "_closing", "_finish", "_legacy", "_logprobs", "_passages", "_verdicts", "blocked", "ended", "index",
-        "spoke",
+        "_called", "_closing", "_finish", "_legacy", "_logprobs", "_passages", "_thoughts", "_verdicts", "blocked",
+        "ended", "index", "spoke",
     )  # fmt: skip
 
     def __init__(self, verdicts: Verdicts, index: int, *, legacy: bool) -> None:
@@ -156,6 +157,8 @@ class _Choice:
         self._legacy = legacy
         self._passages: dict[str, Passage] = {}
         self._logprobs: Logprobs | None = None
+        # Under which names what was thought leaves: those under which its first piece came.
+        self._thoughts: tuple[str, ...] = ()
         # What calls have been named, and have an id: who reads them puts together what comes in pieces.
         self._called: set[str] = set()
         # Why it ended, held back as long as some of its texts are.
@@ -181,8 +184,8 @@ class _Choice:
         if self._legacy:
             self._say(piece, "text", said.get("text"))
         else:
-            for field in _BESIDE:
-                self._say(piece, field, delta.get(field))
+            self._think(piece, delta)
+            self._say(piece, "refusal", delta.get("refusal"))
             self._say(piece, "content", delta.get("content"))
             self._call(piece, "function_call", delta.get("function_call"))
             calls = delta.get("tool_calls")
@@ -236,6 +239,15 @@ class _Choice:
             passage = self._passage(channel)
             self._let(piece, passage, passage.feed(text))
 
+    def _think(self, piece: "_Piece", delta: dict[str, Any]) -> None:
+        """What is thought is one text, whatever it is called: a word in pieces under two names is a word.
+
+        It leaves under the same names all along, so that under each a reader has what was judged and nothing else.
+        """
+        for names, text in _thoughts(delta):
+            self._thoughts = self._thoughts or names
+            self._say(piece, self._thoughts[0], text)
+
     def _tool(self, piece: "_Piece", call: Any) -> None:
         if not isinstance(call, dict):
             return
@@ -278,7 +290,8 @@ class _Choice:
         text = self._verdicts.take(passage, release)
         if text:
             self.spoke = True
-            piece.add(passage.channel, text)
+            for name in self._thoughts if passage.channel in _THOUGHTS else (passage.channel,):
+                piece.add(name, text)
         if release.end is not None:
             self._stop(piece, release.end, before)
 
@@ -374,6 +387,16 @@ def _legacy_logprobs(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
+def _thoughts(said: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    """What is thought in a delta or a message: texts, each with the names under which it is said there."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in _THOUGHTS:
+        text = said.get(name)
+        if isinstance(text, str) and text:
+            found[text] = (*found.get(text, ()), name)
+    return [(names, text) for text, names in found.items()]
+
+
 def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A whole choice as those of a stream: who speaks, each text in pieces, and why it ended."""
     finish = choice.get("finish_reason") or "stop"
@@ -386,9 +409,9 @@ def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"text": "", "finish_reason": finish}
         return
     yield {**beside, "delta": {"role": "assistant", "content": "" if message.get("content") == "" else None}}
-    for field in (*_BESIDE, "content"):
-        for piece in cut(message.get(field)):
-            yield {"delta": {field: piece}, "finish_reason": None}
+    for names, text in (*_thoughts(message), *(((name,), message.get(name)) for name in ("refusal", "content"))):
+        for piece in cut(text):
+            yield {"delta": dict.fromkeys(names, piece), "finish_reason": None}
     for part in _call_pieces(message.get("function_call")):
         yield {"delta": {"function_call": part}, "finish_reason": None}
     calls = message.get("tool_calls")

@@ -14,6 +14,7 @@ from tests.gateway.gateways import DEPLOYMENT, Gateway, gateway
 from tests.gateway.guardrails import NUMBERS, WORDS, guarded, load, policy_spec, rule
 from tests.gateway.worlds import STABLE, endpoints, table
 from understudy.guard.findings import Finding, Status
+from understudy.guard.gate import Gate, Release
 from understudy.guard.windows import Window
 
 INPUT = ["input"]
@@ -129,6 +130,107 @@ async def test_a_fallback_hears_only_what_its_own_guardrails_let_through() -> No
             assert (await c.ask(says("well"))).fields["x-understudy-fallback"] == "tale"
 
 
+def parts(*texts: str, kind: str = "text", **more: Any) -> dict[str, Any]:
+    """A request in which the user says something in parts."""
+    return {
+        **chat(),
+        "messages": [{"role": "user", "content": [{"type": kind, "text": each} for each in texts]}],
+        **more,
+    }
+
+
+def contents(heard: Any) -> list[str]:
+    return [part["text"] for part in heard["messages"][0]["content"]]
+
+
+async def test_no_word_is_cut_in_two_parts_wherever_it_is_cut_and_whatever_stands_before_it() -> None:
+    async with judged(BLOCK) as (e, g), client(g.port) as c:
+        for text in ("so darn it", "e\u0301\U0001f600 da\u200b\u0301rn\u0301", "\u0301d\U0001d41arn"):
+            for at in range(1, len(text)):
+                answer = await c.ask(parts(text[:at], text[at:]))
+                assert (answer.status, answer.code) == (400, "content_filter"), (text[:at], text[at:])
+        assert e.asked == []
+
+
+@pytest.mark.parametrize(
+    "texts", [("d", "a", "r", "n"), ("da", "", "", "rn"), ("da ", " rn"), ("x " * 9_000 + "da", "rn" + " x" * 9_000)]
+)
+async def test_no_word_lies_across_seams_of_parts(texts: tuple[str, ...]) -> None:
+    answer, heard = await asked(parts(*texts), BLOCK)
+    assert (answer.status, answer.code, heard) == (400, "content_filter", [])
+    assert answer.json["error"]["param"] == "messages[0].content"
+
+
+async def test_a_phrase_lies_across_lines_that_parts_are_made_into() -> None:
+    phrase = {"name": "w", "type": "patterns", "patterns": [{"name": "p", "literal": "you cad", "category": "rude"}]}
+    answer, _ = await asked(parts("So, you", "cad!"), policy_spec("Block", detectors=[phrase]))
+    assert answer.code == "content_filter"
+
+
+async def test_parts_of_an_item_of_a_response_are_one_text() -> None:
+    content = [{"type": "input_text", "text": each} for each in ("da", "rn")]
+    body = {"model": "storyteller", "input": [{"role": "user", "content": content}]}
+    answer, heard = await asked(body, BLOCK, path="/v1/responses")
+    assert (answer.code, heard) == ("content_filter", [])
+
+
+async def test_parts_in_which_nothing_lies_across_are_heard_as_they_are() -> None:
+    for texts in (("so", "what"), ("cl", "own"), ("darning", "x"), ("", "")):
+        _, [heard] = await asked(parts(*texts), BLOCK)
+        assert contents(heard) == list(texts)
+    # Each part is judged by itself as well, and changed by itself.
+    _, [heard] = await asked(parts("a darn day", "my 4111 1111 1111 1111", "x"), REDACT)
+    assert contents(heard) == ["a [rude] day", "my [pii]", "x"]
+
+
+async def test_what_is_redacted_across_a_seam_is_heard_as_one_text_in_every_turn() -> None:
+    async with judged(REDACT) as (e, g), client(g.port) as c:
+        for _ in range(2):
+            assert (await c.ask(parts("a darn da", "rn 4111 1111", " 1111 1111."))).status == 200
+        assert [contents(each.body) for each in e.asked] == [["a [rude] [rude] [pii].", "", ""]] * 2
+        await g.quiet()
+        assert g.plane.findings.counts == {
+            "default/calm-0 rude input redact": 2,
+            "default/calm-0 pii input redact": 1,
+        }
+
+
+async def test_what_is_only_counted_across_a_seam_is_counted_once() -> None:
+    async with judged(policy_spec("Log")) as (e, g), client(g.port) as c:
+        for _ in range(2):
+            assert (await c.ask(parts("so da", "rn it", " all"))).status == 200
+        assert [contents(each.body) for each in e.asked] == [["so da", "rn it", " all"]] * 2
+        assert g.plane.findings.counts == {"default/calm-0 rude input log": 1}
+
+
+async def test_a_cry_for_help_across_a_seam_is_heard() -> None:
+    for texts in (("so da", "rn"), ("so da ", "rn")):
+        answer, heard = await asked(parts(*texts), policy_spec("CrisisFlow"))
+        assert (answer.status, heard) == (200, [])
+        assert "You are not alone." in answer.text
+
+
+async def test_many_parts_take_as_long_as_they_are_many() -> None:
+    """By the characters that gates are fed: three ways to read a text are three times as many, and no more."""
+    async with judged(BLOCK) as (e, g), client(g.port) as c:
+        fed = 0
+
+        class Counting(Gate):
+            def feed(self, text: str) -> Release:
+                nonlocal fed
+                fed += len(text)
+                return super().feed(text)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("understudy.gateway.policy.verdicts.Gate", Counting)
+            assert (await c.ask(parts(*["well, "] * 500))).status == 200
+            assert fed <= 4 * 500 * 6 + 500
+            fed = 0
+            assert (await c.ask(parts("well, " * 10_000, "hi"))).status == 200
+            assert fed <= 60_000 + 4 * 5_000
+        assert len(e.asked) == 2
+
+
 class Panel:
     """Detectors of tier 1 that say one thing of everything, once they may."""
 
@@ -185,6 +287,16 @@ async def test_detectors_are_asked_about_what_is_new_alone_and_their_failure_is_
         panel.findings = [Finding("calm-0/j", "x", "rude", 6, None, 0, 4, 4, 0)]
         assert (await c.ask(says("five"))).code == "content_filter"
         assert len(e.asked) == 3
+
+
+async def test_detectors_are_asked_about_what_lies_across_a_seam_and_not_twice_about_the_rest() -> None:
+    async with judged(BLOCK) as (_, g), client(g.port) as c:
+        panel = Panel()
+        ask_detectors(g, panel)
+        assert (await c.ask(parts("One. I want", "to go. Two."))).status == 200
+        assert panel.asked == [
+            "input One. ", "input I want", "input to go. ", "input Two.", "input I wantto go. ",
+        ]  # fmt: skip
 
 
 async def test_a_client_that_goes_while_what_it_says_is_judged_asks_nobody() -> None:

@@ -53,6 +53,8 @@ _MEDIA: Final = frozenset(
         "input_file", "input_image", "input_video", "file_data", "image_embeds",
     }
 )  # fmt: skip
+# Of a message, parts whose text is in a member that is called as they are; that of all others is in `text`.
+_OTHER_PARTS: Final = ("refusal", "thinking")
 # Prompts in numbers: which text they are only the engine knows.
 _TOKENS: Final = ("prompt", "input")
 # From here on a number may be one of somebody's: a template shows it as a text would be.
@@ -67,7 +69,8 @@ class Said:
     """One string. `holder[place]` is where it stands; `role` is who says it, `path` how a person finds it.
 
     `word`: a name, or an id, in whose place nothing else could stand. `answered`: somebody has said something to it
-    already, and it is sent again with what is new.
+    already, and it is sent again with what is new. `part_of`: the list of a message whose part it is the text of, empty
+    where it is not.
     """
 
     path: str
@@ -78,6 +81,7 @@ class Said:
     place: Any
     word: bool = False
     answered: bool = False
+    part_of: str = ""
 
     def put(self, text: str) -> None:
         """Have the model hear something else in its place."""
@@ -176,11 +180,23 @@ def _one(holder: Any, place: Any, where: str, role: str, kind: _Kind, answered: 
         word = kind == "turns" and place in _NAMES
         if not (word and value in _WORDS):
             json = place == "arguments"
-            yield Said(where, role, value, json=json, holder=holder, place=place, word=word, answered=answered)
+            parts = _parts(holder, place, where) if kind == "turns" else ""
+            yield Said(where, role, value, json, holder, place, word, answered, parts)
     elif isinstance(value, list | dict):
         yield from _within(value, where, role, "open" if place in _OPEN else kind, answered=answered)
     elif isinstance(value, int | float) and abs(value) >= _LONG_NUMBER:
         yield Said(where, role, str(value), json=False, holder=holder, place=place, answered=answered)
+
+
+def _parts(holder: Any, place: Any, where: str) -> str:
+    """The list of a message whose part says this; empty where engines take it for something else."""
+    if isinstance(holder, dict):
+        kind = holder.get("type")
+        if place != (kind if kind in _OTHER_PARTS else "text") or where.rpartition("]")[2].count(".") > 1:
+            return ""
+    parts = where[: where.rindex("[")]
+    # The list of all messages is no message.
+    return parts if "." in parts else ""
 
 
 _LONGEST_ROLE: Final = 32

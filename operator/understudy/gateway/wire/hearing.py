@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.gateway.policy.guarding import Guarding
+from understudy.gateway.policy.joins import Joined, around, join, runs, ways
 from understudy.gateway.policy.memory import Outcome
 from understudy.gateway.policy.operations import Operation
 from understudy.gateway.policy.refusal import Refusal
@@ -17,10 +18,12 @@ from understudy.gateway.policy.violations import About
 from understudy.gateway.wire.refusals import UNAVAILABLE
 from understudy.guard.actions import Content
 from understudy.guard.engagement.crisis import SELF_HARM, is_sign
-from understudy.guard.gate import End, Release
+from understudy.guard.gate import End, Judged, Release
+from understudy.guard.windows import Window
 
 if TYPE_CHECKING:
     from understudy.gateway.wire.exchange import Exchange
+    from understudy.gateway.wire.panel import Verdict
     from understudy.gateway.wire.plane import Plane
 
 # Characters that are judged in one turn of the loop: some milliseconds.
@@ -31,6 +34,7 @@ _NUMBERS: Final = "{0}: a guardrail judges what is asked of this model, and cann
 _MEDIA: Final = (
     "a guardrail judges what is asked of this model, and cannot look at images or listen to sound: send text"
 )
+_Text = Said | Joined
 _FORBIDDEN: Final = "a guardrail of this model does not let this request through"
 
 
@@ -78,8 +82,9 @@ class Hearing:
         texts = list(said(self._operation, self._document))
         memory = self._plane.memory
         new = sum(len(each.text) for each in texts if memory.known(self._digest(each)) is None)
-        if new > _AT_ONCE or self.verdicts.asked:
-            self._task = asyncio.get_running_loop().create_task(self._judge_all(exchange, texts, then))
+        parts = runs(texts)
+        if new > _AT_ONCE or self.verdicts.asked or parts:
+            self._task = asyncio.get_running_loop().create_task(self._judge_all(exchange, texts, parts, then))
             return
         outcomes = [memory.known(self._digest(each)) or self._judge(each) for each in texts]
         self._conclude(exchange, texts, outcomes, then)
@@ -100,12 +105,53 @@ class Hearing:
             return Refusal(400, "content_filter", _MEDIA)
         return None
 
-    async def _judge_all(self, exchange: "Exchange", texts: Sequence[Said], then: Callable[[], None]) -> None:
-        memory = self._plane.memory
-        outcomes = [memory.known(self._digest(each)) or await self._judge_slowly(each) for each in texts]
-        self._plane.isolated(partial(self._conclude, exchange, texts, outcomes, then), exchange.client)
+    async def _judge_all(
+        self, exchange: "Exchange", texts: Sequence[Said], parts: Sequence[tuple[int, ...]], then: Callable[[], None]
+    ) -> None:
+        outcomes = [await self._judge_new(each) for each in texts]
+        all_texts: list[_Text] = [*texts]
+        for run in parts:
+            heard = [_heard(texts[number], outcomes[number]) for number in run]
+            for joined, outcome in await self._judge_across([texts[number] for number in run], heard):
+                all_texts.append(joined)
+                outcomes.append(outcome)
+        self._plane.isolated(partial(self._conclude, exchange, all_texts, outcomes, then), exchange.client)
 
-    def _open(self, each: Said) -> Passage:
+    async def _judge_across(self, parts: Sequence[Said], heard: Sequence[str]) -> list[tuple[Joined, Outcome]]:
+        """What is found across the seams of a message's parts, by what engines make of them; each thing once.
+
+        Where something has to be done about it, all parts are judged as one text, as which the model hears them then.
+        """
+        found: list[tuple[Joined, Outcome]] = []
+        seen: set[tuple[str, str, int, str]] = set()
+        for texts, glue in ways(heard):
+            looks = []
+            for seam in around(parts, texts, glue, self.verdicts.room + _AT_ONCE):
+                looks.append((seam, await self._look_across(seam)))
+                if _acts(looks[-1][1]):
+                    whole = join(parts, texts, glue)
+                    looks = [(whole, await self._judge_new(whole))]
+                    break
+            for joined, outcome in looks:
+                new = [each for each in outcome.judged if _is_across(joined, each)]
+                new = [each for each in new if _key(joined, each) not in seen]
+                seen.update(_key(joined, each) for each in new)
+                found.append((joined, replace(outcome, judged=tuple(new))))
+        return found
+
+    async def _look_across(self, seam: Joined) -> Outcome:
+        """What is said of a seam: what lies on one side of it is judged with its part."""
+        digest = self._digest(seam, repr(seam.seams))
+        known = self._plane.memory.known(digest)
+        if known is None:
+            known = _outcome(await self._read(seam, self._open(seam)))
+            self._plane.memory.learn(digest, known)
+        return known
+
+    async def _judge_new(self, each: _Text) -> Outcome:
+        return self._plane.memory.known(self._digest(each)) or await self._judge_slowly(each)
+
+    def _open(self, each: _Text) -> Passage:
         return (
             self.verdicts.open_word(each.path) if each.word else self.verdicts.open_side(each.path, 0, json=each.json)
         )
@@ -119,52 +165,58 @@ class Hearing:
             outcome = _caring(outcome, _outcome([care.gate.feed(each.text), care.gate.finish()]))
         return self._learn(each, outcome)
 
-    async def _judge_slowly(self, each: Said) -> Outcome:
+    async def _judge_slowly(self, each: _Text) -> Outcome:
         outcome = _outcome(await self._read(each, self._open(each)))
         care = self._care(each, outcome)
         if care is not None:
             outcome = _caring(outcome, _outcome(await self._read(each, care)))
         return self._learn(each, outcome)
 
-    async def _read(self, each: Said, passage: Passage) -> list[Release]:
+    async def _read(self, each: _Text, passage: Passage) -> list[Release]:
         """All that a gate says to a long text, or to one that detectors are asked about."""
         releases: list[Release] = []
         for at in range(0, len(each.text), _AT_ONCE):
             releases.append(passage.gate.feed(each.text[at : at + _AT_ONCE]))
             await asyncio.sleep(0)
             # What is held back waits for these words: more of it is read when they have come.
-            releases += await self._ask(passage, releases[-1])
+            releases += await self._ask(each, passage, releases[-1])
         releases.append(passage.gate.finish())
-        releases += await self._ask(passage, releases[-1])
+        releases += await self._ask(each, passage, releases[-1])
         return releases
 
-    async def _ask(self, passage: Passage, release: Release) -> list[Release]:
+    async def _ask(self, each: _Text, passage: Passage, release: Release) -> list[Release]:
         """What follows from what detectors say to the windows that a piece of a text completes."""
-        judge, asked = self._plane.panel.judge, sorted(self.verdicts.asked)
+        asked = sorted(self.verdicts.asked)
         questions = [(name, window) for window in release.windows for name in asked]
         heard: list[Release] = []
         for at in range(0, len(questions), _ASKED_AT_ONCE):
             some = questions[at : at + _ASKED_AT_ONCE]
-            words = await asyncio.gather(*(judge(self._policy_of(name), name, each, "input") for name, each in some))
+            words = await asyncio.gather(*(self._word(each, *question) for question in some))
             heard += [passage.gate.heard(*one, *word) for one, word in zip(some, words, strict=True)]
         return heard
 
-    def _care(self, each: Said, outcome: Outcome) -> Passage | None:
+    async def _word(self, each: _Text, name: str, window: Window) -> "Verdict":
+        if isinstance(each, Joined) and not each.across(window.start, window.end):
+            # It was asked about with the part that it is of.
+            return (), "ok"
+        return await self._plane.panel.judge(self._policy_of(name), name, window, "input")
+
+    def _care(self, each: _Text, outcome: Outcome) -> Passage | None:
         """Who looks for a cry for help in what a rule has ended before its end."""
         ended = outcome.end is not None and not outcome.end.decision.crisis
         return self.verdicts.open_care(each.path) if ended and not (each.word or each.json) else None
 
-    def _learn(self, each: Said, outcome: Outcome) -> Outcome:
+    def _learn(self, each: _Text, outcome: Outcome) -> Outcome:
         self._plane.memory.learn(self._digest(each), outcome)
         return outcome
 
-    def _digest(self, each: Said) -> bytes:
+    def _digest(self, each: _Text, *more: str) -> bytes:
         facts = self.verdicts.facts
         holds = repr((sorted(self._guarding.policies.items()), facts.fiction, facts.in_crisis, each.json, each.word))
-        return self._plane.memory.digest(holds, each.role, each.text)
+        return self._plane.memory.digest(holds, each.role, each.text, *more)
 
     def _conclude(
-        self, exchange: "Exchange", texts: Sequence[Said], outcomes: Sequence[Outcome], then: Callable[[], None]
+        self, exchange: "Exchange", texts: Sequence[_Text], outcomes: Sequence[Outcome], then: Callable[[], None]
     ) -> None:
         """Do what follows from all of it: help comes first, wherever it is asked for and whatever else is said."""
         founds = [self._tell(exchange, each, outcome) for each, outcome in zip(texts, outcomes, strict=True)]
@@ -185,10 +237,10 @@ class Hearing:
             return
         for each, outcome in zip(texts, outcomes, strict=True):
             if outcome.text is not None:
-                each.put(outcome.text + (REMOVED if outcome.end is not None else ""))
+                each.put(_heard(each, outcome))
         then()
 
-    def _tell(self, exchange: "Exchange", each: Said, outcome: Outcome) -> Sequence[Noted]:
+    def _tell(self, exchange: "Exchange", each: _Text, outcome: Outcome) -> Sequence[Noted]:
         """Note what was found in a text, and tell of what is new: by it somebody may be in danger."""
         before = len(self.verdicts.found)
         for judged in outcome.judged:
@@ -207,13 +259,13 @@ class Hearing:
             exchange.turn.sign()
         return found
 
-    def _endangers(self, each: Said, noted: Noted) -> bool:
+    def _endangers(self, each: _Text, noted: Noted) -> bool:
         """Whether who says so may be in danger, by a Guardrail that does more than count."""
         finding, plans = noted.judged.finding, self._guarding.input
         acts = plans is not None and finding.detector not in plans.text.counted
         return acts and each.role == "user" and finding.category == SELF_HARM and is_sign(noted.severity)
 
-    def _counts(self, each: Said, noted: Noted) -> bool:
+    def _counts(self, each: _Text, noted: Noted) -> bool:
         """Whether it is new: of this player, in this session, and said so often already."""
         about, memory = self._about, self._plane.memory
         category = noted.judged.finding.category
@@ -223,7 +275,30 @@ class Hearing:
         return memory.first(memory.digest(*whose, times, noted.guardrail, category, policy))
 
 
-def _flows(each: Said, end: End) -> bool:
+def _heard(each: _Text, outcome: Outcome) -> str:
+    """What is heard of a text. One for which the request is refused is looked through as it was said."""
+    if outcome.text is None or (outcome.end is not None and outcome.end.why != "replaced"):
+        return each.text
+    return outcome.text + (REMOVED if outcome.end is not None else "")
+
+
+def _acts(outcome: Outcome) -> bool:
+    """Whether something has to be done about a text."""
+    return outcome.end is not None or outcome.text is not None
+
+
+def _is_across(joined: Joined, judged: Judged) -> bool:
+    """Whether a finding is one of no part by itself, or ends what its parts did not."""
+    return judged.decision.content >= Content.REPLACE or joined.across(judged.finding.start, judged.finding.end)
+
+
+def _key(joined: Joined, judged: Judged) -> tuple[str, str, int, str]:
+    """What is the same finding, whatever stands between the parts."""
+    finding = judged.finding
+    return finding.detector, finding.category, finding.severity, joined.part_at(finding.start).path
+
+
+def _flows(each: _Text, end: End) -> bool:
     """Whether somebody says something for themselves, and now, that a rule takes for a crisis."""
     return end.decision.crisis and each.role == "user" and not each.answered
 

@@ -370,6 +370,9 @@ class Panel:
         await asyncio.sleep(seconds)
         return self.findings, status
 
+    async def judge_copy(self, *asked: Any) -> None:
+        """There is never room for copies."""
+
     def gauges(self) -> dict[str, Any]:
         return {}
 
@@ -678,6 +681,22 @@ async def test_a_shadow_is_judged_and_counts_nowhere() -> None:
             assert g.state(CANARY).pairs.similarity[-1] == 1
             assert (g.state(STABLE).guard.turns, g.state(CANARY).guard.turns) == (1, 0)
             assert sum(g.plane.findings.counts.values()) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_shadow_that_finds_no_room_at_a_detector_is_dropped_and_no_client_notices(stream: bool) -> None:
+    async with engine(answers_well("one. ", "two")) as e:
+        document = guarded(e.port, ("calm", policy_spec()))
+        shadowed = shadowed_table()
+        shadowed["spec"]["guards"] = document["tables"][0]["spec"]["guards"]
+        ends = [endpoints(STABLE, [e.port]), endpoints(CANARY, [e.port])]
+        async with gateway({**document, "tables": [shadowed], "endpoints": ends}) as g, client(g.port) as c:
+            await load(g)
+            judges = panel(g, (0.0, "ok"))
+            assert (await c.ask(chat(stream=stream))).text == "one. two"
+            await until(lambda: g.state(CANARY).pairs.dropped == 1)
+            assert judges.asked == ["g0/j output hi: one. ", "g0/j output hi: two"]
+            assert g.state(CANARY).pairs.count == 0
 
 
 async def test_without_guardrails_nothing_is_judged() -> None:

@@ -27,7 +27,7 @@ from tests.gateway.worlds import STABLE, endpoints, snapshot, table
 from understudy.domain.state import DetectorState, policy_key
 from understudy.gateway.policy.gauges import joined
 from understudy.gateway.process import Settings, Station
-from understudy.gateway.wire.panel import NOT_TRIED, Panel
+from understudy.gateway.wire.panel import COPIES, NOT_TRIED, Panel
 from understudy.guard.gate import Gate, Release
 from understudy.guard.merge import merge
 from understudy.guard.policy import Policy
@@ -215,6 +215,31 @@ async def test_so_many_are_asked_at_once_some_wait_and_the_rest_fail() -> None:
         go.set()
         assert [status for _, status in await asyncio.gather(*asked)] == ["ok"] * 5 + ["error"] * 3
         assert (count(seated, "overflow"), count(seated, "ok")) == (3, 5)
+        await left(seated)
+
+
+async def test_copies_have_places_of_their_own_wait_for_none_and_take_none_of_a_clients() -> None:
+    go = asyncio.Event()
+
+    async def waits(asked: Asked) -> None:
+        await go.wait()
+        await judges_well(asked)
+
+    async with engine(judges_well) as server, gateway(snapshot()) as made:
+        seated = panel(made, policy(f"http://127.0.0.1:{server.port}"), at_once=1, waiting=0)
+        await tried(seated)
+        server.script, before = waits, len(server.asked)
+        copies = [asyncio.ensure_future(seated.judge_copy("hash", "g/d", WINDOW, "output")) for _ in range(COPIES + 2)]
+        await server.request(before + COPIES)
+        assert [each.result() for each in copies if each.done()] == [None] * 2
+        asked = asyncio.ensure_future(seated.judge("hash", "g/d", WINDOW, "output"))
+        await server.request(before + COPIES + 1)
+        copies.pop(0).cancel()
+        go.set()
+        assert (await asked)[1] == "ok"
+        assert [said and said[1] for said in await asyncio.gather(*copies)] == ["ok"] * (COPIES - 1) + [None] * 2
+        assert (count(seated, "left_out"), count(seated, "overflow")) == (2, 0)
+        assert await seated.judge_copy("gone", "g/d", WINDOW, "output") == ((), "error")
         await left(seated)
 
 

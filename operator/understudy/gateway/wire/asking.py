@@ -16,19 +16,28 @@ if TYPE_CHECKING:
 EARLY_SECONDS: Final = 0.4
 # Windows of one answer about which each detector is asked at once: the others' turn comes between.
 AT_ONCE: Final = 16
+# The same of a copy's answer, for which there is little room.
+OF_A_COPY: Final = 2
 Heard = Callable[[Question, str, Sequence[Finding], Status], None]
+Crowded = Callable[[], None]
 
 
 class Asking:
-    """Those of one answer, under a request's `watch`. `heard` is told of every word, once."""
+    """Those of one answer, under a request's `watch`. `heard` is told of every word, once.
 
-    __slots__ = ("_asked", "_early", "_heard", "_line", "_panel", "_tasks", "_verdicts", "_watch")
+    `crowded` is that of a copy's answer: there was no room to ask about it. Who asks for a client waits for room.
+    """
 
-    def __init__(self, verdicts: Verdicts, watch: "Watch", panel: "Panel", heard: Heard) -> None:
+    __slots__ = ("_asked", "_crowded", "_early", "_heard", "_line", "_panel", "_tasks", "_verdicts", "_watch")
+
+    def __init__(
+        self, verdicts: Verdicts, watch: "Watch", panel: "Panel", heard: Heard, crowded: Crowded | None = None
+    ) -> None:
         self._verdicts = verdicts
         self._watch = watch
         self._panel = panel
         self._heard = heard
+        self._crowded = crowded
         # What looks for windows that are not complete for long.
         self._early: asyncio.Task[None] | None = None
         # Who is to be asked about what, and how many words are waited for.
@@ -51,7 +60,7 @@ class Asking:
         return bool(self._line or self._asked)
 
     def _go_on(self) -> None:
-        most = AT_ONCE * len(self._verdicts.asked)
+        most = (AT_ONCE if self._crowded is None else OF_A_COPY) * len(self._verdicts.asked)
         while self._line and self._asked < most:
             self._asked += 1
             self._do(self._ask(*self._line.popleft()))
@@ -94,7 +103,12 @@ class Asking:
 
     async def _ask(self, question: Question, detector: str) -> None:
         policy = self._watch.policy_of(detector)
-        said = await self._panel.judge(policy, detector, question.window, "output", self._watch.asked)
+        judge = self._panel.judge if self._crowded is None else self._panel.judge_copy
+        said = await judge(policy, detector, question.window, "output", self._watch.asked)
         self._asked -= 1
+        if said is None:
+            if self._crowded is not None:
+                self._crowded()
+            return
         self._go_on()
         self._heard(question, detector, *said)

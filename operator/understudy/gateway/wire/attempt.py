@@ -28,7 +28,7 @@ from understudy.gateway.policy.retry import Failure
 from understudy.gateway.policy.story import Story, finish_of
 from understudy.gateway.policy.verdicts import Question, Verdicts
 from understudy.gateway.table import Variant
-from understudy.gateway.wire.asking import Asking, Heard
+from understudy.gateway.wire.asking import Asking, Crowded, Heard
 from understudy.gateway.wire.completions import CompletionsRelay
 from understudy.gateway.wire.guarded import GuardedChoicesRelay, GuardedResponseRelay, WholeAnswer
 from understudy.gateway.wire.relay import Relay, StreamFailedError
@@ -88,13 +88,14 @@ class Owner(Protocol):
 class Attempt:
     """One try. `relay` is set once an event stream has begun to arrive; `sample` is None if it is none.
 
-    `half` listens, as half of a pair or for the request log; None if nobody does.
+    `half` listens, as half of a pair or for the request log; None if nobody does. `crowded` is called where there is
+    no room to judge a copy's answer; None for a client's, which waits for room.
     """
 
     __slots__ = (
-        "_answer", "_asking", "_began", "_came", "_connecting", "_ended_at", "_exchange", "_first_at", "_last_token",
-        "_load", "_outgoing", "_parts", "_reading", "_said_at", "_size", "_slowest", "_status", "_upstream", "_usage",
-        "_verdicts", "endpoint", "half", "relay", "sample", "variant",
+        "_answer", "_asking", "_began", "_came", "_connecting", "_crowded", "_ended_at", "_exchange", "_first_at",
+        "_last_token", "_load", "_outgoing", "_parts", "_reading", "_said_at", "_size", "_slowest", "_status",
+        "_upstream", "_usage", "_verdicts", "endpoint", "half", "relay", "sample", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +108,9 @@ class Attempt:
         *,
         sampled: bool,
         half: Half | None,
+        crowded: Crowded | None = None,
     ) -> None:
+        self._crowded = crowded
         self._exchange = exchange
         self.variant = variant
         self.endpoint = endpoint
@@ -500,7 +503,7 @@ class Attempt:
         self._verdicts = verdicts
         self._outgoing = watch.listen(self._exchange.plane, self.variant, verdicts)
         if verdicts.asked:
-            self._asking = Asking(verdicts, watch, self._exchange.plane.panel, heard)
+            self._asking = Asking(verdicts, watch, self._exchange.plane.panel, heard, self._crowded)
 
     def _heard(
         self,

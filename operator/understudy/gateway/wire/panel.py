@@ -32,6 +32,8 @@ AT_ONCE: Final = 64
 """Windows that one detector is asked about at once."""
 WAITING: Final = 256
 """Windows that wait for that, beyond which they fail."""
+COPIES: Final = 8
+"""Windows of copies that it is asked about besides: where no client waits behind them."""
 CANARY_SECONDS: Final = 30.0
 _SPREAD: Final = 0.2
 NOT_TRIED: Final = "not tried yet"
@@ -60,13 +62,26 @@ class Seat:
     to be so, in seconds since 1970.
     """
 
-    __slots__ = ("_failures", "_free", "_judge", "_room", "_server", "counts", "health", "name", "seconds", "since")
+    __slots__ = (
+        "_copies",
+        "_failures",
+        "_free",
+        "_judge",
+        "_room",
+        "_server",
+        "counts",
+        "health",
+        "name",
+        "seconds",
+        "since",
+    )
 
     def __init__(self, name: str, judge: Judge, server: Server, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
         self.name = name
         self._judge = judge
         self._server = server
         self._free = asyncio.Semaphore(at_once)
+        self._copies = asyncio.Semaphore(COPIES)
         self._room = at_once + waiting
         self._failures = 0
         self.health = NOT_TRIED
@@ -79,13 +94,25 @@ class Seat:
         if self._room == 0:
             self.counts["overflow"] += 1
             return (), "error"
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         self._room -= 1
         try:
-            found, status, why = await self._ask(window, where, before)
+            return await self._counted(window, where, before, self._free)
         finally:
             self._room += 1
+
+    async def judge_copy(self, window: Window, where: Where, before: str) -> Verdict | None:
+        """What it says to a window of an answer that nobody hears; None if there is no room, for which it does not
+        wait.
+        """
+        if self._copies.locked():
+            self.counts["left_out"] += 1
+            return None
+        return await self._counted(window, where, before, self._copies)
+
+    async def _counted(self, window: Window, where: Where, before: str, free: asyncio.Semaphore) -> Verdict:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        found, status, why = await self._ask(window, where, before, free)
         self.counts[status] += 1
         self.seconds += loop.time() - began
         if why:
@@ -113,7 +140,7 @@ class Seat:
 
     async def _wrong(self) -> str:
         for text, must in ((self._judge.found, True), (self._judge.clear, False)):
-            found, status, why = await self._ask(Window(0, len(text), text), "input", "")
+            found, status, why = await self._ask(Window(0, len(text), text), "input", "", self._free)
             if status != "ok":
                 return f"no answer to the canary: {why}"
             if bool(found) is not must:
@@ -124,13 +151,15 @@ class Seat:
                 )
         return ""
 
-    async def _ask(self, window: Window, where: Where, before: str) -> tuple[tuple[Finding, ...], Status, str]:
+    async def _ask(
+        self, window: Window, where: Where, before: str, free: asyncio.Semaphore
+    ) -> tuple[tuple[Finding, ...], Status, str]:
         """Findings, status, and what was wrong. Nothing that an answer can be gets past as another's mistake."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._judge.timeout
         try:
             async with asyncio.timeout_at(until):
-                await self._free.acquire()
+                await free.acquire()
             try:
                 questions = self._judge.codec.questions(window, where, before)
                 left = until - loop.time()
@@ -139,7 +168,7 @@ class Seat:
                     *(self._server.ask(question, left) for question in questions), return_exceptions=True
                 )
             finally:
-                self._free.release()
+                free.release()
             answers = [each for each in said if isinstance(each, bytes)]
             failures = [each for each in said if isinstance(each, BaseException)]
             if failures:
@@ -204,6 +233,13 @@ class Panel:
             # The policy was let go meanwhile: nobody can be asked for it.
             return (), "error"
         return await seat.judge(window, where, before)
+
+    async def judge_copy(
+        self, policy_hash: str, detector: str, window: Window, where: Where, before: str = ""
+    ) -> Verdict | None:
+        """The same for a copy's answer, which takes no place of a client's; None if there is no room for it."""
+        seat = self._seats.get(policy_hash, {}).get(detector)
+        return ((), "error") if seat is None else await seat.judge_copy(window, where, before)
 
     def health(self) -> dict[str, str]:
         """By namespace/guardrail/detector and the policy's hash, why it cannot be relied on; empty if nothing is known.

@@ -218,7 +218,9 @@ class Pair:
         now = self.plane.clock()
         first = self._entry.served.table.timeouts.first_token if self.stream else math.inf
         self.deadline = min(now + first, self._whole_until)
-        attempt = Attempt(self, self.variant, endpoint, self._load, now, sampled=False, half=self._shadow)
+        attempt = Attempt(
+            self, self.variant, endpoint, self._load, now, sampled=False, half=self._shadow, crowded=self._drop
+        )
         self._attempt = attempt
         attempt.begin(reuse=reuse)
 

@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=250, help="of each stream")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    # The page on the proof is a table of names of tests.
-    pages = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "proof.md"]
-    text = "\n".join(path.read_text() for path in pages)
+    text = documentation()
     words = made_up_words(text, WORDS)
     rest = [entity for entity in ENTITIES if entity != "EMAIL"]
     cases = {
@@ -94,6 +92,13 @@ def main() -> None:
     sys.stdout.write(page)
 
 
+def documentation() -> str:
+    """The text that is streamed."""
+    # The page on the proof is a table of names of tests.
+    pages = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "proof.md"]
+    return "\n".join(path.read_text() for path in pages)
+
+
 def made_up_words(text: str, count: int) -> list[str]:
     """Words that are not in `text`, of 4 to 11 letters, by which letter follows which two in it."""
     chance = random.Random(1)
@@ -113,16 +118,18 @@ def made_up_words(text: str, count: int) -> list[str]:
     return list(made)
 
 
-def policy(words: Sequence[str], entities: Sequence[str]) -> tuple[dict[str, object], str]:
+def policy(
+    words: Sequence[str], entities: Sequence[str], where: Sequence[str] = ("input", "output")
+) -> tuple[dict[str, object], str]:
     """The spec of a Guardrail that blocks these words and takes these entities out; and the list of words."""
     detectors: list[dict[str, object]] = []
     rules: list[dict[str, object]] = []
     if words:
         detectors.append({"name": "words", "type": "lexicon", "configMapRef": {"name": "words"}})
-        rules.append({"category": "words", "actions": {"high": ["Block"]}})
+        rules.append({"category": "words", "where": [*where], "actions": {"high": ["Block"]}})
     if entities:
         detectors.append({"name": "pii", "type": "pii", "entities": list(entities)})
-        rules.append({"category": "pii", "actions": {"medium": ["Redact"]}})
+        rules.append({"category": "pii", "where": [*where], "actions": {"medium": ["Redact"]}})
     return {"detectors": detectors, "rules": rules}, "\n".join(words)
 
 

@@ -3,11 +3,12 @@
     python -m bench.gateway [--quick] [--peers understudy,envoy,…] [-o json]
     python -m bench.gateway --flips 1000
     python -m bench.gateway --drift 1000000
+    python -m bench.gateway --guard [--quick]
     python -m bench.gateway --page-only
 
 Repetitions are interleaved: each goes through all scenarios and, in each, through all peers. Results are kept beside
-the page, in gateway.json; `--flips`, `--drift` and `--page-only` write the page anew from them. The first run installs
-the peers.
+the page, in gateway.json; `--flips`, `--drift`, `--guard` and `--page-only` write the page anew from them, and need no
+peers. The first run of the others installs them.
 """
 
 import argparse
@@ -23,10 +24,11 @@ import orjson
 
 from bench.gateway.drift import drift
 from bench.gateway.flips import flips
+from bench.gateway.guard import under_guard
 from bench.gateway.page import write_page
 from bench.gateway.peers import PEERS, commit, install, version
 from bench.gateway.place import ROOT
-from bench.gateway.processes import OTHERS, busy_seconds
+from bench.gateway.processes import OTHERS, idle
 from bench.gateway.scenarios import SCENARIOS, BenchError, measure
 
 DIRECT = "direct"
@@ -40,13 +42,13 @@ def compare(names: list[str], scenarios: list[str], repeat: int, seconds: float,
             if scenario.name not in scenarios:
                 continue
             for name in [DIRECT, *(name for name in names if PEERS[name].takes(scenario.name))]:
-                idle = _idle()
+                before = idle()
                 try:
                     found = measure(PEERS.get(name), scenario, seconds, warmup)
                 except BenchError as error:
                     _say(f"{name} {scenario.name}: {error}")
                     found = {"failed": str(error)}
-                found |= {"peer": name, "scenario": scenario.name, "repetition": repetition, "idle_before": idle}
+                found |= {"peer": name, "scenario": scenario.name, "repetition": repetition, "idle_before": before}
                 results.append(found)
                 _say(_line(found))
     return {
@@ -67,14 +69,6 @@ def _line(found: dict[str, Any]) -> str:
     )
 
 
-def _idle() -> float:
-    """The part of the machine that nobody used in the last quarter of a second."""
-    busy, began = busy_seconds(), time.monotonic()
-    time.sleep(0.25)
-    cores = os.cpu_count() or 1
-    return max(0.0, 1 - (busy_seconds() - busy) / (time.monotonic() - began) / cores)
-
-
 def _machine() -> dict[str, Any]:
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
@@ -90,6 +84,10 @@ def _machine() -> dict[str, Any]:
 def _leave_a_core() -> None:
     """This process leaves the core of what is measured alone; its children say themselves where they run."""
     os.sched_setaffinity(0, {int(OTHERS)})
+
+
+def _said(found: dict[str, Any]) -> None:
+    _say(_line(found))
 
 
 def _say(text: str) -> None:
@@ -109,6 +107,7 @@ def main() -> int:
     parser.add_argument("--warmup", type=float, default=2.0, help="before that (default 2)")
     parser.add_argument("--flips", type=int, metavar="COUNT", help="our gateway alone: tables that change under load")
     parser.add_argument("--drift", type=int, metavar="REQUESTS", help="our gateway alone: does its memory grow?")
+    parser.add_argument("--guard", action="store_true", help="our gateway alone: with and without a guard, in turns")
     parser.add_argument("--page-only", action="store_true", help="write the page from the results that there are")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks", help="folder of gateway.md")
     parser.add_argument("-o", dest="output", choices=("page", "json"), default="page", help="json: to stdout, no page")
@@ -126,6 +125,10 @@ def main() -> int:
     elif given.drift:
         _leave_a_core()
         found["drift"] = {**drift(given.drift), **_machine()}
+    elif given.guard:
+        _leave_a_core()
+        lengths = (1, 2.0, 1.0) if given.quick else (given.repeat, given.seconds, given.warmup)
+        found["guard"] = {**under_guard(*lengths, say=_said), **_machine()}
     elif not given.page_only:
         for name in names:
             install(PEERS[name])

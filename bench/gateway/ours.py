@@ -3,14 +3,20 @@
 What is on says so itself: its own metrics are read at the end, and a feature that was never at work is an error.
 """
 
+import base64
 import hashlib
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from bench.gateway.place import CANDIDATE, KEY, MODEL, STABLE, Place
+from bench.guardrails import WORDS, documentation, made_up_words, policy
+from understudy.domain.names import guard_shard
+from understudy.guard.policy import compile_policy
+from understudy.guard.shards import pack
 
 # Limits and a budget that are counted and never reached.
 ENDLESS = {
@@ -31,10 +37,19 @@ FEATURES = {
     ),
     "lines written to the request log": 'understudy_request_log_lines_total{kind="written"}',
 }
+# The same of a gateway under a guard: what it has looked at is counted when an answer has ended.
+GUARDED_FEATURES = {
+    **FEATURES,
+    "texts looked at by a guard": f'understudy_guard_held_characters_count{{deployment="default/{MODEL}"}}',
+}
+# What mock engines say beside the time: in the list of words there is none of it.
+SPOKEN = "Once upon a time there was a fox who asked the way of everybody it met."
 
 
-def snapshot(place: Place, *, everything: bool) -> bytes:
-    """The world that our gateway serves: one model behind one access key; with `everything`, both have all they can."""
+def snapshot(place: Place, *, everything: bool, guarded: bool = False) -> bytes:
+    """The world that our gateway serves: one model behind one access key; with `everything`, both have all they can;
+    `guarded`: the model is under a Guardrail.
+    """
     revisions = {STABLE: 90, CANDIDATE: 10} if everything else {STABLE: 100}
     ports = {STABLE: place.engines[:-1], CANDIDATE: place.engines[-1:]} if everything else {STABLE: place.engines}
     tracks = {STABLE: "stable", CANDIDATE: "canary"}
@@ -42,7 +57,14 @@ def snapshot(place: Place, *, everything: bool) -> bytes:
         {"revision": revision, "track": tracks[revision], "weight": weight, "service": f"{MODEL}-{revision}"}
         for revision, weight in revisions.items()
     ]
-    spec = {"epoch": 1, "servedNames": [MODEL], "salt": CANDIDATE if everything else "", "variants": variants}
+    spec: dict[str, Any] = {
+        "epoch": 1,
+        "servedNames": [MODEL],
+        "salt": CANDIDATE if everything else "",
+        "variants": variants,
+    }
+    said, shards = guard() if guarded else ([], [])
+    spec["guards"] = said
     key: dict[str, Any] = {
         "secret": "understudy-system/bench",
         "hash": hashlib.sha256(KEY.encode()).hexdigest(),
@@ -64,8 +86,22 @@ def snapshot(place: Place, *, everything: bool) -> bytes:
                 }
                 for revision, given in ports.items()
             ],
+            "shards": shards,
         }
     )
+
+
+def guard() -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """What a table says of a Guardrail that blocks answers with any of 1,600 words, and the parts that hold it."""
+    spec, words = policy(made_up_words(f"{documentation()} {SPOKEN}", WORDS), [], ["output"])
+    sources = {"words": words}
+    found, parts = compile_policy("words", spec, sources).hash, pack("words", spec, sources)
+    names = [guard_shard("words", found, number) for number in range(len(parts))]
+    shards = [
+        {"namespace": "default", "name": name, "data": base64.b64encode(part).decode()}
+        for name, part in zip(names, parts, strict=True)
+    ]
+    return [{"name": "words", "policy": found, "shards": names}], shards
 
 
 def flags(place: Place) -> list[str]:
@@ -95,6 +131,12 @@ def everything(place: Place) -> list[str]:
     return [*_CLI, *flags(place), *kept(place), "--snapshot", world]
 
 
+def guarded(place: Place) -> list[str]:
+    """The command of a gateway with everything on, a guard too."""
+    world = place.file("snapshot.json", snapshot(place, everything=True, guarded=True))
+    return [*_CLI, *flags(place), *kept(place), "--snapshot", world]
+
+
 def ledger(place: Place) -> list[str]:
     """The command of the ledger that keeps its budgets."""
     return [
@@ -103,9 +145,9 @@ def ledger(place: Place) -> list[str]:
     ]  # fmt: skip
 
 
-def features(metrics: str) -> dict[str, float]:
-    """What each feature has done, by a gateway's metrics; one that was not on has 0."""
-    return {feature: metric(metrics, name) for feature, name in FEATURES.items()}
+def features(metrics: str, names: Mapping[str, str]) -> dict[str, float]:
+    """What each feature has done, by a gateway's metrics and the name of its own; one that was not on has 0."""
+    return {feature: metric(metrics, name) for feature, name in names.items()}
 
 
 def metric(metrics: str, name: str) -> float:

@@ -11,7 +11,7 @@ from bench.gateway.plot import Bar, bars
 from bench.gateway.scenarios import SCENARIOS, Scenario
 
 HERE = Path(__file__).parent
-OURS, BARE, WORKERS = "understudy", "understudy-bare", "understudy-workers"
+OURS, BARE, WORKERS, GUARDED = "understudy", "understudy-bare", "understudy-workers", "understudy-guard"
 _NONE = "·"
 # Below this part of an idle machine before a measurement, wall-clock figures say little.
 IDLE = 0.9
@@ -75,6 +75,7 @@ def write_page(found: Found, folder: Path) -> None:
         memory=_memory(results),
         features=_features(results),
         workers=_workers(results),
+        guard=_guard(found.get("guard")),
         flips=_flips(found.get("flips")),
         drift=_drift(found.get("drift")),
         does=_does(results, found.get("versions", {})),
@@ -240,6 +241,62 @@ def _workers(results: Results) -> str:
         rows.append([PEERS[name].title, *map(_number, (rate, *paid, late, memory))])
     head = ["", "`small`, requests/s", "µs per request", "µs per chunk", "chunk, added ms p99", "MB"]
     return _table(head, rows)
+
+
+def _guard(found: Found | None) -> str:
+    if found is None:
+        return "Not measured: `python -m bench.gateway --guard`."
+    rows = found["results"]
+    names = dict.fromkeys(row["scenario"] for row in rows)
+    idle = sum(row["idle_before"] >= IDLE for row in rows)
+    return "\n\n".join(
+        [
+            (
+                f"Commit {found['commit']}, {found['date']}: {found['repetitions']} repetitions, {found['seconds']:g} "
+                f"s each; the machine was idle before {idle} of {len(rows)} measurements."
+            ),
+            _table(
+                ["CPU time", "under the guard to without it", "without, µs", "under it, µs"],
+                [_guard_cost(rows, name) for name in names],
+            ),
+            _table(
+                ["added by the guard, ms, p50 / p99", "until the first token, or the whole answer", "a chunk"],
+                [[f"`{name}`", *(_guard_late(rows, name, kind) for kind in ("latency", "transit"))] for name in names],
+            ),
+            _guard_bounds(found["gate"]),
+        ]
+    )
+
+
+def _of(rows: list[Found], scenario: str, peer: str) -> list[Found]:
+    return sorted((r for r in rows if (r["scenario"], r["peer"]) == (scenario, peer)), key=lambda r: r["repetition"])
+
+
+def _guard_cost(rows: list[Found], scenario: str) -> list[str]:
+    without, under = ([cost(r) or 0.0 for r in _of(rows, scenario, peer)] for peer in (OURS, GUARDED))
+    ratios = [b / a for a, b in zip(without, under, strict=True)]
+    per = "chunk" if any(r["chunks"] for r in rows if r["scenario"] == scenario) else "request"
+    said = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return [f"`{scenario}`, per {per}", said, _number(median(without)), _number(median(under))]
+
+
+def _guard_late(rows: list[Found], scenario: str, kind: str) -> str:
+    """By what the guard makes it later, at two quantiles."""
+    pairs = zip(_of(rows, scenario, OURS), _of(rows, scenario, GUARDED), strict=True)
+    found = [[b[kind][q] - a[kind][q] for q in ("p50", "p99")] for a, b in pairs if a[kind] and b[kind]]
+    return " / ".join(_number(median(each)) for each in zip(*found, strict=True)) or _NONE
+
+
+def _guard_bounds(gate: Found) -> str:
+    checks = (
+        ("the gate's CPU for a chunk of 200 streams, p99, ms", 1, gate["p99_ms"]),
+        ("characters held back on benign text, mean", 1, gate["held_mean"]),
+        ("characters held back on benign text, p99", 8, gate["held_p99"]),
+    )
+    return _table(
+        ["What the guard is held to", "bound", "measured", "met"],
+        [[name, f"≤ {bound}", f"{value:.3f}", "yes" if value <= bound else "**no**"] for name, bound, value in checks],
+    )
 
 
 def _flips(found: Found | None) -> str:

@@ -46,6 +46,7 @@ class Peer:
     beside: Callable[[Place], Sequence[str]] | None = None
     # Whether it has metrics: then they are read once a second while it is measured, and its features are looked for.
     watched: bool = False
+    features: Mapping[str, str] = field(default_factory=lambda: ours.FEATURES)
     # None: all.
     scenarios: frozenset[str] | None = None
     cores: str = TESTED

@@ -52,6 +52,14 @@ def busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / _TICKS
 
 
+def idle() -> float:
+    """The part of the machine that nobody used in the last quarter of a second."""
+    busy, began = busy_seconds(), time.monotonic()
+    time.sleep(0.25)
+    cores = os.cpu_count() or 1
+    return max(0.0, 1 - (busy_seconds() - busy) / (time.monotonic() - began) / cores)
+
+
 def start(command: Sequence[str], cores: str, log: Path, environ: Mapping[str, str] | None = None) -> "Child":
     """Start a command on some cores; what it says goes to `log`. It does not outlive this process, whatever happens."""
     with log.open("wb") as file:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,7 @@ def measure(peer: Peer | None, scenario: Scenario, seconds: float, warmup: float
         }
         busy, began = busy_seconds(), time.monotonic()
         metrics = f"http://127.0.0.1:{served.place.admin}/metrics" if peer is not None and peer.watched else ""
-        said, features = _load(job, metrics)
+        said, features = _load(job, metrics, {} if peer is None else peer.features)
         wall = time.monotonic() - began
         found: dict[str, Any] = orjson.loads(said)
         found["machine_busy"] = (busy_seconds() - busy) / wall
@@ -125,7 +125,7 @@ def measure(peer: Peer | None, scenario: Scenario, seconds: float, warmup: float
         return found
 
 
-def _load(job: dict[str, Any], metrics: str) -> tuple[bytes, dict[str, float]]:
+def _load(job: dict[str, Any], metrics: str, names: Mapping[str, str]) -> tuple[bytes, dict[str, float]]:
     """What the load said, and what each feature has done by the `metrics` at that URL, read once a second."""
     load = subprocess.Popen(
         ["taskset", "--cpu-list", OTHERS, sys.executable, "-m", "bench.gateway.load", orjson.dumps(job)],
@@ -142,7 +142,7 @@ def _load(job: dict[str, Any], metrics: str) -> tuple[bytes, dict[str, float]]:
         raise BenchError(wrong.decode()[-2000:])
     if not metrics:
         return said, {}
-    features = ours.features(read(metrics))
+    features = ours.features(read(metrics), names)
     if idle := [feature for feature, done in features.items() if not done]:
         raise BenchError(f"what was to be measured was not on: {', '.join(idle)}")
     return said, features

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bench.gateway import ours
+from bench.gateway import guard as guards
+from bench.gateway import ours, upstream
 from bench.gateway.flips import flips
 from bench.gateway.page import write_page
 from bench.gateway.peers import PEERS
@@ -58,6 +59,57 @@ def test_a_feature_that_was_to_be_on_and_is_not_ends_the_measurement(monkeypatch
 
     with pytest.raises(BenchError, match="was not on: answers counted against the limits of their key"):
         measure(PEERS["understudy"], WHOLE, seconds=0.2, warmup=0.1)
+
+
+@pytest.mark.slow
+def test_what_a_guard_costs_is_measured_beside_the_same_without_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(guards, "SCENARIOS", (WHOLE,))
+    monkeypatch.setattr(guards, "STREAMS", 2)
+    for seconds in LENGTHS:
+        try:
+            found = guards.under_guard(1, seconds, 0.1, say=lambda _: None)
+        except BenchError:
+            # Nobody was answered yet, or not by the candidate.
+            if seconds == LENGTHS[-1]:
+                raise
+            continue
+        break
+    assert [row["peer"] for row in found["results"]] == ["understudy", "understudy-guard"]
+    assert found["results"][1]["features"]["texts looked at by a guard"] > 0
+    assert found["gate"]["pieces"] == 2 * guards.PIECES
+    assert 0 <= found["gate"]["held_mean"] <= found["gate"]["held_most"]
+
+    write_page({"guard": {**found, "commit": "abc", "date": "today"}}, tmp_path)
+
+    page = (tmp_path / "gateway.md").read_text()
+    assert "| `small`, per request | " in page.split("## Under a guard")[1]
+
+
+def test_a_guards_words_are_made_up_beside_what_engines_say() -> None:
+    assert ours.SPOKEN.encode() in upstream._ANSWER
+    (said,), shards = ours.guard()
+    assert said["shards"] == [shard["name"] for shard in shards]
+
+
+def guarded(peer: str, cpu: float, **more: Any) -> dict[str, Any]:
+    return row(peer, cpu, scenario="streams-200", chunks=1000, transit={"p50": 0.1, "p99": cpu * 100}, **more)
+
+
+def test_the_page_sets_a_guard_against_the_same_repetition_without_it(tmp_path: Path) -> None:
+    rows = [guarded("understudy", 0.03), guarded("understudy-guard", 0.045, repetition=1)]
+    rows += [guarded("understudy", 0.02, repetition=1), guarded("understudy-guard", 0.03, latency={"p50": 4, "p99": 5})]
+    gate = {"p99_ms": 0.05, "held_mean": 1.04, "held_p99": 5}
+    made = {"commit": "abc", "date": "today", "repetitions": 2, "seconds": 2.0, "results": rows, "gate": gate}
+
+    write_page({"guard": made}, tmp_path)
+
+    page = (tmp_path / "gateway.md").read_text()
+    assert "| `streams-200`, per chunk | 1.62 (1.00 to 2.25) | 25.0 | 37.5 |" in page
+    assert "| `streams-200` | 1.50 / 1.50 | 0.00 / 1.25 |" in page
+    assert "| the gate's CPU for a chunk of 200 streams, p99, ms | ≤ 1 | 0.050 | yes |" in page
+    assert "| characters held back on benign text, mean | ≤ 1 | 1.040 | **no** |" in page
 
 
 @pytest.mark.slow

@@ -32,14 +32,17 @@ def ensure(cluster: Cluster) -> None:
 
 def pair(cluster: Cluster, name: str, namespace: str) -> dict[str, Any]:
     """A Secret for the pods of a namespace, signed by whom the installation trusts."""
-    signing = cluster.get("secret", _SIGNING, SYSTEM)
-    assert signing is not None, "the installation has no authority yet"
     with tempfile.TemporaryDirectory() as made:
         ca = Path(made, "ca")
         ca.mkdir()
-        for file, content in signing["data"].items():
-            (ca / file).write_bytes(base64.b64decode(content))
+        for file, content in _signing(cluster).items():
+            (ca / file).write_bytes(content)
         return _pair(Path(made), ca, name, namespace)
+
+
+def certificate(cluster: Cluster) -> str:
+    """Of who signs such a pair, in PEM."""
+    return _signing(cluster)["tls.crt"].decode()
 
 
 def pair_of_a_stranger(name: str, namespace: str) -> dict[str, Any]:
@@ -49,6 +52,12 @@ def pair_of_a_stranger(name: str, namespace: str) -> dict[str, Any]:
         ca.mkdir()
         certify(ca, "a stranger")
         return _pair(Path(made), ca, name, namespace)
+
+
+def _signing(cluster: Cluster) -> dict[str, bytes]:
+    signing = cluster.get("secret", _SIGNING, SYSTEM)
+    assert signing is not None, "the installation has no authority yet"
+    return {file: base64.b64decode(content) for file, content in signing["data"].items()}
 
 
 def _pair(folder: Path, ca: Path, name: str, namespace: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ PATIENCE = 180.0
 
 PATHS: Mapping[str, str] = {
     "application": "/apis/argoproj.io/v1alpha1/namespaces/{ns}/applications",
+    "configmap": "/api/v1/namespaces/{ns}/configmaps",
     "deployment": "/apis/apps/v1/namespaces/{ns}/deployments",
     "event": "/api/v1/namespaces/{ns}/events",
     "guardrail": "/apis/understudy.dev/v1alpha1/namespaces/{ns}/guardrails",

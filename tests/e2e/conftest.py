@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from local import tools
 from tests.e2e.__main__ import prepare
 from tests.e2e.cluster import Cluster, eventually
-from tests.e2e.installation import DATA_URL, Installation, create_key
+from tests.e2e.installation import DATA_URL, SYSTEM, Installation, create_key, gateways
 from tests.e2e.stage import Stage
 
 ROOT = Path(__file__).parent.parent.parent
@@ -55,3 +56,12 @@ def stage(installation: Installation, cluster: Cluster, request: pytest.FixtureR
     eventually("the namespace has its account", lambda: cluster.get("serviceaccount", "default", name))
     yield Stage(cluster, name, installation.base_url, installation.key)
     cluster.delete("namespace", name)
+
+
+@pytest.fixture
+def each(stage: Stage) -> Iterator[tuple[Stage, Stage]]:
+    """The stage as it is seen through one gateway, and through the other."""
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(stage.cluster.forwarded(pod, 8080, SYSTEM)) for pod in gateways(stage.cluster)]
+        one, other = (replace(stage, base_url=f"http://127.0.0.1:{port}") for port in ports)
+        yield one, other

@@ -1,13 +1,19 @@
 """Installs the chart the way a user does, with the values that the tests need, and makes an access key."""
 
+import base64
 import json
+import ssl
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tests.e2e.cluster import Cluster, eventually
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.cluster import PATIENCE, Cluster, eventually
+from understudy.domain.names import ADMIN_AUDIENCE, GATEWAY_ADMIN_PORT
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "understudy-system"
@@ -71,6 +77,24 @@ def ready_pods(cluster: Cluster, component: str) -> list[str]:
         if "deletionTimestamp" not in pod["metadata"]
         and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
     )
+
+
+def measured(cluster: Cluster, gateway: str, metric: str) -> dict[str, float]:
+    """What a gateway pod shows of a metric to who may read it, by the values of its labels."""
+    token = cluster.kubectl("-n", SYSTEM, "create", "token", "understudy-operator", f"--audience={ADMIN_AUDIENCE}")
+    secret = cluster.get("secret", "understudy-admin-tls", SYSTEM)
+    assert secret is not None
+    trusting = ssl.create_default_context(cadata=base64.b64decode(secret["data"]["ca.crt"]).decode())
+    # It is not there under its name, but at the end of a way through the API server.
+    trusting.check_hostname = False
+    with cluster.forwarded(gateway, GATEWAY_ADMIN_PORT, SYSTEM) as port:
+        asked = urllib.request.Request(
+            f"https://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(asked, timeout=PATIENCE, context=trusting) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+            samples = [sample for family in families for sample in family.samples if sample.name == metric]
+    return {" ".join(sample.labels.values()): sample.value for sample in samples}
 
 
 def leader(cluster: Cluster) -> str:

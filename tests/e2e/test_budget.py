@@ -1,19 +1,17 @@
 """Budgets of keys on a real cluster: two gateways spend from one ledger, to its end and no further.
 
 And since that needs the records and some dozens of requests, what the records have of these is read here as well, and
-what they know of players: a break that begins at one gateway and holds at the other, and a crisis in which nothing is
-left of the budget.
+what they know of players: a break that begins at one gateway and holds at the other, a crisis in which nothing is left
+of the budget, and what follows from several findings at either gateway.
 """
 
 import base64
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from tests.e2e.installation import (
     settled,
 )
 from tests.e2e.stage import Reply, Stage
+from tests.e2e.test_guardrail import said
 from tests.gateway.worlds import noon
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.timeout(600)]
@@ -49,6 +48,7 @@ SUBJECTS = "e2e-subject-keys"
 REFERRAL = "You are not alone. 988"
 # What somebody says who may be in danger; a rule sees it and only writes it down.
 IN_DANGER = [{"role": "user", "content": "I want to end it all."}]
+TALE, CALM, REMINDER = "Once upon a time.", "Be calm.", "[This has come to"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,15 +94,6 @@ def players(stage: Stage) -> Iterator[tuple[str, str]]:
     )
     for kind in ("rich", "poor"):
         stage.cluster.delete("secret", f"{name}-{kind}", SYSTEM)
-
-
-@pytest.fixture
-def each(stage: Stage) -> Iterator[tuple[Stage, Stage]]:
-    """The stage as it is seen through one gateway, and through the other."""
-    with contextlib.ExitStack() as stack:
-        ports = [stack.enter_context(stage.cluster.forwarded(pod, 8080, SYSTEM)) for pod in gateways(stage.cluster)]
-        one, other = (replace(stage, base_url=f"http://127.0.0.1:{port}") for port in ports)
-        yield one, other
 
 
 @pytest.fixture
@@ -264,6 +255,63 @@ def test_a_break_holds_at_the_other_gateway_and_in_a_crisis_nobody_is_turned_awa
     assert line.split()[1:] == [f"{stage.namespace}/story", "care", "self_harm", "4", "input", "log", line.split()[-1]]
 
 
+def test_what_follows_from_several_findings_follows_at_the_other_gateway_too(
+    stage: Stage, players: tuple[str, str], each: tuple[Stage, Stage]
+) -> None:
+    rich, _ = players
+    one, other = each
+    # Given a deployment under a ladder, and a calm one beside it
+    stage.cluster.apply(ladder(stage.namespace))
+    for name, text, spec in (("calm", CALM, {}), ("story", TALE, {"guardrailRefs": [{"name": "ladder"}]})):
+        stage.model(name)
+        stage.deployment(name, f"--text={text}", **spec)
+    for name in ("calm", "story"):
+        stage.becomes_ready(name)
+    evening, matinee, bedtime = ({"x-session-id": name} for name in ("evening", "matinee", "bedtime"))
+    anna, berta = ({"x-player-id": name} for name in ("anna", "berta"))
+    everybody = (evening, matinee, bedtime, anna, berta)
+
+    def plays(gateway: Stage, who: dict[str, str]) -> Reply:
+        return gateway.say("story", rich, who)
+
+    def finds(gateway: Stage, who: dict[str, str], what: str) -> Reply:
+        return gateway.say("story", rich, who, messages=[{"role": "user", "content": what}])
+
+    for gateway in each:
+        eventually("the gateway knows the key", lambda g=gateway: plays(g, berta).status == 200)  # type: ignore[misc]
+        for who in everybody:
+            assert is_told_the_tale(plays(gateway, who))
+
+    # When something is found twice in a session, once at either gateway, Then another model answers at both
+    finds(one, evening, "A feud it is.")
+    finds(other, evening, "A feud it stays.")
+    for gateway in each:
+        calmed = eventually("the calm model answers", lambda g=gateway: _calmed(plays(g, evening)))  # type: ignore[misc]
+        assert calmed.fields["x-understudy-fallback"] == "calm"
+
+    # When it is found twice at one of them, Then there is a break at that one at once, and at the other
+    for what in ("You brute.", "You are a brute."):
+        finds(one, anna, what)
+    assert plays(one, anna).code == "cool_down"
+    paused = eventually("the other gateway knows of the break", lambda: _refused(other, rich, anna))
+    assert (paused.code, paused.fields["x-should-retry"]) == ("cool_down", "false")
+    # and so an application hears that it should leave hooks out,
+    for what in ("Never leave me.", "You never leave."):
+        finds(one, matinee, what)
+    eventually(
+        "hooks are to be left out at the other gateway, too",
+        lambda: plays(other, matinee).fields.get("x-understudy-suppress-hooks") == "true",
+    )
+    # and a session whose requests were blocked here is reminded there, once.
+    for what in ("It is midnight.", "Still midnight?"):
+        assert finds(one, bedtime, what).code == "content_filter"
+    eventually("the other gateway reminds them", lambda: REMINDER in plays(other, bedtime).text)
+    assert is_told_the_tale(plays(other, bedtime))
+    # For who did nothing of this nothing follows.
+    for gateway in each:
+        assert is_told_the_tale(plays(gateway, berta))
+
+
 def guardrail(namespace: str) -> dict[str, Any]:
     """Breaks for whoever eases a limit; what may mean danger is written down, and begins a crisis by itself."""
     pattern = {"name": "end", "literal": "end it all", "category": "self_harm", "severity": "medium"}
@@ -279,6 +327,38 @@ def guardrail(namespace: str) -> dict[str, Any]:
     }
     metadata = {"name": "care", "namespace": namespace}
     return {"apiVersion": "understudy.dev/v1alpha1", "kind": "Guardrail", "metadata": metadata, "spec": spec}
+
+
+def ladder(namespace: str) -> dict[str, Any]:
+    """A rung of each kind, for two findings of a category of its own; one of these is blocked, the others pass."""
+    rungs = {
+        "feud": {"per": "session", "action": "SwitchModel", "to": "calm"},
+        "brute": {"per": "player", "action": "CoolDown"},
+        "never": {"per": "session", "action": "SuppressHooks"},
+        "midnight": {"per": "session", "action": "Remind"},
+    }
+    patterns = [{"name": word, "literal": word, "category": word} for word in rungs]
+    spec = {
+        "detectors": [{"name": "words", "type": "patterns", "patterns": patterns}],
+        "rules": [
+            {"category": word, "where": ["input"], "actions": {"low": ["Block" if word == "midnight" else "Log"]}}
+            for word in rungs
+        ],
+        "ladder": [{"category": word, "count": 2, "within": "1h", **rung} for word, rung in rungs.items()],
+    }
+    metadata = {"name": "ladder", "namespace": namespace}
+    return {"apiVersion": "understudy.dev/v1alpha1", "kind": "Guardrail", "metadata": metadata, "spec": spec}
+
+
+def is_told_the_tale(reply: Reply) -> bool:
+    """Whether the model that was asked for has answered, and nothing was added to it."""
+    beside = {"x-understudy-fallback", "x-understudy-suppress-hooks"} & reply.fields.keys()
+    return said(reply) == [TALE] and not beside
+
+
+def _calmed(reply: Reply) -> Reply | None:
+    """The answer, if the calm model gave it."""
+    return reply if said(reply) == [CALM] else None
 
 
 def _refused(stage: Stage, key: str, who: dict[str, str]) -> Reply | None:

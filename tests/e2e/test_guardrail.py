@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import eventually
+from tests.e2e.installation import gateways, measured
 from tests.e2e.stage import FAST_ROLLOUT, Reply, Stage
 from tests.e2e.test_bad_revisions import at_half, table_is_back
 
@@ -17,20 +18,17 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 SAID = "She whispered the word xyzzy and gave her card 4111 1111 1111 1111 away."
 FORBIDDEN, CARD, CURSE = "xyzzy", "4111", "abrax"
 GUARD = "adventure-safety"
+WORD = {"name": "word", "category": "spell", "literal": FORBIDDEN}
+# Too large for hyperscan, which says so at once, and not for RE2.
+LARGE = {"name": "large", "category": "spell", "regex": "#.{200}#.{200}#"}
+CARDS = {"name": "pii", "type": "pii", "entities": ["CREDIT_CARD"]}
 
 
 def guardrail(stage: Stage, action: str, **spec: Any) -> dict[str, Any]:
     """Apply the Guardrail: `action` follows from the forbidden word, and card numbers are always masked."""
     whole = {
         "selector": {"matchLabels": {"app": "adventure"}},
-        "detectors": [
-            {
-                "name": "words",
-                "type": "patterns",
-                "patterns": [{"name": "word", "category": "spell", "literal": FORBIDDEN}],
-            },
-            {"name": "pii", "type": "pii", "entities": ["CREDIT_CARD"]},
-        ],
+        "detectors": words(WORD),
         "rules": [
             {"category": "spell", "where": ["output"], "actions": {"low": [action]}},
             {"category": "pii", "where": ["output"], "actions": {"low": ["Redact"]}},
@@ -41,6 +39,11 @@ def guardrail(stage: Stage, action: str, **spec: Any) -> dict[str, Any]:
     return stage.cluster.apply(
         {"apiVersion": "understudy.dev/v1alpha1", "kind": "Guardrail", "metadata": metadata, "spec": whole}
     )
+
+
+def words(*patterns: dict[str, str]) -> list[dict[str, Any]]:
+    """Detectors of these patterns and of card numbers."""
+    return [{"name": "words", "type": "patterns", "patterns": list(patterns)}, CARDS]
 
 
 def states(stage: Stage) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
@@ -70,7 +73,9 @@ def both(stage: Stage) -> list[Reply]:
     return [stage.say("story", max_tokens=40, stream=stream) for stream in (False, True) for _ in range(4)]
 
 
-def test_what_a_guardrail_forbids_reaches_nobody_and_edits_hold_at_once(stage: Stage) -> None:
+def test_what_a_guardrail_forbids_reaches_nobody_and_edits_hold_at_once(
+    stage: Stage, each: tuple[Stage, Stage]
+) -> None:
     # Given a Guardrail that is Closed, and a deployment that it selects, whose engine says what is forbidden
     guardrail(stage, "Redact")
     stage.model("story")
@@ -96,11 +101,33 @@ def test_what_a_guardrail_forbids_reaches_nobody_and_edits_hold_at_once(stage: S
         assert FORBIDDEN not in reply.text
         assert "content_filter" in reply.text
 
+    # When an edit is too much for hyperscan, Then the portable engine masks in its place, and the status says so
+    guardrail(stage, "Redact", detectors=words(WORD, LARGE))
+    enforced(stage)
+    for reply in both(stage):
+        assert reply.status == 200
+        assert FORBIDDEN not in reply.text
+        assert CARD not in reply.text
+        assert "[spell]" in "".join(said(reply))
+
+    def told() -> bool:
+        healthy = states(stage)[1].get("DetectorsHealthy", {})
+        return healthy.get("status") == "False" and "hyperscan does not take it" in healthy.get("message", "")
+
+    eventually("the Guardrail's status says that hyperscan does not look", told)
+    # and at either gateway answers are looked at again once they have gone, and in none of them something is found.
+    for gateway, pod in zip(each, gateways(stage.cluster), strict=True):
+        assert FORBIDDEN not in gateway.say("story").text
+        eventually(
+            "answers have been looked at again",
+            lambda pod=pod: measured(stage.cluster, pod, "understudy_guard_second_looks_total")["looked"],  # type: ignore[misc]
+        )
+        assert measured(stage.cluster, pod, "understudy_guard_leaked_total") == {"none none": 0}
+        assert measured(stage.cluster, pod, "understudy_guard_portable_deployments")[""] >= 1
+
     # When an edit cannot be enforced, Then the one before goes on, and the status says what is wrong
     # (a repetition without end would have to be held back for ever).
-    endless = {"name": "word", "category": "spell", "regex": "xyz+y"}
-    cards = {"name": "pii", "type": "pii", "entities": ["CREDIT_CARD"]}
-    guardrail(stage, "Block", detectors=[{"name": "words", "type": "patterns", "patterns": [endless]}, cards])
+    guardrail(stage, "Block", detectors=words({"name": "word", "category": "spell", "regex": "xyz+y"}))
 
     def refused() -> bool:
         ready = states(stage)[1].get("Ready", {})

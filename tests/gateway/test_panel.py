@@ -296,8 +296,14 @@ async def test_cancelling_ends_the_question_and_gives_its_place_back() -> None:
         await left(seated)
 
 
+async def takes_a_while(asked: Asked) -> None:
+    """Longer than the tick of the loop's clock, which is a millisecond."""
+    await asyncio.sleep(0.02)
+    await judges_well(asked)
+
+
 async def test_detectors_come_and_go_with_policies() -> None:
-    async with engine(judges_well) as server, gateway(snapshot()) as made:
+    async with engine(takes_a_while) as server, gateway(snapshot()) as made:
         asked = policy(f"http://127.0.0.1:{server.port}")
         seated = panel(made, asked)
         await seated.judge("hash", "g/d", WINDOW, "output")

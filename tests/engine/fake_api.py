@@ -327,8 +327,7 @@ class FakeApi:
         else:
             _check(meta, stored)
         merged = copy.deepcopy(dict(stored))
-        whole = _WHOLE.get(resource.kind, ())
-        wanted = dict(_leaves(_appliable(obj), whole=whole))
+        wanted = dict(_applied(resource, obj))
         owned = _owned(merged, manager)
         for path in owned - wanted.keys():
             if not _owned_by_others(merged, manager, path):
@@ -352,8 +351,7 @@ class FakeApi:
         body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata", "status")}
         fresh.update(copy.deepcopy(body))
         fresh["metadata"].update(copy.deepcopy(meta))
-        whole = _WHOLE.get(resource.kind, ())
-        _take(fresh, manager, "Update", "", {path for path, _ in _leaves(_appliable(fresh), whole=whole)}, set())
+        _take(fresh, manager, "Update", "", {path for path, _ in _applied(resource, fresh)}, set())
         return self._store((resource, meta.get("namespace", ""), meta["name"]), fresh)
 
     def _stub(self, resource: Resource, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -400,13 +398,14 @@ def _check(wanted: Object, stored: Object) -> None:
         raise status_error(409, "Conflict", "the object has been modified")
 
 
-def _appliable(obj: Object) -> Object:
+def _applied(resource: Resource, obj: Object) -> Iterator[tuple[Path, Any]]:
+    """Each field that a write owns, and its value."""
     meta = {k: v for k, v in obj["metadata"].items() if k not in (*_SERVER_FIELDS, "name", "namespace")}
     body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata", "status")}
-    return {**({"metadata": meta} if meta else {}), **body}
+    return _leaves({**({"metadata": meta} if meta else {}), **body}, (), _WHOLE.get(resource.kind, ()))
 
 
-def _leaves(node: Any, path: Path = (), whole: tuple[str, ...] = ()) -> Iterator[tuple[Path, Any]]:
+def _leaves(node: Any, path: Path, whole: tuple[str, ...]) -> Iterator[tuple[Path, Any]]:
     if isinstance(node, Mapping) and (node or not path) and not (path and path[0] in whole):
         for key, value in node.items():
             yield from _leaves(value, (*path, key), whole)

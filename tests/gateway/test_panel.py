@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import pytest
@@ -196,7 +198,9 @@ async def test_a_gateway_tells_of_the_detectors_of_those_policies_that_tables_na
     station.plane.panel.close()
 
 
-async def test_so_many_are_asked_at_once_some_wait_and_the_rest_fail() -> None:
+@asynccontextmanager
+async def held_up(*, at_once: int, waiting: int) -> AsyncIterator[tuple[Panel, Engine, asyncio.Event]]:
+    """A detector that has been tried and is well, and whose answers from now on wait for an event."""
     go = asyncio.Event()
 
     async def waits(asked: Asked) -> None:
@@ -204,9 +208,16 @@ async def test_so_many_are_asked_at_once_some_wait_and_the_rest_fail() -> None:
         await judges_well(asked)
 
     async with engine(judges_well) as server, gateway(snapshot()) as made:
-        seated = panel(made, policy(f"http://127.0.0.1:{server.port}"), at_once=2, waiting=3)
+        seated = panel(made, policy(f"http://127.0.0.1:{server.port}"), at_once=at_once, waiting=waiting)
         await tried(seated)
-        server.script, before = waits, len(server.asked)
+        server.script = waits
+        yield seated, server, go
+        await left(seated)
+
+
+async def test_so_many_are_asked_at_once_some_wait_and_the_rest_fail() -> None:
+    async with held_up(at_once=2, waiting=3) as (seated, server, go):
+        before = len(server.asked)
         asked = [asyncio.ensure_future(seated.judge("hash", "g/d", WINDOW, "output")) for _ in range(8)]
         await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         assert [each.result() for each in asked if each.done()] == [((), "error")] * 3
@@ -215,20 +226,11 @@ async def test_so_many_are_asked_at_once_some_wait_and_the_rest_fail() -> None:
         go.set()
         assert [status for _, status in await asyncio.gather(*asked)] == ["ok"] * 5 + ["error"] * 3
         assert (count(seated, "overflow"), count(seated, "ok")) == (3, 5)
-        await left(seated)
 
 
 async def test_copies_have_places_of_their_own_wait_for_none_and_take_none_of_a_clients() -> None:
-    go = asyncio.Event()
-
-    async def waits(asked: Asked) -> None:
-        await go.wait()
-        await judges_well(asked)
-
-    async with engine(judges_well) as server, gateway(snapshot()) as made:
-        seated = panel(made, policy(f"http://127.0.0.1:{server.port}"), at_once=1, waiting=0)
-        await tried(seated)
-        server.script, before = waits, len(server.asked)
+    async with held_up(at_once=1, waiting=0) as (seated, server, go):
+        before = len(server.asked)
         copies = [asyncio.ensure_future(seated.judge_copy("hash", "g/d", WINDOW, "output")) for _ in range(COPIES + 2)]
         await server.request(before + COPIES)
         assert [each.result() for each in copies if each.done()] == [None] * 2
@@ -240,7 +242,6 @@ async def test_copies_have_places_of_their_own_wait_for_none_and_take_none_of_a_
         assert [said and said[1] for said in await asyncio.gather(*copies)] == ["ok"] * (COPIES - 1) + [None] * 2
         assert (count(seated, "left_out"), count(seated, "overflow")) == (2, 0)
         assert await seated.judge_copy("gone", "g/d", WINDOW, "output") == ((), "error")
-        await left(seated)
 
 
 class Stubborn:

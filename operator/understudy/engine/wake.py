@@ -122,8 +122,6 @@ class Waker:
         """
         index = {"ModelDeployment": self._deployments, "Model": self._models}.get(kind, self._snapshots)
         found = index.uses(key)
-        if not found:
-            return frozenset()
         kinds: tuple[Literal["ConfigMap", "Secret"], ...] = ("ConfigMap", "Secret")
         return frozenset((kind, name) for kind in kinds for used, _, name in found if used == kind)
 
